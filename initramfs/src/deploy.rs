@@ -1,0 +1,70 @@
+//! The deploy description: everything that PID 1 must know about one deployment.
+
+use serde::{Deserialize, Serialize};
+
+use crate::disk::DiskIdentity;
+use crate::network::{Network, Restore};
+
+/// Written by `anemos` into the final initramfs, read by PID 1.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Deploy {
+    /// Version of the `anemos` that wrote it.
+    pub version: String,
+    /// Host name of the running system.
+    pub hostname: String,
+    /// Platform firmware.
+    pub firmware: Firmware,
+    /// Machine architecture, as in `uname -m`.
+    pub arch: String,
+    /// The console people look at, e.g. `ttyS0,115200`; absent when the machine has none.
+    pub console: Option<String>,
+    /// The selected disk.
+    pub disk: DiskIdentity,
+    /// What the deploy environment does about its network.
+    pub restore: Restore,
+    /// The network of the running system, for the new system.
+    pub network: Network,
+    /// Modules to load, in order: paths from the root of the initramfs.
+    pub modules: Vec<String>,
+    /// The payload.
+    pub payload: PayloadMember,
+    /// Seconds that `deploy` may take.
+    pub deploy_limit_secs: u64,
+    /// Seconds since 1970 at the moment of writing; the clock must not be earlier.
+    pub written_at: u64,
+}
+
+/// The payload as it lies in the initramfs.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct PayloadMember {
+    /// File name that the user gave, for messages.
+    pub name: String,
+    /// Size in bytes.
+    pub size: u64,
+    /// SHA-256 in lower-case hexadecimal digits.
+    pub sha256: String,
+    /// Bytes that unpacking it may use at most.
+    pub unpacked_limit: u64,
+}
+
+/// Platform firmware.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Firmware {
+    /// PC BIOS.
+    Bios,
+    /// UEFI.
+    Uefi,
+}
+
+impl Firmware {
+    /// The word of the contract: `bios` or `uefi`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Bios => "bios",
+            Self::Uefi => "uefi",
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! What `anemos` and PID 1 of the deploy environment agree on, and PID 1 itself.
+
+pub mod deploy;
+pub mod disk;
+pub mod network;
+pub mod paths;
+pub mod stages;

@@ -1,0 +1,29 @@
+//! Places inside the deploy environment, known to the generator and to PID 1.
+
+/// PID 1.
+pub const INIT: &str = "init";
+/// Everything of ours; a base initramfs must not use this folder.
+pub const FOLDER: &str = "anemos";
+/// Names, sizes and digests of our members; the first member of the appended archive.
+pub const MANIFEST: &str = "anemos/manifest.json";
+/// The deploy description.
+pub const DEPLOY: &str = "anemos/deploy.json";
+/// The payload, still packed.
+pub const PAYLOAD: &str = "anemos/payload";
+/// Public keys that may log in, one a line.
+pub const AUTHORIZED_KEYS: &str = "anemos/authorized_keys";
+/// SSH host keys of the running system.
+pub const HOST_KEYS: &str = "anemos/host-keys";
+/// The last member: what follows a half-unpacked initramfs never holds it.
+pub const CANARY: &str = "anemos/canary";
+
+/// Where the payload is unpacked to, and the working directory of `deploy`.
+pub const WORK: &str = "/anemos/work";
+/// The empty folder on which `deploy` mounts the new root.
+pub const NEW_ROOT: &str = "/anemos/root";
+/// Network files for the new system.
+pub const NETWORK: &str = "/anemos/network";
+/// All that was said, as people read it.
+pub const LOG: &str = "/anemos/log";
+/// The same as one JSON object a line.
+pub const EVENTS: &str = "/anemos/events.jsonl";
