@@ -1,0 +1,44 @@
+# An index of commands: `make` lists it. What grows beyond three lines becomes a verb of anemos.
+
+PACKAGES = qemu-system-x86 qemu-utils ovmf mmdebstrap debian-archive-keyring uidmap zstd xz-utils \
+	cpio fdisk e2fsprogs util-linux busybox-static kmod openssh-client
+MISSING = $(strip $(shell for package in $(PACKAGES); do dpkg-query -W -f='$${Status}' $$package \
+	2>/dev/null | grep -q 'ok installed' || echo $$package; done))
+CHECKS = 'cargo fmt --all --check' 'cargo clippy --workspace --all-targets -- -D warnings' \
+	'RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items' \
+	'for f in .ci/run payloads/*/build payloads/*/deploy fixtures/*/build; do sh -n $$f || exit; done'
+ANEMOS = cargo run --release --quiet --
+
+help: ## Lists these commands
+	@sed -n 's/^\([a-z]*\):.*## /  \1	/p' Makefile
+
+setup: ## Installs the Debian packages that are missing; needs root only for that
+	@echo "setup: $(if $(MISSING),installing $(MISSING),every package is there)"
+	@test -z "$(MISSING)" || test "$$(id -u)" = 0 || { echo "setup: not root; run: sudo make setup" >&2; exit 1; }
+	@test -z "$(MISSING)" || { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $(MISSING); }
+
+build: ## Builds the binary for development
+	cargo build --workspace
+
+demo: setup target/payloads/debian.tar.zst ## Carries a real Debian onto a simulated VPS, on two disk buses
+	$(ANEMOS) fixture build debian-12
+	$(ANEMOS) test target/payloads/debian.tar.zst --disk virtio-blk
+	$(ANEMOS) test target/payloads/debian.tar.zst --disk nvme
+
+test: setup build ## Runs every test, then the guest suite
+	cargo test --workspace
+	cargo run --quiet -- conformance
+
+check: ## Formatting, lints, documentation, shell syntax; names every failure
+	@failed=0; for check in $(CHECKS); do echo "check: $$check"; sh -c "$$check" || { failed=1; \
+		echo "check: FAILED: $$check" >&2; }; done; exit $$failed
+
+bench: setup ## Measures generating the final initramfs against the shell way
+	cargo bench --package anemos
+
+target/payloads/%.tar.zst: payloads/%/build payloads/%/deploy
+	rm -rf target/payloads/$*
+	payloads/$*/build target/payloads/$*
+	$(ANEMOS) pack target/payloads/$* -o $@
+
+.PHONY: help setup build demo test check bench
