@@ -1,0 +1,76 @@
+//! The command line: its commands, without what they do.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::commands::{
+    base, build, conformance, deploy, facts, fixture, inspect, pack, plan, reset, test,
+};
+
+/// Redeploy a running Linux machine in place
+#[derive(Debug, Parser)]
+#[command(name = "anemos", version, max_term_width = 100, arg_required_else_help = true)]
+#[command(after_help = "Exit status: 0 done or passed, 1 failure or verdict failed, 2 usage, \
+                        3 refusal (nothing was changed), 4 broken (could not even be tried)")]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Rehearse the deployment of a payload in QEMU and print a verdict
+    Test(test::Args),
+    /// Take this machine over: all data on the selected disk is lost
+    Deploy(deploy::Args),
+    /// Print what deploy would do; change nothing
+    Plan(plan::Args),
+    /// Write the final initramfs only
+    Build(build::Args),
+    /// Undo all that deploy staged before the jump
+    Reset(reset::Args),
+    /// Print the facts of this machine as JSON
+    Facts(facts::Args),
+    /// Make a payload from a folder
+    Pack(pack::Args),
+    /// Check and describe a payload
+    Inspect(inspect::Args),
+    /// Build the base initramfs
+    Base(base::Args),
+    /// List, build or boot simulated VPS images
+    Fixture(fixture::Args),
+    /// Run the conformance suite
+    Conformance(conformance::Args),
+}
+
+impl Cli {
+    /// Runs the command that was asked for.
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        match self.command {
+            Command::Test(args) => args.run(),
+            Command::Deploy(args) => args.run(),
+            Command::Plan(args) => args.run(),
+            Command::Build(args) => args.run(),
+            Command::Reset(args) => args.run(),
+            Command::Facts(args) => args.run(),
+            Command::Pack(args) => args.run(),
+            Command::Inspect(args) => args.run(),
+            Command::Base(args) => args.run(),
+            Command::Fixture(args) => args.run(),
+            Command::Conformance(args) => args.run(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::Cli;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+}

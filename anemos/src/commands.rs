@@ -1,0 +1,13 @@
+//! The commands, one file each.
+
+pub(crate) mod base;
+pub(crate) mod build;
+pub(crate) mod conformance;
+pub(crate) mod deploy;
+pub(crate) mod facts;
+pub(crate) mod fixture;
+pub(crate) mod inspect;
+pub(crate) mod pack;
+pub(crate) mod plan;
+pub(crate) mod reset;
+pub(crate) mod test;

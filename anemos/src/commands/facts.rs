@@ -1,0 +1,16 @@
+//! Command `anemos facts`: prints this machine as JSON.
+
+use std::process::ExitCode;
+
+use crate::report::Refusal;
+
+/// The command line of `anemos facts`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {}
+
+impl Args {
+    #[expect(clippy::unused_self, reason = "the command is not built in yet")]
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        Err(Refusal::not_built_in("anemos facts", "use a later version").into())
+    }
+}

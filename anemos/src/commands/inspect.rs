@@ -1,0 +1,20 @@
+//! Command `anemos inspect`: checks and describes a payload.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use crate::report::Refusal;
+
+/// The command line of `anemos inspect`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The payload: a tarball
+    payload: PathBuf,
+}
+
+impl Args {
+    #[expect(clippy::unused_self, reason = "the command is not built in yet")]
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        Err(Refusal::not_built_in("anemos inspect", "use a later version").into())
+    }
+}

@@ -1,0 +1,91 @@
+//! How a command ends: refusals with a way out, the one place that prints errors, exit codes.
+
+use std::process::ExitCode;
+
+use thiserror::Error;
+
+/// A foreseen reason not to go on, found before anything was changed.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[error("{reason}")]
+pub(crate) struct Refusal {
+    reason: String,
+    hint: String,
+}
+
+impl Refusal {
+    /// Returns a refusal for `reason`, which `hint` is the way out of.
+    pub(crate) fn new(reason: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { reason: reason.into(), hint: hint.into() }
+    }
+
+    /// Returns the refusal of something that a later version will do.
+    pub(crate) fn not_built_in(what: &str, hint: impl Into<String>) -> Self {
+        Self::new(format!("{what} is not built in yet"), hint)
+    }
+}
+
+/// What was asked for could not even be tried, which says nothing about its outcome.
+#[derive(Debug, Error)]
+#[error("{0}")]
+pub(crate) struct Broken(pub(crate) String);
+
+const REFUSED: u8 = 3;
+const BROKEN: u8 = 4;
+
+/// Prints `error` with its contexts on one line, and the hint of a refusal on the next.
+#[expect(clippy::print_stderr, reason = "the one place that prints errors")]
+pub(crate) fn failure(error: &anyhow::Error) -> ExitCode {
+    eprintln!("error: {error:#}");
+    if let Some(refusal) = find::<Refusal>(error) {
+        eprintln!("hint: {}", refusal.hint);
+    }
+    ExitCode::from(status(error))
+}
+
+/// Prints one step, in the present tense, before it is done.
+#[expect(clippy::print_stderr, reason = "the one place that prints progress lines")]
+pub(crate) fn step(text: &str) {
+    eprintln!("{text}");
+}
+
+/// Prints what was asked for.
+#[expect(clippy::print_stdout, reason = "the one place that prints results")]
+pub(crate) fn result(text: &str) {
+    println!("{}", text.strip_suffix('\n').unwrap_or(text));
+}
+
+fn status(error: &anyhow::Error) -> u8 {
+    if find::<Refusal>(error).is_some() {
+        REFUSED
+    } else if find::<Broken>(error).is_some() {
+        BROKEN
+    } else {
+        1
+    }
+}
+
+/// Finds an error of one type among contexts and causes.
+fn find<E: std::error::Error + Send + Sync + 'static>(error: &anyhow::Error) -> Option<&E> {
+    error.downcast_ref::<E>().or_else(|| error.chain().find_map(|cause| cause.downcast_ref::<E>()))
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::{Context, anyhow};
+
+    use super::{Broken, Refusal, status};
+
+    #[test]
+    fn the_status_tells_refusals_and_broken_runs_from_failures() {
+        let refusal = || Refusal::new("no payload", "name one");
+        for (error, want) in [
+            (anyhow!("it failed"), 1),
+            (anyhow!(refusal()), 3),
+            (Err::<(), _>(refusal()).context("planning").unwrap_err(), 3),
+            (Err::<(), _>(anyhow!("cause")).context(refusal()).unwrap_err(), 3),
+            (anyhow!(Broken("no QEMU".to_owned())), 4),
+        ] {
+            assert_eq!(status(&error), want, "{error:#}");
+        }
+    }
+}
