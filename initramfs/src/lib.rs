@@ -1,5 +1,6 @@
 //! What `anemos` and PID 1 of the deploy environment agree on, and PID 1 itself.
 
+pub mod archive;
 pub mod deploy;
 pub mod disk;
 pub mod network;
