@@ -1,0 +1,237 @@
+//! Runs programs of the host, so that none outlives us and every failure tells the whole command.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+
+use tokio::process::Child;
+
+/// How much of a program's messages an error quotes.
+const TAIL_LINES: usize = 10;
+
+/// A program and its arguments.
+#[derive(Clone, Debug)]
+pub struct Command {
+    program: OsString,
+    arguments: Vec<OsString>,
+    environment: Vec<(OsString, OsString)>,
+    folder: Option<PathBuf>,
+}
+
+/// What a program that ended well has written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Output {
+    /// Its standard output.
+    pub stdout: Vec<u8>,
+    /// Its standard error.
+    pub stderr: Vec<u8>,
+}
+
+impl Output {
+    /// Returns the standard output as text, what is no UTF-8 replaced.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).into_owned()
+    }
+}
+
+/// Why a program did not do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// It could not be started.
+    #[error("starting {command}")]
+    Start {
+        /// The whole command line.
+        command: String,
+        /// The reason.
+        source: io::Error,
+    },
+    /// It could not be waited for.
+    #[error("waiting for {command}")]
+    Wait {
+        /// The whole command line.
+        command: String,
+        /// The reason.
+        source: io::Error,
+    },
+    /// It ended badly.
+    #[error("{command} ended with {status}{}", quoted(tail))]
+    Status {
+        /// The whole command line.
+        command: String,
+        /// How it ended.
+        status: ExitStatus,
+        /// The last lines of its standard error.
+        tail: String,
+    },
+}
+
+impl Command {
+    /// Describes a call of `program`, which is searched in `PATH`.
+    pub fn new(program: impl AsRef<OsStr>) -> Self {
+        Self {
+            program: program.as_ref().to_owned(),
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            folder: None,
+        }
+    }
+
+    /// Adds one argument.
+    #[must_use]
+    pub fn arg(mut self, argument: impl AsRef<OsStr>) -> Self {
+        self.arguments.push(argument.as_ref().to_owned());
+        self
+    }
+
+    /// Adds arguments.
+    #[must_use]
+    pub fn args<A: AsRef<OsStr>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
+        self.arguments.extend(arguments.into_iter().map(|argument| argument.as_ref().to_owned()));
+        self
+    }
+
+    /// Sets a variable of the program's environment; the rest is ours.
+    #[must_use]
+    pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
+        self.environment.push((name.as_ref().to_owned(), value.as_ref().to_owned()));
+        self
+    }
+
+    /// Sets the folder the program runs in.
+    #[must_use]
+    pub fn folder(mut self, folder: impl AsRef<Path>) -> Self {
+        self.folder = Some(folder.as_ref().to_path_buf());
+        self
+    }
+
+    /// Returns the command line as a shell would read it.
+    pub fn line(&self) -> String {
+        let environment = self.environment.iter().map(|(name, value)| {
+            format!("{}={}", name.to_string_lossy(), quote(&value.to_string_lossy()))
+        });
+        let words = std::iter::once(&self.program).chain(&self.arguments);
+        let words = words.map(|word| quote(&word.to_string_lossy()));
+        environment.chain(words).collect::<Vec<_>>().join(" ")
+    }
+
+    /// Runs the program to its end, without input; a bad end is an error.
+    ///
+    /// Dropping the future ends the program.
+    pub async fn run(&self) -> Result<Output, CommandError> {
+        let mut command = self.guarded();
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = command.spawn().map_err(|source| self.not_started(source))?;
+        let output = child
+            .wait_with_output()
+            .await
+            .map_err(|source| CommandError::Wait { command: self.line(), source })?;
+        self.check(output.status, &output.stderr)?;
+        Ok(Output { stdout: output.stdout, stderr: output.stderr })
+    }
+
+    /// Starts the program with both output streams in a file; it ends when the child is dropped.
+    ///
+    /// It leads a process group of its own, so that Ctrl-C reaches us only.
+    pub fn start(&self, log: File) -> Result<Child, CommandError> {
+        let started = log.try_clone().and_then(|copy| {
+            let mut command = self.guarded();
+            command.stdin(Stdio::null()).stdout(copy).stderr(log).process_group(0);
+            command.spawn()
+        });
+        started.map_err(|source| self.not_started(source))
+    }
+
+    /// Turns a bad end into an error that quotes the end of `stderr`.
+    pub fn check(&self, status: ExitStatus, stderr: &[u8]) -> Result<(), CommandError> {
+        if status.success() {
+            return Ok(());
+        }
+        Err(CommandError::Status { command: self.line(), status, tail: tail(stderr) })
+    }
+
+    fn not_started(&self, source: io::Error) -> CommandError {
+        CommandError::Start { command: self.line(), source }
+    }
+
+    /// The kernel kills the child when the thread that started it ends, however we end.
+    #[expect(clippy::disallowed_methods, reason = "this is the crate's one wrapper")]
+    fn guarded(&self) -> tokio::process::Command {
+        let mut command = tokio::process::Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "--"]).arg(&self.program).args(&self.arguments);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        if let Some(folder) = &self.folder {
+            command.current_dir(folder);
+        }
+        command.kill_on_drop(true);
+        command
+    }
+}
+
+/// Returns the last lines of a program's messages.
+pub fn tail(stderr: &[u8]) -> String {
+    let text = String::from_utf8_lossy(stderr);
+    let lines: Vec<&str> = text.trim_end().lines().collect();
+    lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
+}
+
+/// Quotes a word for a shell when it needs it.
+pub fn quote(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "%+,-./:=@_^".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+fn quoted(tail: &str) -> String {
+    if tail.is_empty() { String::new() } else { format!(": {tail}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn block_on<T>(future: impl Future<Output = T>) -> T {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_all().build().expect("a runtime").block_on(future)
+    }
+
+    #[test]
+    fn a_command_line_can_be_pasted() {
+        let command = Command::new("printf").arg("%s").arg("it's $HOME").arg("").env("A", "b c");
+        assert_eq!(command.line(), r"A='b c' printf %s 'it'\''s $HOME' ''");
+    }
+
+    #[test]
+    fn a_bad_end_tells_command_status_and_last_words() {
+        let command = Command::new("sh").arg("-c").arg("echo out; echo no such disk >&2; exit 3");
+        let error = block_on(command.run()).expect_err("it must fail").to_string();
+        assert_eq!(
+            error,
+            "sh -c 'echo out; echo no such disk >&2; exit 3' ended with exit status: 3: \
+             no such disk"
+        );
+    }
+
+    #[test]
+    fn a_good_end_returns_both_streams_and_the_environment_is_passed() {
+        let command = Command::new("sh").arg("-c").arg("echo $WORD; pwd; echo b >&2");
+        let output = block_on(command.env("WORD", "a").folder("/").run()).expect("it runs");
+        assert_eq!((output.text().as_str(), output.stderr.as_slice()), ("a\n/\n", &b"b\n"[..]));
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_named() {
+        let error = block_on(Command::new("no-such-program").run()).expect_err("it must fail");
+        assert!(error.to_string().starts_with("no-such-program ended with"), "{error}");
+    }
+
+    #[test]
+    fn only_the_last_lines_are_quoted() {
+        let long: Vec<String> = (0..30).map(|n| n.to_string()).collect();
+        assert_eq!(tail(long.join("\n").as_bytes()).lines().next(), Some("20"));
+        assert_eq!(tail(b""), "");
+    }
+}

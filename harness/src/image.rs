@@ -1,0 +1,151 @@
+//! Makes disk images with `qemu-img`, and disks whose content is known.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+use crate::command::{Command, CommandError};
+use crate::machine::Format;
+
+/// Makes an empty qcow2 image of `size` bytes.
+pub async fn create(image: &Path, size: u64) -> Result<(), CommandError> {
+    qemu_img("create").arg("-f").arg("qcow2").arg(image).arg(size.to_string()).run().await?;
+    Ok(())
+}
+
+/// Makes a qcow2 image that holds only what differs from `backing`, which is never written.
+///
+/// `backing` should be absolute: a relative path is looked up beside the overlay.
+pub async fn overlay(image: &Path, backing: &Path, format: Format) -> Result<(), CommandError> {
+    let command = qemu_img("create").arg("-f").arg("qcow2");
+    command.arg("-F").arg(format.name()).arg("-b").arg(backing).arg(image).run().await?;
+    Ok(())
+}
+
+fn qemu_img(verb: &str) -> Command {
+    Command::new("qemu-img").arg(verb).arg("-q")
+}
+
+/// A raw disk image with a known pattern, to prove that nobody wrote to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Witness {
+    /// Chooses the pattern.
+    pub seed: u64,
+    /// Size in bytes, a multiple of 8.
+    pub len: u64,
+}
+
+impl Witness {
+    /// Describes a witness of 16 MiB.
+    pub fn new(seed: u64) -> Self {
+        Self { seed, len: 16 << 20 }
+    }
+
+    /// Writes the image.
+    pub fn write(self, image: &Path) -> io::Result<()> {
+        let mut file = File::create(image)?;
+        let mut pattern = Pattern::new(self);
+        loop {
+            let block = pattern.block();
+            if block.is_empty() {
+                return Ok(());
+            }
+            file.write_all(&block)?;
+        }
+    }
+
+    /// Returns the offset of the first byte that differs, or of the end of a short image.
+    pub fn first_difference(self, image: &Path) -> io::Result<Option<u64>> {
+        let mut file = File::open(image)?;
+        let mut pattern = Pattern::new(self);
+        let mut offset = 0;
+        loop {
+            let want = pattern.block();
+            let mut got = Vec::new();
+            (&mut file).take(want.len().max(1) as u64).read_to_end(&mut got)?;
+            let same = want.iter().zip(&got).take_while(|(want, got)| want == got).count();
+            if same < want.len().max(got.len()) {
+                return Ok(Some(offset + same as u64));
+            }
+            if want.is_empty() {
+                return Ok(None);
+            }
+            offset += want.len() as u64;
+        }
+    }
+}
+
+/// The pattern of a witness, block by block (xorshift64*, any generator would do).
+struct Pattern {
+    state: u64,
+    left: u64,
+}
+
+impl Pattern {
+    const BLOCK: u64 = 1 << 20;
+
+    fn new(witness: Witness) -> Self {
+        // The generator stands still at zero.
+        Self { state: witness.seed | 1 << 63, left: witness.len }
+    }
+
+    /// Returns the next block; an empty one is the end.
+    fn block(&mut self) -> Vec<u8> {
+        let words = self.left.min(Self::BLOCK) / 8;
+        self.left -= self.left.min(Self::BLOCK);
+        (0..words).flat_map(|_| self.word().to_le_bytes()).collect()
+    }
+
+    fn word(&mut self) -> u64 {
+        self.state ^= self.state >> 12;
+        self.state ^= self.state << 25;
+        self.state ^= self.state >> 27;
+        self.state.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Seek, SeekFrom};
+
+    use super::*;
+
+    #[test]
+    fn a_witness_tells_the_first_byte_that_differs() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let image = folder.path().join("witness");
+        let witness = Witness { len: (1 << 20) + 4096, ..Witness::new(7) };
+        for at in [0, 511, 1 << 20, (1 << 20) + 4095] {
+            witness.write(&image).expect("it is written");
+            assert_eq!(witness.first_difference(&image).expect("a check"), None, "untouched");
+            flip(&image, at);
+            let found = witness.first_difference(&image).expect("a check");
+            assert_eq!(found, Some(at), "flipped at {at}");
+        }
+    }
+
+    #[test]
+    fn another_seed_a_short_image_and_a_long_image_differ() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let image = folder.path().join("witness");
+        let witness = Witness { len: 8192, ..Witness::new(7) };
+        for (written, want) in [
+            (Witness { seed: 8, ..witness }, Some(0)),
+            (Witness { len: 4096, ..witness }, Some(4096)),
+            (Witness { len: 8200, ..witness }, Some(8192)),
+        ] {
+            written.write(&image).expect("it is written");
+            let found = witness.first_difference(&image).expect("a check");
+            assert_eq!(found, want, "{written:?}");
+        }
+    }
+
+    fn flip(image: &Path, at: u64) {
+        let mut file = File::options().read(true).write(true).open(image).expect("the image");
+        let mut byte = [0];
+        file.seek(SeekFrom::Start(at)).expect("the offset");
+        file.read_exact(&mut byte).expect("a byte");
+        file.seek(SeekFrom::Start(at)).expect("the offset");
+        file.write_all(&[!byte[0]]).expect("a byte");
+    }
+}

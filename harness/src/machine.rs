@@ -1,0 +1,269 @@
+//! Describes a machine as QEMU shall make it; nothing here runs.
+
+use std::path::{Path, PathBuf};
+
+use crate::accelerator::Accelerator;
+
+pub mod args;
+
+/// A machine to be simulated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Machine {
+    /// Platform firmware.
+    pub firmware: Firmware,
+    /// Size of memory.
+    pub memory_mib: u32,
+    /// Number of processors.
+    pub cpus: u32,
+    /// Disks, in the order in which they are plugged in.
+    pub disks: Vec<Disk>,
+    /// What the machine is connected to.
+    pub network: Network,
+    /// Where its first kernel comes from.
+    pub boot: Boot,
+    /// What runs its instructions.
+    pub accelerator: Accelerator,
+}
+
+impl Default for Machine {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Machine {
+    /// Describes a small BIOS machine without disks and network, emulated.
+    pub fn new() -> Self {
+        Self {
+            firmware: Firmware::Bios,
+            memory_mib: 1024,
+            cpus: 1,
+            disks: Vec::new(),
+            network: Network::None,
+            boot: Boot::Disk,
+            accelerator: Accelerator::Tcg,
+        }
+    }
+
+    /// Sets the platform firmware.
+    #[must_use]
+    pub fn firmware(self, firmware: Firmware) -> Self {
+        Self { firmware, ..self }
+    }
+
+    /// Sets the size of memory.
+    #[must_use]
+    pub fn memory_mib(self, memory_mib: u32) -> Self {
+        Self { memory_mib, ..self }
+    }
+
+    /// Sets the number of processors.
+    #[must_use]
+    pub fn cpus(self, cpus: u32) -> Self {
+        Self { cpus, ..self }
+    }
+
+    /// Plugs one more disk in.
+    #[must_use]
+    pub fn disk(mut self, disk: Disk) -> Self {
+        self.disks.push(disk);
+        self
+    }
+
+    /// Sets what the machine is connected to.
+    #[must_use]
+    pub fn network(self, network: Network) -> Self {
+        Self { network, ..self }
+    }
+
+    /// Sets where the first kernel comes from.
+    #[must_use]
+    pub fn boot(self, boot: Boot) -> Self {
+        Self { boot, ..self }
+    }
+
+    /// Sets what runs the machine's instructions.
+    #[must_use]
+    pub fn accelerator(self, accelerator: Accelerator) -> Self {
+        Self { accelerator, ..self }
+    }
+}
+
+/// Platform firmware.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Firmware {
+    /// `SeaBIOS`, which comes with QEMU.
+    Bios,
+    /// UEFI; rendering refuses it so far.
+    Uefi,
+}
+
+/// One disk of a machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Disk {
+    /// Name of the disk in QEMU and in every observation: letters, digits, `-`.
+    pub id: String,
+    /// File that holds its content.
+    pub image: PathBuf,
+    /// Format of that file.
+    pub format: Format,
+    /// How the disk is attached.
+    pub bus: Bus,
+    /// Serial number that the guest sees.
+    pub serial: Option<String>,
+    /// Place in the firmware's boot order; none is tried last.
+    pub boot_index: Option<u32>,
+    /// Whether the guest can write.
+    pub access: Access,
+}
+
+impl Disk {
+    /// Describes a writable qcow2 disk on virtio-blk that is not in the boot order.
+    pub fn new(id: impl Into<String>, image: impl AsRef<Path>) -> Self {
+        Self {
+            id: id.into(),
+            image: image.as_ref().to_path_buf(),
+            format: Format::Qcow2,
+            bus: Bus::VirtioBlk,
+            serial: None,
+            boot_index: None,
+            access: Access::ReadWrite,
+        }
+    }
+
+    /// Sets the format of the image file.
+    #[must_use]
+    pub fn format(self, format: Format) -> Self {
+        Self { format, ..self }
+    }
+
+    /// Sets how the disk is attached.
+    #[must_use]
+    pub fn bus(self, bus: Bus) -> Self {
+        Self { bus, ..self }
+    }
+
+    /// Sets the serial number that the guest sees (at most 20 characters).
+    #[must_use]
+    pub fn serial(self, serial: impl Into<String>) -> Self {
+        Self { serial: Some(serial.into()), ..self }
+    }
+
+    /// Puts the disk into the firmware's boot order.
+    #[must_use]
+    pub fn boot_index(self, index: u32) -> Self {
+        Self { boot_index: Some(index), ..self }
+    }
+
+    /// Sets whether the guest can write.
+    #[must_use]
+    pub fn access(self, access: Access) -> Self {
+        Self { access, ..self }
+    }
+}
+
+/// Format of a disk image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Sector by sector.
+    Raw,
+    /// QEMU's own format, with backing files.
+    Qcow2,
+}
+
+impl Format {
+    /// Returns QEMU's name of the format.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Raw => "raw",
+            Self::Qcow2 => "qcow2",
+        }
+    }
+}
+
+/// How a disk is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bus {
+    /// `/dev/vda`
+    VirtioBlk,
+    /// `/dev/sda` on a paravirtual adapter.
+    VirtioScsi,
+    /// `/dev/nvme0n1`
+    Nvme,
+    /// `/dev/sda` on an AHCI controller.
+    Sata,
+}
+
+/// Whether a guest can write to a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// It can.
+    ReadWrite,
+    /// QEMU refuses every write.
+    ReadOnly,
+}
+
+/// What a machine is connected to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Network {
+    /// Nothing.
+    None,
+    /// QEMU's own network with DHCP, behind which nothing is reachable.
+    User {
+        /// Address of the virtio network device.
+        mac: String,
+        /// Ports of the host's loopback that lead into the guest.
+        forwards: Vec<Forward>,
+    },
+}
+
+/// A TCP port of the host's loopback interface that leads into the guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Forward {
+    /// Port on 127.0.0.1 of the host.
+    pub host_port: u16,
+    /// Port of the guest.
+    pub guest_port: u16,
+}
+
+/// Where the first kernel comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Boot {
+    /// From a disk, by the platform firmware.
+    Disk,
+    /// From the host, put into memory by QEMU.
+    Direct {
+        /// Kernel image.
+        kernel: PathBuf,
+        /// Initramfs, if any.
+        initramfs: Option<PathBuf>,
+        /// Kernel command line.
+        command_line: String,
+    },
+}
+
+/// Why a machine cannot be rendered.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MachineError {
+    /// The firmware descriptors of UEFI are not read yet.
+    #[error("machines with UEFI are not built in yet")]
+    UefiNotBuiltIn,
+    /// QEMU takes its options as text.
+    #[error("the path {} is not UTF-8", path.display())]
+    PathNotText {
+        /// The path as it is.
+        path: PathBuf,
+    },
+    /// QEMU takes only simple names for devices.
+    #[error("the disk name {id:?} is not a letter followed by letters, digits or dashes")]
+    DiskName {
+        /// The name as given.
+        id: String,
+    },
+    /// Two disks may not share a name.
+    #[error("two disks are called {id:?}")]
+    DiskTwice {
+        /// The name as given.
+        id: String,
+    },
+}
