@@ -2,8 +2,12 @@
 
 pub mod accelerator;
 pub mod budget;
+pub mod chain;
+pub mod classify;
 pub mod command;
 pub mod guest;
 pub mod image;
 pub mod machine;
+pub mod rehearsal;
 pub mod screen;
+pub mod verdict;

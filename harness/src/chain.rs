@@ -1,0 +1,427 @@
+//! The chain from the old system to the reset of a deployed machine, proved link by link.
+//!
+//! A pure state machine: it is told what the sensors see, and says when the chain has ended and
+//! how. Whether the deployed disk boots is judged by [`crate::rehearsal`] in a fresh guest.
+
+use std::collections::VecDeque;
+
+use serde::Serialize;
+
+use crate::classify::{self, Class};
+use crate::verdict::Verdict;
+
+pub mod contract;
+#[cfg(test)]
+mod tests;
+
+use contract::{STAGES, Said};
+
+/// Lines kept to show what was there last.
+const CONTEXT: usize = 12;
+
+/// One thing that a sensor told.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Seen {
+    /// A whole line of the serial console.
+    Line(String),
+    /// A line of the serial console that has no end yet.
+    Pending(String),
+    /// A line that the platform firmware wrote to its debug port.
+    Firmware(String),
+    /// A line on the screen.
+    Screen(String),
+    /// The guest reset itself.
+    Reset,
+    /// The guest switched itself off.
+    PoweredOff,
+    /// The guest's kernel told the machine that it panicked.
+    Panicked,
+    /// The binary, configuration and payload are in the guest.
+    Pushed,
+    /// `anemos deploy` was started in the guest.
+    CommandStarted,
+    /// A line of what `anemos deploy` said.
+    CommandSaid(String),
+    /// `anemos deploy` ended; without a status when the connection broke.
+    CommandEnded(Option<i32>),
+    /// A TCP port of the guest accepted a connection.
+    Connected(u16),
+}
+
+/// How far the chain is proved.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Link {
+    /// The guest was started.
+    PowerOn,
+    /// The old system said who it is, at its login prompt.
+    OldSystem,
+    /// Everything is in the guest.
+    Pushed,
+    /// `anemos deploy` was started.
+    Started,
+    /// Another kernel started, with no reset in between.
+    Jumped,
+    /// The deploy environment gave its verdict.
+    Verdict,
+    /// The guest reset itself.
+    Reset,
+}
+
+/// A stage, or a part of the way that has no stage, with its time.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Timed {
+    /// The name: of a stage, or e.g. `boot old system`.
+    pub name: String,
+    /// Seconds since the rehearsal began.
+    pub start: f64,
+    /// How long it took in seconds.
+    pub seconds: f64,
+}
+
+/// How the machine enters the deploy environment.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Entry {
+    /// From the old system, by a jump.
+    Jump,
+    /// Directly, with kernel and initramfs given to QEMU.
+    Direct,
+}
+
+/// What the chain is about.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// How the deploy environment is entered.
+    pub entry: Entry,
+    /// The line with which the old system says who it is.
+    pub identity: String,
+    /// The text of its login prompt.
+    pub login: String,
+}
+
+/// The chain so far.
+#[derive(Debug)]
+pub struct Chain {
+    route: Route,
+    link: Link,
+    identity_seen: bool,
+    jump_announced: bool,
+    stage: Option<(usize, f64)>,
+    last_stage: Option<usize>,
+    failure: Option<String>,
+    outcome: Option<String>,
+    old_root: Option<String>,
+    said: Vec<String>,
+    recent: VecDeque<String>,
+    times: Vec<Timed>,
+    since: f64,
+}
+
+/// How a chain ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum End {
+    /// The payload is on the disk, and the machine was reset.
+    Deployed,
+    /// The deployment failed before writing, and the machine was reset.
+    Returned(Verdict),
+    /// It ended badly.
+    Failed(Verdict),
+}
+
+impl Chain {
+    /// Begins at the moment the guest is started.
+    pub fn new(route: Route, at: f64) -> Self {
+        let link = if route.entry == Entry::Direct { Link::Started } else { Link::PowerOn };
+        Self {
+            route,
+            link,
+            identity_seen: false,
+            jump_announced: false,
+            stage: None,
+            last_stage: None,
+            failure: None,
+            outcome: None,
+            old_root: None,
+            said: Vec::new(),
+            recent: VecDeque::new(),
+            times: Vec::new(),
+            since: at,
+        }
+    }
+
+    /// How far it is proved.
+    pub fn link(&self) -> Link {
+        self.link
+    }
+
+    /// The stage that runs, for the progress line.
+    pub fn stage(&self) -> Option<&'static str> {
+        self.stage.and_then(|(index, _)| STAGES.get(index).copied())
+    }
+
+    /// What took how long so far.
+    pub fn times(&self) -> &[Timed] {
+        &self.times
+    }
+
+    /// What `root=` of the old system's kernel command line said.
+    pub fn old_root(&self) -> Option<&str> {
+        self.old_root.as_deref()
+    }
+
+    /// What the deploy environment said at its end.
+    pub fn outcome(&self) -> Option<&str> {
+        self.outcome.as_deref()
+    }
+
+    /// Takes one observation, made `at` seconds; returns the end when this was the last link.
+    pub fn observe(&mut self, at: f64, seen: &Seen) -> Option<End> {
+        match seen {
+            Seen::Line(line) => self.line(at, line),
+            Seen::Pending(line) => self.prompt(at, line),
+            Seen::Reset => self.reset(at),
+            Seen::PoweredOff => Some(self.powered_off()),
+            Seen::Panicked if self.link >= Link::Jumped => {
+                Some(self.panicked("the kernel told the machine that it panicked"))
+            }
+            Seen::Pushed => self.reach(Link::Pushed, at, "push"),
+            Seen::CommandStarted => self.reach(Link::Started, at, "start"),
+            Seen::CommandSaid(line) => {
+                self.said.push(line.clone());
+                None
+            }
+            Seen::CommandEnded(status) => self.command_ended(*status),
+            _ => None,
+        }
+    }
+
+    /// The end when nothing happened for longer than anything may take.
+    pub fn gave_up(&self, waited: &str) -> End {
+        let (class, reason) = match self.link {
+            Link::PowerOn => (Class::FixtureFailed, "the old system did not reach its prompt"),
+            Link::OldSystem => (Class::FixtureFailed, "the old system could not be reached"),
+            Link::Pushed => (Class::FixtureFailed, "the command could not be started"),
+            Link::Started if self.jump_announced => {
+                (Class::JumpSilent, "the jump was announced, and no kernel was heard of after it")
+            }
+            Link::Started => (Class::NotExecuted, "anemos deploy was started, and no jump followed"),
+            Link::Verdict => (Class::Stalled, "the machine was not reset after the verdict"),
+            Link::Jumped | Link::Reset => return self.stalled(waited),
+        };
+        let reason = format!("{reason} ({waited})");
+        let make = if class == Class::FixtureFailed { Verdict::broken } else { Verdict::failed };
+        End::Failed(self.finish(make(class, reason, self.context())))
+    }
+
+    fn stalled(&self, waited: &str) -> End {
+        let place = self.stage().map_or_else(
+            || "the deploy environment stalled between its stages".to_owned(),
+            |stage| format!("stage {stage} stalled"),
+        );
+        let verdict = Verdict::failed(Class::Stalled, format!("{place} ({waited})"), self.context());
+        End::Failed(self.finish(verdict))
+    }
+
+    fn line(&mut self, at: f64, line: &str) -> Option<End> {
+        self.remember(line);
+        match self.link {
+            Link::PowerOn => self.old_system_line(at, line),
+            Link::OldSystem | Link::Pushed => None,
+            Link::Started => {
+                self.jump_announced |= line.contains("Starting new kernel");
+                if classify::is_kernel_banner(line) {
+                    return self.reach(Link::Jumped, at, "jump");
+                }
+                None
+            }
+            Link::Jumped | Link::Verdict | Link::Reset => self.deploy_line(at, line),
+        }
+    }
+
+    fn old_system_line(&mut self, at: f64, line: &str) -> Option<End> {
+        if line.contains(&self.route.identity) {
+            self.identity_seen = true;
+        }
+        if let Some(root) = classify::root_parameter(line) {
+            self.old_root = Some(root.to_owned());
+        }
+        if let Some(class) = classify::failure(line) {
+            let reason = format!("the fixture does not boot: {}", class.words());
+            let verdict = Verdict::broken(Class::FixtureFailed, reason, self.context());
+            return Some(End::Failed(verdict));
+        }
+        self.prompt(at, line)
+    }
+
+    fn prompt(&mut self, at: f64, line: &str) -> Option<End> {
+        let is_prompt = classify::is_login_prompt(line, &self.route.login);
+        if self.link == Link::PowerOn && self.identity_seen && is_prompt {
+            return self.reach(Link::OldSystem, at, "boot old system");
+        }
+        None
+    }
+
+    fn deploy_line(&mut self, at: f64, line: &str) -> Option<End> {
+        if line.contains("Kernel panic - not syncing") {
+            let class = classify::failure(line).map_or("", Class::words);
+            return Some(self.panicked(class));
+        }
+        match contract::parse(line)? {
+            Said::Begins(stage) => self.begins(at, &stage),
+            Said::EndedWell(stage, took) => self.ended(&stage, took),
+            Said::EndedBadly(stage, took, reason) => {
+                self.failure = Some(format!("stage {stage} failed: {reason}"));
+                self.ended(&stage, took)
+            }
+            Said::Error(text) => {
+                self.failure.get_or_insert(text);
+                None
+            }
+            Said::Verdict(word) => self.verdict(at, &word),
+        }
+    }
+
+    fn begins(&mut self, at: f64, stage: &str) -> Option<End> {
+        let index = STAGES.iter().position(|name| *name == stage)?;
+        if self.stage.is_some_and(|(running, _)| running == index) {
+            return None;
+        }
+        if self.last_stage.is_some_and(|last| last >= index) {
+            return Some(self.out_of_order(&format!("stage {stage} began a second time or too late")));
+        }
+        self.stage = Some((index, at));
+        self.last_stage = Some(index);
+        None
+    }
+
+    fn ended(&mut self, stage: &str, took: f64) -> Option<End> {
+        let Some((index, start)) = self.stage else {
+            let repeated = self.last_stage.is_some_and(|last| STAGES[last] == stage);
+            let problem = format!("stage {stage} ended without having begun");
+            return (!repeated).then(|| self.out_of_order(&problem));
+        };
+        if STAGES[index] != stage {
+            return Some(self.out_of_order(&format!("stage {stage} ended during {}", STAGES[index])));
+        }
+        self.times.push(Timed { name: stage.to_owned(), start, seconds: took });
+        self.stage = None;
+        None
+    }
+
+    fn verdict(&mut self, at: f64, word: &str) -> Option<End> {
+        if self.outcome.is_some() {
+            return None;
+        }
+        self.outcome = Some(word.to_owned());
+        self.link = Link::Verdict;
+        self.since = at;
+        match word {
+            "rescue" => Some(End::Failed(self.bad_outcome(Class::Rescue))),
+            "deployed" if !self.times.iter().any(|timed| timed.name == "deploy") => {
+                Some(self.out_of_order("the verdict is deployed, and stage deploy never ended"))
+            }
+            _ => None,
+        }
+    }
+
+    fn bad_outcome(&self, class: Class) -> Verdict {
+        let reason = self.failure.clone().unwrap_or_else(|| "for no reason given".to_owned());
+        let reason = format!("{}: {reason}", class.words());
+        self.finish(Verdict::failed(class, reason, self.context()))
+    }
+
+    fn reset(&mut self, at: f64) -> Option<End> {
+        match (self.link, self.outcome.as_deref()) {
+            (Link::Verdict, Some("deployed")) => {
+                self.reach(Link::Reset, at, "reset");
+                Some(End::Deployed)
+            }
+            (Link::Verdict, Some("returned")) => {
+                self.reach(Link::Reset, at, "reset");
+                Some(End::Returned(self.bad_outcome(Class::Returned)))
+            }
+            (Link::Started, _) => {
+                let reason = Class::RebootedInstead.words();
+                Some(self.failed(Class::RebootedInstead, reason))
+            }
+            (Link::PowerOn | Link::OldSystem | Link::Pushed, _) => {
+                let reason = "the fixture was reset before anything was asked of it";
+                Some(End::Failed(Verdict::broken(Class::FixtureFailed, reason, self.context())))
+            }
+            _ => Some(self.failed(Class::ResetLoop, "the deploy environment was reset early")),
+        }
+    }
+
+    fn powered_off(&self) -> End {
+        let reason = "the machine was switched off where it should have been reset";
+        if self.link < Link::Started {
+            return End::Failed(Verdict::broken(Class::FixtureFailed, reason, self.context()));
+        }
+        self.failed(Class::NotExecuted, reason)
+    }
+
+    fn command_ended(&mut self, status: Option<i32>) -> Option<End> {
+        let said = |word: &str| self.said.iter().find_map(|line| line.strip_prefix(word));
+        let error = said("error: ").map(str::to_owned);
+        let (class, status) = match status? {
+            0 | 255 => return None,
+            3 => (Class::Refused, 3),
+            status => (Class::CommandFailed, status),
+        };
+        if self.link > Link::Started {
+            return None;
+        }
+        let reason = match error {
+            Some(error) if class == Class::Refused => error,
+            Some(error) => format!("{}: {error}", class.words()),
+            None => format!("{} with status {status}", class.words()),
+        };
+        let mut verdict = Verdict::failed(class, reason, tail(&self.said));
+        verdict.hint = said("hint: ").map(str::to_owned);
+        Some(End::Failed(verdict))
+    }
+
+    fn reach(&mut self, link: Link, at: f64, name: &str) -> Option<End> {
+        let start = self.since;
+        self.times.push(Timed { name: name.to_owned(), start, seconds: at - start });
+        self.link = link;
+        self.since = at;
+        None
+    }
+
+    fn panicked(&self, words: &str) -> End {
+        let reason = format!("the deploy environment panicked: {words}");
+        self.failed(Class::KernelPanic, reason)
+    }
+
+    fn out_of_order(&self, problem: &str) -> End {
+        self.failed(Class::StageOrder, problem)
+    }
+
+    fn failed(&self, class: Class, reason: impl Into<String>) -> End {
+        End::Failed(self.finish(Verdict::failed(class, reason, self.context())))
+    }
+
+    fn finish(&self, mut verdict: Verdict) -> Verdict {
+        verdict.outcome.clone_from(&self.outcome);
+        verdict
+    }
+
+    fn remember(&mut self, line: &str) {
+        if line.trim().is_empty() {
+            return;
+        }
+        if self.recent.len() == CONTEXT {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(line.to_owned());
+    }
+
+    fn context(&self) -> Vec<String> {
+        self.recent.iter().cloned().collect()
+    }
+}
+
+fn tail(lines: &[String]) -> Vec<String> {
+    lines.iter().skip(lines.len().saturating_sub(CONTEXT)).cloned().collect()
+}

@@ -1,0 +1,89 @@
+//! The console lines that `anemos` promises, read as an outsider reads them.
+
+/// The stages in the order of the contract; spelled out here on purpose.
+pub const STAGES: &[&str] = &[
+    "verify-initramfs",
+    "mount",
+    "modules",
+    "disks",
+    "network",
+    "verify-payload",
+    "unpack",
+    "deploy",
+    "settle",
+    "reboot",
+];
+
+/// What one contract line says.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Said {
+    /// `anemos: stage deploy begins`
+    Begins(String),
+    /// `anemos: stage deploy ended ok 41.2s`
+    EndedWell(String, f64),
+    /// `anemos: stage deploy ended failed 3.0s: REASON`
+    EndedBadly(String, f64, String),
+    /// `anemos: error: TEXT`
+    Error(String),
+    /// `anemos: verdict deployed`
+    Verdict(String),
+}
+
+/// Returns what the line says, if it is one of the contract.
+///
+/// The kernel may have put its clock, or a line of its own without an end, before it.
+pub fn parse(line: &str) -> Option<Said> {
+    let said = line.split_once("anemos: ")?.1.trim_end();
+    if let Some(word) = said.strip_prefix("verdict ") {
+        return Some(Said::Verdict(word.split_whitespace().next()?.to_owned()));
+    }
+    if let Some(text) = said.strip_prefix("error: ") {
+        return Some(Said::Error(text.to_owned()));
+    }
+    let (stage, said) = said.strip_prefix("stage ")?.split_once(' ')?;
+    if !STAGES.contains(&stage) {
+        return None;
+    }
+    parse_stage(stage.to_owned(), said)
+}
+
+fn parse_stage(stage: String, said: &str) -> Option<Said> {
+    if said == "begins" {
+        return Some(Said::Begins(stage));
+    }
+    if let Some(took) = said.strip_prefix("ended ok ") {
+        return Some(Said::EndedWell(stage, seconds(took)?));
+    }
+    let (took, reason) = said.strip_prefix("ended failed ")?.split_once(": ")?;
+    Some(Said::EndedBadly(stage, seconds(took)?, reason.to_owned()))
+}
+
+fn seconds(text: &str) -> Option<f64> {
+    text.strip_suffix('s')?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn contract_lines_are_read_with_or_without_the_kernel_clock() {
+        let deploy = || "deploy".to_owned();
+        for (line, want) in [
+            ("anemos: stage deploy begins", Some(Said::Begins(deploy()))),
+            ("[    1.5] anemos: stage deploy begins", Some(Said::Begins(deploy()))),
+            ("anemos: stage deploy ended ok 41.2s", Some(Said::EndedWell(deploy(), 41.2))),
+            (
+                "anemos: stage deploy ended failed 3.0s: status 1: see above",
+                Some(Said::EndedBadly(deploy(), 3.0, "status 1: see above".into())),
+            ),
+            ("anemos: error: no disk", Some(Said::Error("no disk".into()))),
+            ("[   99.0] anemos: verdict returned", Some(Said::Verdict("returned".into()))),
+            ("anemos: stage dance begins", None),
+            ("anemos: stage deploy ended ok soon", None),
+            ("verdict deployed", None),
+        ] {
+            assert_eq!(parse(line), want, "{line:?}");
+        }
+    }
+}

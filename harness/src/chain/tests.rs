@@ -1,0 +1,255 @@
+//! Transcripts, good and bad, and what the chain makes of them.
+
+use super::*;
+
+const OLD: &str = "anemos fixture debian-12";
+
+fn route() -> Route {
+    Route { entry: Entry::Jump, identity: OLD.into(), login: "login:".into() }
+}
+
+/// Plays a transcript: `!reset` and its like are events, all else is the console; a second a line.
+fn play(route: Route, transcript: &str) -> (Chain, Option<End>) {
+    let mut chain = Chain::new(route, 0.0);
+    let mut at = 0.0;
+    for line in transcript.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        at += 1.0;
+        let end = chain.observe(at, &seen(line));
+        if end.is_some() {
+            return (chain, end);
+        }
+    }
+    (chain, None)
+}
+
+fn seen(line: &str) -> Seen {
+    match line.split_once(' ').unwrap_or((line, "")) {
+        ("!reset", _) => Seen::Reset,
+        ("!off", _) => Seen::PoweredOff,
+        ("!pushed", _) => Seen::Pushed,
+        ("!started", _) => Seen::CommandStarted,
+        ("!said", text) => Seen::CommandSaid(text.into()),
+        ("!ended", status) => Seen::CommandEnded(status.parse().ok()),
+        ("!pending", text) => Seen::Pending(text.into()),
+        _ => Seen::Line(line.into()),
+    }
+}
+
+const UP_TO_START: &str = "
+    [    0.000000] Linux version 6.1.0-31-cloud-amd64
+    [    0.000000] Command line: BOOT_IMAGE=/boot/vmlinuz root=UUID=0a1b ro console=ttyS0
+    Debian GNU/Linux 12 vps ttyS0
+    anemos fixture debian-12
+    !pending vps login:
+    !pushed
+    !started
+";
+const JUMP: &str = "
+    [   40.000000] kexec_core: Starting new kernel
+    [    0.000000] Linux version 6.1.0-31-cloud-amd64
+    anemos: stage verify-initramfs begins
+    anemos: stage verify-initramfs ended ok 0.2s
+    anemos: stage mount begins
+    anemos: stage mount ended ok 0.0s
+";
+
+fn run(rest: &str) -> (Chain, Option<End>) {
+    play(route(), &format!("{UP_TO_START}{rest}"))
+}
+
+fn failed(end: Option<End>) -> (Class, String) {
+    match end {
+        Some(End::Failed(verdict) | End::Returned(verdict)) => {
+            (verdict.class.expect("a class"), verdict.reason)
+        }
+        other => panic!("not a failure: {other:?}"),
+    }
+}
+
+#[test]
+fn every_link_in_its_order_is_a_deployment() {
+    let (chain, end) = run(&format!(
+        "{JUMP}
+        anemos: stage deploy begins
+        [   12.0] EXT4-fs (vda1): mounted filesystem
+        anemos: stage deploy ended ok 41.2s
+        anemos: stage settle begins
+        anemos: stage settle ended ok 0.4s
+        anemos: stage reboot begins
+        anemos: verdict deployed
+        !reset"
+    ));
+    assert_eq!(end, Some(End::Deployed));
+    assert_eq!(chain.old_root(), Some("UUID=0a1b"));
+    let names: Vec<_> = chain.times().iter().map(|timed| timed.name.as_str()).collect();
+    assert_eq!(
+        names,
+        [
+            "boot old system",
+            "push",
+            "start",
+            "jump",
+            "verify-initramfs",
+            "mount",
+            "deploy",
+            "settle",
+            "reset"
+        ]
+    );
+}
+
+#[test]
+fn a_line_said_twice_counts_once() {
+    let (_, end) = run(&format!(
+        "{JUMP}
+        anemos: stage deploy begins
+        [    9.0] anemos: stage deploy begins
+        anemos: stage deploy ended ok 4.0s
+        [   13.0] anemos: stage deploy ended ok 4.0s
+        anemos: verdict deployed
+        [   13.1] anemos: verdict deployed
+        !reset"
+    ));
+    assert_eq!(end, Some(End::Deployed));
+}
+
+#[test]
+fn a_reset_before_the_new_banner_is_no_jump() {
+    let (_, end) = run("!said loading the new kernel\n!reset\nLinux version 6.1");
+    assert_eq!(
+        failed(end),
+        (Class::RebootedInstead, "the machine rebooted instead of jumping by kexec".into())
+    );
+}
+
+#[test]
+fn a_refusal_in_the_guest_keeps_its_words_and_its_way_out() {
+    let (_, end) =
+        run("!said error: 1024 MiB of memory are too little\n!said hint: use more\n!ended 3");
+    let Some(End::Failed(verdict)) = end else { panic!("not a failure: {end:?}") };
+    assert_eq!(verdict.class, Some(Class::Refused));
+    assert_eq!(verdict.reason, "1024 MiB of memory are too little");
+    assert_eq!(verdict.hint.as_deref(), Some("use more"));
+    assert_eq!(verdict.exit_code(), 3);
+}
+
+#[test]
+fn a_command_that_fails_is_told_from_one_that_refuses() {
+    let (_, end) = run("!said error: loading the new kernel: Exec format error\n!ended 1");
+    let want = "anemos deploy failed on the running system: \
+                loading the new kernel: Exec format error";
+    assert_eq!(failed(end), (Class::CommandFailed, want.into()));
+}
+
+#[test]
+fn a_broken_connection_is_no_end_of_the_command() {
+    for status in ["!ended", "!ended 255", "!ended 0"] {
+        let (chain, end) = run(status);
+        assert_eq!(end, None, "{status}");
+        assert_eq!(failed(Some(chain.gave_up("60s"))).0, Class::NotExecuted, "{status}");
+    }
+}
+
+#[test]
+fn silence_after_the_announcement_is_a_jump_that_was_not_survived() {
+    let (chain, _) = run("[   40.0] kexec_core: Starting new kernel");
+    assert_eq!(failed(Some(chain.gave_up("60s"))).0, Class::JumpSilent);
+}
+
+#[test]
+fn a_failed_stage_and_its_outcome_become_the_reason() {
+    for (word, event, class, want) in [
+        (
+            "returned",
+            "!reset",
+            Class::Returned,
+            "the deployment failed before it had written: stage deploy failed: status 1",
+        ),
+        (
+            "rescue",
+            "",
+            Class::Rescue,
+            "the deployment failed after it had written: stage deploy failed: status 1",
+        ),
+    ] {
+        let (chain, end) = run(&format!(
+            "{JUMP}
+            anemos: stage deploy begins
+            anemos: stage deploy ended failed 3.0s: status 1
+            anemos: error: status 1
+            anemos: verdict {word}
+            {event}"
+        ));
+        assert_eq!(failed(end), (class, want.into()), "{word}");
+        assert_eq!(chain.outcome(), Some(word));
+    }
+}
+
+#[test]
+fn returned_lets_the_old_system_be_looked_for() {
+    let (_, end) = run(&format!("{JUMP}\nanemos: verdict returned\n!reset"));
+    assert!(matches!(end, Some(End::Returned(_))), "{end:?}");
+}
+
+#[test]
+fn stages_out_of_order_are_no_deployment() {
+    for (rest, want) in [
+        ("anemos: stage mount begins", "stage mount began a second time or too late"),
+        ("anemos: stage unpack ended ok 1.0s", "stage unpack ended without having begun"),
+        ("anemos: verdict deployed", "the verdict is deployed, and stage deploy never ended"),
+        (
+            "anemos: stage deploy begins\nanemos: stage settle ended ok 1.0s",
+            "stage settle ended during deploy",
+        ),
+    ] {
+        let (_, end) = run(&format!("{JUMP}\n{rest}"));
+        assert_eq!(failed(end), (Class::StageOrder, want.into()), "{rest}");
+    }
+}
+
+#[test]
+fn a_stage_that_hangs_is_named() {
+    let (chain, _) = run(&format!("{JUMP}\nanemos: stage deploy begins"));
+    let (class, reason) = failed(Some(chain.gave_up("nothing for 60s")));
+    assert_eq!(
+        (class, reason.as_str()),
+        (Class::Stalled, "stage deploy stalled (nothing for 60s)")
+    );
+}
+
+#[test]
+fn a_panic_of_the_deploy_environment_is_not_the_new_systems() {
+    let (_, end) =
+        run(&format!("{JUMP}\n[    2.0] Kernel panic - not syncing: Attempted to kill init!"));
+    let want = "the deploy environment panicked: the first process of the system ended";
+    assert_eq!(failed(end), (Class::KernelPanic, want.into()));
+}
+
+#[test]
+fn a_fixture_that_does_not_come_up_is_broken_not_failed() {
+    for transcript in ["(initramfs)", "anemos fixture debian-12\n!reset", "!off"] {
+        let (_, end) = play(route(), transcript);
+        let Some(End::Failed(verdict)) = end else { panic!("{transcript:?}: {end:?}") };
+        assert_eq!(verdict.exit_code(), 4, "{transcript:?}");
+    }
+}
+
+#[test]
+fn a_prompt_without_identity_is_not_the_old_system() {
+    let (chain, end) = play(route(), "!pending debian login:");
+    assert_eq!((chain.link(), end), (Link::PowerOn, None));
+}
+
+#[test]
+fn a_direct_entry_needs_no_old_system() {
+    let direct = Route { entry: Entry::Direct, ..route() };
+    let (_, end) = play(
+        direct,
+        "Linux version 6.1
+        anemos: stage deploy begins
+        anemos: stage deploy ended ok 1.0s
+        anemos: verdict deployed
+        !reset",
+    );
+    assert_eq!(end, Some(End::Deployed));
+}

@@ -1,0 +1,3 @@
+//! Rehearses a deployment on a simulated VPS.
+
+pub mod judge;

@@ -1,0 +1,245 @@
+//! Judges the fresh guest: whether the disk boots a system that is not the old one, and holds.
+//!
+//! A pure state machine over observations, like the chain.
+
+use std::collections::VecDeque;
+
+use regex::Regex;
+
+use crate::chain::Seen;
+use crate::classify::{self, Class};
+use crate::verdict::Verdict;
+
+/// Lines kept to show what was there last.
+const CONTEXT: usize = 12;
+/// Seconds after a failing line in which a more telling one may follow.
+const SETTLE: f64 = 1.5;
+/// The same for a boot loader's complaint, which a boot may follow.
+const SETTLE_BOOT_LOADER: f64 = 5.0;
+
+/// What counts as the new system being there.
+#[derive(Clone, Debug)]
+pub struct Expectation {
+    /// The line with which the old system says who it is.
+    pub old_identity: String,
+    /// What `root=` of the old system's kernel command line said.
+    pub old_root: Option<String>,
+    /// Text of a login prompt.
+    pub login: String,
+    /// Must be seen on the console.
+    pub expect: Option<Regex>,
+    /// Must accept a connection.
+    pub tcp: Option<u16>,
+    /// Seconds that nothing bad may happen in afterwards.
+    pub hold: f64,
+}
+
+/// The judgement so far.
+#[derive(Debug)]
+pub struct Judge {
+    expectation: Expectation,
+    expected: Option<String>,
+    login: Option<String>,
+    connected: Option<u16>,
+    bad: Option<(Class, f64, String)>,
+    good_since: Option<f64>,
+    heard: bool,
+    recent: VecDeque<String>,
+    screen: Vec<String>,
+}
+
+impl Judge {
+    /// Begins with nothing seen.
+    pub fn new(expectation: Expectation) -> Self {
+        Self {
+            expectation,
+            expected: None,
+            login: None,
+            connected: None,
+            bad: None,
+            good_since: None,
+            heard: false,
+            recent: VecDeque::new(),
+            screen: Vec::new(),
+        }
+    }
+
+    /// Whether the new system is there, and only has to hold.
+    pub fn holds(&self) -> bool {
+        self.good_since.is_some()
+    }
+
+    /// The screen as it is now, in place of what it was.
+    pub fn screen(&mut self, at: f64, lines: Vec<String>) -> Option<Verdict> {
+        let end = lines.iter().find_map(|line| self.text(at, "screen", line));
+        self.screen = lines;
+        end
+    }
+
+    /// Takes one observation, made `at` seconds.
+    pub fn observe(&mut self, at: f64, seen: &Seen) -> Option<Verdict> {
+        match seen {
+            Seen::Line(line) => {
+                self.remember(line);
+                self.text(at, "console", line)
+            }
+            Seen::Pending(line) => self.text(at, "console", line),
+            Seen::Firmware(line) => self.text(at, "firmware", line),
+            Seen::Screen(line) => self.text(at, "screen", line),
+            Seen::Reset => Some(self.gone("the new system was reset")),
+            Seen::PoweredOff => Some(self.gone("the new system switched the machine off")),
+            Seen::Panicked => {
+                self.fail(at, Class::KernelPanic, "the kernel told the machine that it panicked");
+                None
+            }
+            Seen::Connected(port) => {
+                self.connected = Some(*port);
+                self.look(at);
+                None
+            }
+            _ => None,
+        }
+    }
+
+    /// Says that it is `at` seconds now; returns the verdict when the time has told it.
+    pub fn tick(&mut self, at: f64) -> Option<Verdict> {
+        if let Some((class, since, line)) = &self.bad {
+            let settle = if *class == Class::BootLoader { SETTLE_BOOT_LOADER } else { SETTLE };
+            let (class, line) = (*class, line.clone());
+            return (at - since >= settle).then(|| self.failed(class, &line));
+        }
+        let since = self.good_since?;
+        (at - since >= self.expectation.hold).then(|| self.passed())
+    }
+
+    /// The verdict when nothing happened for longer than anything may take.
+    pub fn gave_up(&mut self, waited: &str) -> Verdict {
+        if let Some((class, _, line)) = self.bad.clone() {
+            return self.failed(class, &line);
+        }
+        if let Some(expect) = &self.expectation.expect
+            && self.expected.is_none()
+        {
+            let reason = format!("the new system never said /{expect}/ ({waited})");
+            return Verdict::failed(Class::Expectation, reason, self.context());
+        }
+        if let (Some(port), None) = (self.expectation.tcp, self.connected) {
+            let reason = format!("the new system never accepted TCP port {port} ({waited})");
+            return Verdict::failed(Class::Expectation, reason, self.context());
+        }
+        let reason = if self.heard {
+            format!("the new system never reached a login prompt ({waited})")
+        } else {
+            format!("nothing was heard of the new system ({waited})")
+        };
+        Verdict::failed(Class::Silent, reason, self.context())
+    }
+
+    fn text(&mut self, at: f64, sensor: &str, line: &str) -> Option<Verdict> {
+        if !self.expectation.old_identity.is_empty()
+            && line.contains(&self.expectation.old_identity)
+        {
+            return Some(self.old_system(&format!("{sensor}: {line}")));
+        }
+        if let Some(root) = classify::root_parameter(line)
+            && self.is_old_root(root)
+        {
+            return Some(self.old_system(&format!("{sensor}: {line}")));
+        }
+        if classify::is_kernel_banner(line) {
+            self.heard = true;
+            self.bad.take_if(|(class, ..)| *class == Class::BootLoader);
+        }
+        if let Some(class) = classify::failure(line) {
+            self.fail(at, class, &format!("{sensor}: {line}"));
+            return None;
+        }
+        if self.expected.is_none()
+            && self.expectation.expect.as_ref().is_some_and(|expect| expect.is_match(line))
+        {
+            self.expected = Some(format!("{sensor}: {line}"));
+        }
+        if self.login.is_none() && classify::is_login_prompt(line, &self.expectation.login) {
+            self.login = Some(format!("{sensor}: {line}"));
+        }
+        self.look(at);
+        None
+    }
+
+    fn look(&mut self, at: f64) {
+        let wanted = &self.expectation;
+        let expected = wanted.expect.is_none() || self.expected.is_some();
+        let connected = wanted.tcp.is_none() || self.connected.is_some();
+        let anything = self.expected.is_some() || self.login.is_some() || self.connected.is_some();
+        if expected && connected && anything {
+            self.good_since.get_or_insert(at);
+        }
+    }
+
+    /// A `root=` with an identity in it; `/dev/vda1` is the same on any machine.
+    fn is_old_root(&self, root: &str) -> bool {
+        self.expectation.old_root.as_deref() == Some(root) && root.contains("UUID=")
+    }
+
+    fn fail(&mut self, at: f64, class: Class, line: &str) {
+        let new =
+            self.bad.as_ref().is_none_or(|(known, ..)| classify::is_more_telling(*known, class));
+        if new {
+            self.bad = Some((class, at, line.to_owned()));
+        }
+    }
+
+    fn gone(&self, what: &str) -> Verdict {
+        if let Some((class, _, line)) = &self.bad {
+            return self.failed(*class, line);
+        }
+        let when = if self.holds() { "soon after it had come up" } else { "before it had come up" };
+        Verdict::failed(Class::ResetLoop, format!("{what} {when}"), self.context())
+    }
+
+    fn old_system(&self, line: &str) -> Verdict {
+        let reason = "the old system came back: the disk still boots it";
+        let mut evidence = self.context();
+        evidence.push(line.to_owned());
+        let mut verdict = Verdict::failed(Class::OldSystem, reason, evidence);
+        verdict.old_system_back = Some(true);
+        verdict
+    }
+
+    fn failed(&self, class: Class, line: &str) -> Verdict {
+        let mut evidence = self.context();
+        if !evidence.iter().any(|known| line.ends_with(known.as_str())) {
+            evidence.push(line.to_owned());
+        }
+        Verdict::failed(class, format!("the new system does not boot: {}", class.words()), evidence)
+    }
+
+    fn passed(&self) -> Verdict {
+        let mut evidence = Vec::new();
+        evidence.extend(self.expected.clone());
+        evidence.extend(self.login.clone());
+        evidence.extend(self.connected.map(|port| format!("network: TCP port {port} accepts")));
+        Verdict::passed("the new system boots from its own disk and holds", evidence)
+    }
+
+    fn remember(&mut self, line: &str) {
+        self.heard = true;
+        if line.trim().is_empty() {
+            return;
+        }
+        if self.recent.len() == CONTEXT {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(line.to_owned());
+    }
+
+    fn context(&self) -> Vec<String> {
+        if self.recent.is_empty() {
+            return self.screen.iter().map(|line| format!("screen: {line}")).collect();
+        }
+        self.recent.iter().cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

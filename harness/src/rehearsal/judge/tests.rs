@@ -1,0 +1,105 @@
+//! What fresh guests said, and how they are judged.
+
+use super::*;
+use crate::verdict::Ending;
+
+fn expectation() -> Expectation {
+    Expectation {
+        old_identity: "anemos fixture debian-12".into(),
+        old_root: Some("UUID=0a1b".into()),
+        login: "login:".into(),
+        expect: None,
+        tcp: None,
+        hold: 10.0,
+    }
+}
+
+/// Shows the lines, a second each, then lets a minute pass.
+fn judge(expectation: Expectation, seen: &[Seen]) -> Verdict {
+    let mut judge = Judge::new(expectation);
+    let mut at = 0.0;
+    for seen in seen {
+        at += 1.0;
+        if let Some(verdict) = judge.observe(at, seen).or_else(|| judge.tick(at)) {
+            return verdict;
+        }
+    }
+    judge.tick(at + 60.0).unwrap_or_else(|| judge.gave_up("60s"))
+}
+
+fn line(text: &str) -> Seen {
+    Seen::Line(text.into())
+}
+
+fn prompt() -> Seen {
+    Seen::Pending("new login: ".into())
+}
+
+#[test]
+fn a_prompt_that_holds_is_a_pass() {
+    let verdict = judge(expectation(), &[line("Linux version 6.1"), prompt()]);
+    assert_eq!(verdict.verdict, Ending::Passed, "{verdict:?}");
+    assert_eq!(verdict.evidence, ["console: new login: "]);
+}
+
+#[test]
+fn the_old_systems_prompt_does_not_count() {
+    for seen in [
+        line("anemos fixture debian-12"),
+        line("[    0.0] Command line: BOOT_IMAGE=/vmlinuz root=UUID=0a1b ro"),
+        Seen::Screen("anemos fixture debian-12".into()),
+    ] {
+        let verdict = judge(expectation(), &[seen.clone(), prompt()]);
+        assert_eq!(verdict.class, Some(Class::OldSystem), "{seen:?}");
+        assert_eq!(verdict.old_system_back, Some(true), "{seen:?}");
+    }
+}
+
+#[test]
+fn each_way_of_not_booting_has_its_own_class() {
+    for (seen, want) in [
+        (vec![Seen::Firmware("No bootable device.".into())], Class::FirmwareNoBoot),
+        (vec![Seen::Screen("grub rescue> _".into())], Class::BootLoader),
+        (vec![line("ALERT!  UUID=1 does not exist.  Dropping to a shell!")], Class::InitramfsShell),
+        (vec![line("You are in emergency mode.")], Class::Emergency),
+        (
+            vec![line("Kernel panic - not syncing: VFS: Unable to mount root fs")],
+            Class::KernelNoRoot,
+        ),
+        (
+            vec![line("Kernel panic - not syncing: Fatal"), line("---[ end ]---")],
+            Class::KernelPanic,
+        ),
+        (vec![line("Linux version 6.1"), Seen::Reset], Class::ResetLoop),
+        (vec![line("Linux version 6.1"), prompt(), Seen::Reset], Class::ResetLoop),
+        (vec![line("Kernel panic - not syncing: Fatal"), Seen::Reset], Class::KernelPanic),
+        (vec![line("Linux version 6.1")], Class::Silent),
+        (vec![], Class::Silent),
+    ] {
+        assert_eq!(judge(expectation(), &seen).class, Some(want), "{seen:?}");
+    }
+}
+
+#[test]
+fn a_boot_loaders_complaint_that_a_boot_follows_is_none() {
+    let seen = [line("error: no such device: 0a1b."), line("Linux version 6.1"), prompt()];
+    assert_eq!(judge(expectation(), &seen).verdict, Ending::Passed);
+}
+
+#[test]
+fn what_is_expected_must_be_seen_though_a_prompt_is_there() {
+    let expect = Some(Regex::new("^hello from (the )?payload$").unwrap());
+    let wanted = Expectation { expect, ..expectation() };
+    let verdict = judge(wanted.clone(), &[prompt()]);
+    assert_eq!(verdict.class, Some(Class::Expectation));
+    assert_eq!(verdict.reason, "the new system never said /^hello from (the )?payload$/ (60s)");
+    assert_eq!(judge(wanted, &[line("hello from payload")]).verdict, Ending::Passed);
+}
+
+#[test]
+fn a_port_that_must_accept_is_waited_for() {
+    let wanted = Expectation { tcp: Some(22), ..expectation() };
+    assert_eq!(judge(wanted.clone(), &[prompt()]).class, Some(Class::Expectation));
+    let verdict = judge(wanted, &[Seen::Connected(22)]);
+    assert_eq!(verdict.evidence, ["network: TCP port 22 accepts"]);
+}

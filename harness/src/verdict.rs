@@ -1,0 +1,137 @@
+//! What a rehearsal came to, for people, for programs, and as an exit code.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::classify::Class;
+
+/// One of four ends. Broken is never counted as failed or as passed.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Ending {
+    /// The payload yields a system that boots.
+    Passed,
+    /// It does not, or the way there is wrong.
+    Failed,
+    /// It was not tried, for a reason.
+    Skipped,
+    /// It could not even be tried.
+    Broken,
+}
+
+impl fmt::Display for Ending {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Passed => "passed",
+            Self::Failed => "failed",
+            Self::Skipped => "skipped",
+            Self::Broken => "broken",
+        })
+    }
+}
+
+/// Whose fault a failure is, as a control run told.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Blame {
+    /// It fails in the deploy environment alone too.
+    Payload,
+    /// Alone it does well: the way there, or the machine's particulars.
+    Anemos,
+}
+
+/// What a rehearsal came to.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Verdict {
+    /// The end.
+    pub verdict: Ending,
+    /// Why it did not pass.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<Class>,
+    /// One sentence.
+    pub reason: String,
+    /// What to do about it, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// The lines that show it, with the sensor they came from.
+    pub evidence: Vec<String>,
+    /// Whose fault it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blame: Option<Blame>,
+    /// `deployed`, `returned` or `rescue`, when the deploy environment said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<String>,
+    /// Whether the disk boots the old system (only looked at when it should).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub old_system_back: Option<bool>,
+}
+
+impl Verdict {
+    /// A rehearsal in which everything was as it should be.
+    pub fn passed(reason: impl Into<String>, evidence: Vec<String>) -> Self {
+        Self::of(Ending::Passed, None, reason.into(), evidence)
+    }
+
+    /// A rehearsal that ended badly.
+    pub fn failed(class: Class, reason: impl Into<String>, evidence: Vec<String>) -> Self {
+        Self::of(Ending::Failed, Some(class), reason.into(), evidence)
+    }
+
+    /// A rehearsal that could not even be tried.
+    pub fn broken(class: Class, reason: impl Into<String>, evidence: Vec<String>) -> Self {
+        Self::of(Ending::Broken, Some(class), reason.into(), evidence)
+    }
+
+    fn of(verdict: Ending, class: Option<Class>, reason: String, evidence: Vec<String>) -> Self {
+        let (hint, blame, outcome, old_system_back) = (None, None, None, None);
+        Self { verdict, class, reason, hint, evidence, blame, outcome, old_system_back }
+    }
+
+    /// The exit code of the contract.
+    pub fn exit_code(&self) -> u8 {
+        match (self.verdict, self.class) {
+            (_, Some(Class::Interrupted)) => 130,
+            (Ending::Passed | Ending::Skipped, _) => 0,
+            (Ending::Failed, Some(Class::Refused)) => 3,
+            (Ending::Failed, _) => 1,
+            (Ending::Broken, _) => 4,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exit_codes_are_those_of_the_contract() {
+        for (verdict, want) in [
+            (Verdict::passed("", vec![]), 0),
+            (Verdict::failed(Class::BootLoader, "", vec![]), 1),
+            (Verdict::failed(Class::Refused, "", vec![]), 3),
+            (Verdict::broken(Class::FixtureFailed, "", vec![]), 4),
+            (Verdict::broken(Class::Interrupted, "", vec![]), 130),
+        ] {
+            assert_eq!(verdict.exit_code(), want, "{verdict:?}");
+        }
+    }
+
+    #[test]
+    fn verdict_json_says_only_what_is_known() {
+        let mut verdict = Verdict::failed(Class::InitramfsShell, "no root", vec!["ALERT!".into()]);
+        verdict.blame = Some(Blame::Payload);
+        insta::assert_snapshot!(serde_json::to_string_pretty(&verdict).unwrap(), @r#"
+        {
+          "verdict": "failed",
+          "class": "initramfs-shell",
+          "reason": "no root",
+          "evidence": [
+            "ALERT!"
+          ],
+          "blame": "payload"
+        }
+        "#);
+    }
+}
