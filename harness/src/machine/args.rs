@@ -1,1 +1,227 @@
-//! The arguments of QEMU for a machine.
+//! The arguments of QEMU for a machine, rendered without looking at the host.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use super::{Access, Boot, Bus, Disk, Firmware, Forward, Machine, MachineError, Network};
+use crate::accelerator::Accelerator;
+
+/// The emulator.
+pub const PROGRAM: &str = "qemu-system-x86_64";
+
+/// An AMD model is spared page-table isolation, and string instructions that are slow to emulate;
+/// the additions are what current distributions are compiled for.
+const EMULATED_CPU: &str = "qemu64,+cx16,+lahf_lm,+popcnt,+sse4.1,+sse4.2,+ssse3";
+
+/// What the sensors of a machine are connected to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wiring {
+    /// Sockets on which we listen; the machine is created standing still.
+    Sockets(Sockets),
+    /// The terminal of a person who pastes the command; the machine runs at once.
+    Terminal,
+}
+
+/// Files below the run directory of a guest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sockets {
+    /// Socket for QMP.
+    pub qmp: PathBuf,
+    /// Socket for the serial console.
+    pub serial: PathBuf,
+    /// Socket for the firmware's debug port.
+    pub firmware: PathBuf,
+    /// File for the packets.
+    pub packets: PathBuf,
+}
+
+/// Renders the arguments of [`PROGRAM`].
+pub fn render(machine: &Machine, wiring: &Wiring) -> Result<Vec<String>, MachineError> {
+    check(machine)?;
+    let mut args = Args(Vec::new());
+    board(&mut args, machine);
+    sensors(&mut args, wiring)?;
+    disks(&mut args, &machine.disks)?;
+    network(&mut args, &machine.network, wiring)?;
+    boot(&mut args, &machine.boot)?;
+    Ok(args.0)
+}
+
+fn check(machine: &Machine) -> Result<(), MachineError> {
+    if machine.firmware == Firmware::Uefi {
+        return Err(MachineError::UefiNotBuiltIn);
+    }
+    for (place, disk) in machine.disks.iter().enumerate() {
+        let id = &disk.id;
+        let letter = id.starts_with(|c: char| c.is_ascii_alphabetic());
+        if !letter || !id.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
+            return Err(MachineError::DiskName { id: id.clone() });
+        }
+        if machine.disks.iter().take(place).any(|other| other.id == *id) {
+            return Err(MachineError::DiskTwice { id: id.clone() });
+        }
+    }
+    Ok(())
+}
+
+/// The machine itself, without anything that QEMU would add unasked.
+///
+/// A reset stands still as a shutdown does, so that the end of a boot can be looked at.
+fn board(args: &mut Args, machine: &Machine) {
+    args.flag("-nodefaults");
+    args.flag("-no-user-config");
+    args.pair("-machine", "pc");
+    args.pair("-accel", machine.accelerator.name());
+    let cpu = match machine.accelerator {
+        Accelerator::Kvm => "host",
+        Accelerator::Tcg => EMULATED_CPU,
+    };
+    args.pair("-cpu", cpu);
+    args.pair("-smp", machine.cpus.to_string());
+    args.pair("-m", format!("{}M", machine.memory_mib));
+    args.pair("-action", "panic=pause,reboot=shutdown,shutdown=pause");
+    args.pair("-display", "none");
+    args.pair("-device", "VGA");
+    args.pair("-object", "rng-random,id=entropy,filename=/dev/urandom");
+    args.pair("-device", "virtio-rng-pci,rng=entropy");
+}
+
+fn sensors(args: &mut Args, wiring: &Wiring) -> Result<(), MachineError> {
+    match wiring {
+        Wiring::Terminal => {
+            args.pair("-serial", "mon:stdio");
+        }
+        Wiring::Sockets(sockets) => {
+            args.flag("-S");
+            args.pair("-chardev", socket("qmp", &sockets.qmp)?);
+            args.pair("-mon", "chardev=qmp,mode=control");
+            args.pair("-chardev", socket("serial", &sockets.serial)?);
+            args.pair("-serial", "chardev:serial");
+            args.pair("-chardev", socket("firmware", &sockets.firmware)?);
+            args.pair("-device", "isa-debugcon,iobase=0x402,chardev=firmware");
+        }
+    }
+    Ok(())
+}
+
+/// QEMU connects to us, so nobody has to wait for a socket to appear.
+fn socket(id: &str, path: &Path) -> Result<String, MachineError> {
+    Ok(format!("socket,id={id},path={}", option(path)?))
+}
+
+fn disks(args: &mut Args, disks: &[Disk]) -> Result<(), MachineError> {
+    for (bus, controller) in
+        [(Bus::VirtioScsi, "virtio-scsi-pci,id=scsi"), (Bus::Sata, "ich9-ahci,id=sata")]
+    {
+        if disks.iter().any(|disk| disk.bus == bus) {
+            args.pair("-device", controller);
+        }
+    }
+    let mut ports = 0..;
+    for disk in disks {
+        args.pair("-blockdev", file(disk)?);
+        args.pair("-blockdev", format(disk));
+        let device = match disk.bus {
+            Bus::VirtioBlk => "virtio-blk-pci".to_owned(),
+            Bus::VirtioScsi => "scsi-hd,bus=scsi.0".to_owned(),
+            Bus::Nvme => "nvme".to_owned(),
+            Bus::Sata => format!("ide-hd,bus=sata.{}", ports.next().unwrap_or(0)),
+        };
+        args.pair("-device", device + &plug(disk));
+    }
+    Ok(())
+}
+
+/// The host's page cache outlives QEMU, so a flush of the guest need not wait for the host's disk.
+fn file(disk: &Disk) -> Result<String, MachineError> {
+    let node = json!({
+        "driver": "file",
+        "node-name": format!("{}-file", disk.id),
+        "filename": text(&disk.image)?,
+        "discard": "unmap",
+        "cache": { "no-flush": true },
+        "read-only": disk.access == Access::ReadOnly,
+    });
+    Ok(node.to_string())
+}
+
+fn format(disk: &Disk) -> String {
+    let mut node = json!({
+        "driver": disk.format.name(),
+        "node-name": disk.id,
+        "file": format!("{}-file", disk.id),
+        "discard": "unmap",
+        "read-only": disk.access == Access::ReadOnly,
+    });
+    if disk.access == Access::ReadWrite {
+        node["detect-zeroes"] = "unmap".into();
+    }
+    node.to_string()
+}
+
+fn plug(disk: &Disk) -> String {
+    let mut plug = format!(",id=disk-{id},drive={id}", id = disk.id);
+    // NVMe has no default, the other buses do without.
+    let default = (disk.bus == Bus::Nvme).then_some(&disk.id);
+    if let Some(serial) = disk.serial.as_ref().or(default) {
+        plug += &format!(",serial={}", serial.replace(',', ",,"));
+    }
+    if let Some(index) = disk.boot_index {
+        plug += &format!(",bootindex={index}");
+    }
+    plug
+}
+
+/// Nothing beyond the guest can be reached (`restrict`) except by the forwarded ports.
+fn network(args: &mut Args, network: &Network, wiring: &Wiring) -> Result<(), MachineError> {
+    let Network::User { mac, forwards } = network else {
+        return Ok(());
+    };
+    let mut backend = "user,id=net,restrict=on".to_owned();
+    for Forward { host_port, guest_port } in forwards {
+        backend += &format!(",hostfwd=tcp:127.0.0.1:{host_port}-:{guest_port}");
+    }
+    args.pair("-netdev", backend);
+    args.pair("-device", format!("virtio-net-pci,netdev=net,mac={mac}"));
+    if let Wiring::Sockets(sockets) = wiring {
+        let file = option(&sockets.packets)?;
+        args.pair("-object", format!("filter-dump,id=packets,netdev=net,file={file}"));
+    }
+    Ok(())
+}
+
+fn boot(args: &mut Args, boot: &Boot) -> Result<(), MachineError> {
+    if let Boot::Direct { kernel, initramfs, command_line } = boot {
+        args.pair("-kernel", text(kernel)?);
+        if let Some(initramfs) = initramfs {
+            args.pair("-initrd", text(initramfs)?);
+        }
+        args.pair("-append", command_line.as_str());
+    }
+    Ok(())
+}
+
+struct Args(Vec<String>);
+
+impl Args {
+    fn flag(&mut self, name: &str) {
+        self.0.push(name.to_owned());
+    }
+
+    fn pair(&mut self, name: &str, value: impl Into<String>) {
+        self.0.extend([name.to_owned(), value.into()]);
+    }
+}
+
+fn text(path: &Path) -> Result<&str, MachineError> {
+    path.to_str().ok_or_else(|| MachineError::PathNotText { path: path.to_path_buf() })
+}
+
+/// A path inside an option list, where a comma is written twice.
+fn option(path: &Path) -> Result<String, MachineError> {
+    Ok(text(path)?.replace(',', ",,"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,153 @@
+//! Every option of QEMU that we use stands here, so that a change shows in a review.
+
+use super::*;
+use crate::machine::Format;
+
+fn sockets() -> Wiring {
+    Wiring::Sockets(Sockets {
+        qmp: "/run/x/qmp".into(),
+        serial: "/run/x/serial".into(),
+        firmware: "/run/x/firmware".into(),
+        packets: "/evidence/a,b.pcap".into(),
+    })
+}
+
+/// One option a line.
+fn lines(machine: &Machine, wiring: &Wiring) -> String {
+    let args = render(machine, wiring).expect("it renders");
+    let mut lines = String::new();
+    for arg in args {
+        lines += if arg.starts_with('-') && !lines.is_empty() { "\n" } else { " " };
+        lines += &arg;
+    }
+    lines.trim().to_owned()
+}
+
+#[test]
+fn a_vps_has_its_disk_first_in_the_boot_order_and_a_witness_beside_it() {
+    let machine = Machine::new()
+        .memory_mib(2048)
+        .cpus(2)
+        .disk(Disk::new("system", "/img/a.qcow2").serial("SYS1").boot_index(0))
+        .disk(Disk::new("witness", "/img/w.raw").format(Format::Raw).bus(Bus::VirtioScsi))
+        .network(Network::User {
+            mac: "52:54:00:12:34:56".to_owned(),
+            forwards: vec![Forward { host_port: 2222, guest_port: 22 }],
+        });
+    insta::assert_snapshot!(lines(&machine, &sockets()), @r#"
+    -nodefaults
+    -no-user-config
+    -machine pc
+    -accel tcg
+    -cpu qemu64,+cx16,+lahf_lm,+popcnt,+sse4.1,+sse4.2,+ssse3
+    -smp 2
+    -m 2048M
+    -action panic=pause,reboot=shutdown,shutdown=pause
+    -display none
+    -device VGA
+    -object rng-random,id=entropy,filename=/dev/urandom
+    -device virtio-rng-pci,rng=entropy
+    -S
+    -chardev socket,id=qmp,path=/run/x/qmp
+    -mon chardev=qmp,mode=control
+    -chardev socket,id=serial,path=/run/x/serial
+    -serial chardev:serial
+    -chardev socket,id=firmware,path=/run/x/firmware
+    -device isa-debugcon,iobase=0x402,chardev=firmware
+    -device virtio-scsi-pci,id=scsi
+    -blockdev {"cache":{"no-flush":true},"discard":"unmap","driver":"file","filename":"/img/a.qcow2","node-name":"system-file","read-only":false}
+    -blockdev {"detect-zeroes":"unmap","discard":"unmap","driver":"qcow2","file":"system-file","node-name":"system","read-only":false}
+    -device virtio-blk-pci,id=disk-system,drive=system,serial=SYS1,bootindex=0
+    -blockdev {"cache":{"no-flush":true},"discard":"unmap","driver":"file","filename":"/img/w.raw","node-name":"witness-file","read-only":false}
+    -blockdev {"detect-zeroes":"unmap","discard":"unmap","driver":"raw","file":"witness-file","node-name":"witness","read-only":false}
+    -device scsi-hd,bus=scsi.0,id=disk-witness,drive=witness
+    -netdev user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:2222-:22
+    -device virtio-net-pci,netdev=net,mac=52:54:00:12:34:56
+    -object filter-dump,id=packets,netdev=net,file=/evidence/a,,b.pcap
+    "#);
+}
+
+#[test]
+fn a_kernel_is_started_directly_with_its_command_line_as_one_word() {
+    let machine = Machine::new().accelerator(Accelerator::Kvm).boot(Boot::Direct {
+        kernel: "/boot/vmlinuz".into(),
+        initramfs: Some("/tmp/final".into()),
+        command_line: "console=ttyS0 panic=-1".to_owned(),
+    });
+    insta::assert_snapshot!(lines(&machine, &Wiring::Terminal), @r#"
+    -nodefaults
+    -no-user-config
+    -machine pc
+    -accel kvm
+    -cpu host
+    -smp 1
+    -m 1024M
+    -action panic=pause,reboot=shutdown,shutdown=pause
+    -display none
+    -device VGA
+    -object rng-random,id=entropy,filename=/dev/urandom
+    -device virtio-rng-pci,rng=entropy
+    -serial mon:stdio
+    -kernel /boot/vmlinuz
+    -initrd /tmp/final
+    -append console=ttyS0 panic=-1
+    "#);
+}
+
+#[test]
+fn every_bus_has_its_device() {
+    for (bus, want) in [
+        (Bus::VirtioBlk, "-device virtio-blk-pci,id=disk-a,drive=a"),
+        (
+            Bus::VirtioScsi,
+            "-device virtio-scsi-pci,id=scsi -device scsi-hd,bus=scsi.0,id=disk-a,drive=a",
+        ),
+        (Bus::Nvme, "-device nvme,id=disk-a,drive=a,serial=a"),
+        (Bus::Sata, "-device ich9-ahci,id=sata -device ide-hd,bus=sata.0,id=disk-a,drive=a"),
+    ] {
+        let disk = Disk::new("a", "/a").bus(bus);
+        let args = render(&Machine::new().disk(disk), &Wiring::Terminal).expect("it renders");
+        let devices = |pair: &&[String]| {
+            pair[0] == "-device" && !["VGA", "virtio-rng-pci,rng=entropy"].contains(&&*pair[1])
+        };
+        let pairs: Vec<String> =
+            args.windows(2).filter(devices).map(|pair| pair.join(" ")).collect();
+        assert_eq!(pairs.join(" "), want, "{bus:?}");
+    }
+}
+
+#[test]
+fn two_sata_disks_have_ports_of_their_own() {
+    let disk = |id| Disk::new(id, "/image").bus(Bus::Sata);
+    let text = lines(&Machine::new().disk(disk("a")).disk(disk("b")), &Wiring::Terminal);
+    assert_eq!(text.matches("ich9-ahci").count(), 1, "{text}");
+    assert!(text.contains("bus=sata.0,id=disk-a") && text.contains("bus=sata.1,id=disk-b"));
+}
+
+#[test]
+fn a_read_only_disk_is_read_only_in_both_nodes_and_detects_no_zeroes() {
+    let disk = Disk::new("a", "/a").access(Access::ReadOnly);
+    let text = lines(&Machine::new().disk(disk), &Wiring::Terminal);
+    assert_eq!(text.matches("\"read-only\":true").count(), 2, "{text}");
+    assert!(!text.contains("detect-zeroes"), "{text}");
+}
+
+#[test]
+fn what_cannot_be_rendered_is_refused_by_name() {
+    use std::os::unix::ffi::OsStrExt;
+    let odd = std::ffi::OsStr::from_bytes(b"/\xff");
+    let named = |id| Machine::new().disk(Disk::new(id, "/a"));
+    for (machine, want) in [
+        (Machine::new().firmware(Firmware::Uefi), "machines with UEFI are not built in yet"),
+        (
+            named("a,b"),
+            "the disk name \"a,b\" is not a letter followed by letters, digits or dashes",
+        ),
+        (named(""), "the disk name \"\" is not a letter followed by letters, digits or dashes"),
+        (named("a").disk(Disk::new("a", "/b")), "two disks are called \"a\""),
+        (Machine::new().disk(Disk::new("a", odd)), "the path /\u{fffd} is not UTF-8"),
+    ] {
+        let error = render(&machine, &Wiring::Terminal).expect_err(want);
+        assert_eq!(error.to_string(), want);
+    }
+}
