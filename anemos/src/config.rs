@@ -1,11 +1,66 @@
-//! The configuration `anemos.toml`: what a deployment is to be like.
+//! The configuration `anemos.toml`: found, read, changed by flags, checked.
 
-use std::path::PathBuf;
+mod complaint;
+mod flags;
+mod sections;
+mod values;
 
-/// The options by which a command gets its configuration.
-#[derive(Clone, Debug, Default, clap::Args)]
-pub(crate) struct ConfigArgs {
-    /// Read this configuration instead of ./anemos.toml or /etc/anemos.toml
-    #[arg(short, long, value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+pub(crate) use self::flags::ConfigArgs;
+pub(crate) use self::sections::{
+    Config, EntryMethod, FirmwareMode, HostKeys, NetworkConfig, NetworkMode,
+};
+pub(crate) use self::values::{Base, Digest, KernelSource, Keys, Location, Select, Selector};
+use crate::report::Refusal;
+
+/// Where a configuration is looked for when none is named, best first.
+const PLACES: [&str; 2] = ["anemos.toml", "/etc/anemos.toml"];
+
+impl ConfigArgs {
+    /// Returns the configuration: the file, then the flags.
+    pub(crate) fn load(&self) -> anyhow::Result<Config> {
+        let file = self.config.clone().or_else(find);
+        let mut config = file.as_deref().map_or_else(|| Ok(toml::Table::new()), read)?;
+        self.override_in(&mut config);
+        let config = from_table(config)?;
+        config.check()?;
+        Ok(config)
+    }
 }
+
+fn find() -> Option<PathBuf> {
+    PLACES.iter().map(PathBuf::from).find(|place| place.exists())
+}
+
+fn read(path: &Path) -> anyhow::Result<toml::Table> {
+    let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+    let mut table = parse(&text).with_context(|| format!("reading {}", path.display()))?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    sections::resolve_paths(&mut table, folder);
+    Ok(table)
+}
+
+/// Parses a configuration, which must be valid in itself, to a table that flags can change.
+fn parse(text: &str) -> Result<toml::Table, Refusal> {
+    let complain = |error: toml::de::Error| complaint::explain(text, &error);
+    toml::from_str::<Config>(text).map_err(complain)?;
+    toml::from_str(text).map_err(complain)
+}
+
+/// Makes a configuration of a valid table and flags: what is wrong now, a flag has done.
+fn from_table(table: toml::Table) -> Result<Config, Refusal> {
+    Config::deserialize_table(table)
+        .map_err(|error| Refusal::new(one_line(&error), "see `anemos help deploy` for the flags"))
+}
+
+fn one_line(error: &toml::de::Error) -> String {
+    let text = error.to_string();
+    text.split_whitespace().collect::<Vec<_>>().join(" ").replace('`', "\"")
+}
+
+#[cfg(test)]
+mod tests;

@@ -18,6 +18,11 @@ impl Refusal {
         Self { reason: reason.into(), hint: hint.into() }
     }
 
+    /// Returns the way out.
+    pub(crate) fn hint(&self) -> &str {
+        &self.hint
+    }
+
     /// Returns the refusal of something that a later version will do.
     pub(crate) fn not_built_in(what: &str, hint: impl Into<String>) -> Self {
         Self::new(format!("{what} is not built in yet"), hint)
@@ -37,7 +42,7 @@ const BROKEN: u8 = 4;
 pub(crate) fn failure(error: &anyhow::Error) -> ExitCode {
     eprintln!("error: {error:#}");
     if let Some(refusal) = find::<Refusal>(error) {
-        eprintln!("hint: {}", refusal.hint);
+        eprintln!("hint: {}", refusal.hint());
     }
     ExitCode::from(status(error))
 }

@@ -1,0 +1,213 @@
+//! The sections of `anemos.toml`, their keys and defaults.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::values::{Base, Digest, KernelSource, Keys, Location, Prefixed, Select};
+use crate::report::Refusal;
+
+/// What a deployment is to be like.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Config {
+    pub(crate) payload: PayloadConfig,
+    pub(crate) kernel: KernelConfig,
+    pub(crate) initramfs: InitramfsConfig,
+    pub(crate) network: NetworkConfig,
+    pub(crate) firmware: FirmwareConfig,
+    pub(crate) disk: DiskConfig,
+    pub(crate) entry: EntryConfig,
+    pub(crate) access: AccessConfig,
+    pub(crate) failure: FailureConfig,
+}
+
+/// What is deployed.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct PayloadConfig {
+    /// The payload, unless the command line names it.
+    pub(crate) source: Option<Location>,
+    /// The digest that it must have.
+    pub(crate) digest: Option<Digest>,
+}
+
+/// The kernel of the deploy environment.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct KernelConfig {
+    pub(crate) source: KernelSource,
+    /// Its modules, the folder named like the release; needed with a kernel of one's own.
+    pub(crate) modules: Option<PathBuf>,
+    /// Parameters that are appended to the kernel command line.
+    pub(crate) command_line: String,
+}
+
+/// The base initramfs.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct InitramfsConfig {
+    pub(crate) base: Base,
+    /// The digest that it must have.
+    pub(crate) digest: Option<Digest>,
+}
+
+/// The network of the deploy environment.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct NetworkConfig {
+    pub(crate) mode: NetworkMode,
+    /// Name or MAC address of the link of `static`; needed only where there are several.
+    pub(crate) link: Option<String>,
+    pub(crate) address: Vec<Prefixed>,
+    /// One for each family.
+    pub(crate) gateway: Vec<IpAddr>,
+    pub(crate) dns: Vec<IpAddr>,
+}
+
+/// Where the network of the deploy environment comes from.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum NetworkMode {
+    /// The running addresses and routes; DHCP where they came by DHCP.
+    #[default]
+    Inherit,
+    Dhcp,
+    Static,
+    None,
+}
+
+/// Firmware files that go into the deploy environment.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct FirmwareConfig {
+    pub(crate) mode: FirmwareMode,
+    /// More files, named below the firmware folder.
+    pub(crate) extra: Vec<String>,
+}
+
+/// Which firmware files those are.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum FirmwareMode {
+    /// What the modules ask for.
+    #[default]
+    Auto,
+    None,
+    All,
+}
+
+/// The disk that is overwritten.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct DiskConfig {
+    pub(crate) select: Select,
+}
+
+/// The way into the deploy environment.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct EntryConfig {
+    pub(crate) method: EntryMethod,
+}
+
+/// How the machine gets into the deploy environment.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum EntryMethod {
+    #[default]
+    Auto,
+    Kexec,
+    Bootloader,
+}
+
+/// Who gets into the deploy environment and the new system.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct AccessConfig {
+    pub(crate) authorized_keys: Keys,
+    pub(crate) host_keys: HostKeys,
+}
+
+/// Which SSH host keys the new system is offered.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum HostKeys {
+    /// Those of the running system.
+    #[default]
+    Keep,
+    /// None: it makes its own.
+    New,
+}
+
+/// What happens when it does not go well.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct FailureConfig {
+    /// Seconds that `deploy` may take.
+    pub(crate) timeout: u64,
+}
+
+impl Default for FailureConfig {
+    fn default() -> Self {
+        Self { timeout: 3600 }
+    }
+}
+
+impl Config {
+    pub(super) fn deserialize_table(table: toml::Table) -> Result<Self, toml::de::Error> {
+        Self::deserialize(table)
+    }
+
+    /// Refuses what each key allows but all of them together do not.
+    pub(super) fn check(&self) -> Result<(), Refusal> {
+        self.check_network()?;
+        if self.initramfs.base == Base::BuiltIn && self.initramfs.digest.is_some() {
+            return Err(Refusal::new(
+                "[initramfs] has a digest, but the built-in base has none to compare",
+                "name a base by path or URL, or drop the digest",
+            ));
+        }
+        Ok(())
+    }
+
+    fn check_network(&self) -> Result<(), Refusal> {
+        let network = &self.network;
+        let addressed = !network.address.is_empty() || !network.gateway.is_empty();
+        match (network.mode == NetworkMode::Static, network.address.is_empty()) {
+            (true, true) => Err(Refusal::new(
+                "[network] mode is \"static\", but there is no address",
+                "add address = [\"192.0.2.10/24\"], or use mode \"inherit\" or \"dhcp\"",
+            )),
+            (false, _) if addressed => Err(Refusal::new(
+                "[network] has addresses, but its mode is not \"static\"",
+                "set mode = \"static\", or drop address and gateway",
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Keys whose value is a path when it is neither a word of the key nor a URL.
+const PATHS: [(&str, &str); 5] = [
+    ("payload", "source"),
+    ("kernel", "source"),
+    ("kernel", "modules"),
+    ("initramfs", "base"),
+    ("access", "authorized-keys"),
+];
+const WORDS: [&str; 4] = ["running", "built-in", "inherit", "none"];
+
+/// Makes relative paths of a file relative to the folder that the file is in.
+pub(super) fn resolve_paths(table: &mut toml::Table, folder: &Path) {
+    for (section, key) in PATHS {
+        let value = table.get_mut(section).and_then(|section| section.get_mut(key));
+        if let Some(toml::Value::String(text)) = value
+            && !WORDS.contains(&text.as_str())
+            && !text.contains("://")
+        {
+            *text = folder.join(&*text).to_string_lossy().into_owned();
+        }
+    }
+}
