@@ -1,5 +1,8 @@
 //! Which disk a deployment is about, said in a way that survives a change of kernel.
 
+mod choose;
+pub mod sysfs;
+
 use serde::{Deserialize, Serialize};
 
 /// What identifies a disk; absent where the disk, or the user, does not say it.
@@ -23,4 +26,25 @@ pub struct DiskIdentity {
     /// Size in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
+}
+
+/// A disk of this machine, as it presents itself now.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Candidate {
+    /// Kernel name, valid until the next boot.
+    pub name: String,
+    /// What identifies it.
+    pub identity: DiskIdentity,
+    /// Model, as its maker calls it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// The bus that it is on: `virtio`, `nvme`, `ata`, `scsi`, `usb`, `mmc`, `xen` or `other`.
+    pub bus: String,
+    /// Logical sector size in bytes.
+    pub sector_size: u64,
+    /// Whether its medium can be taken out.
+    pub removable: bool,
+    /// Whether it refuses writes.
+    pub read_only: bool,
 }
