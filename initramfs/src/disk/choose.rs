@@ -11,7 +11,7 @@ pub enum ChoiceError {
     #[error("no disk has {wanted} (seen: {seen})")]
     NotFound {
         /// What was looked for.
-        wanted: DiskIdentity,
+        wanted: Box<DiskIdentity>,
         /// The disks there are.
         seen: Names,
     },
@@ -19,7 +19,7 @@ pub enum ChoiceError {
     #[error("{names} all have {wanted}")]
     Doubt {
         /// What was looked for.
-        wanted: DiskIdentity,
+        wanted: Box<DiskIdentity>,
         /// The disks that could be it.
         names: Names,
     },
@@ -55,11 +55,11 @@ pub fn choose<'c>(
         (_, [one]) => Ok(**one),
         ([], _) => {
             let seen = names(candidates);
-            Err(ChoiceError::NotFound { wanted: wanted.clone(), seen })
+            Err(ChoiceError::NotFound { wanted: Box::new(wanted.clone()), seen })
         }
         (several, _) => {
             let names = names(several.iter().copied());
-            Err(ChoiceError::Doubt { wanted: wanted.clone(), names })
+            Err(ChoiceError::Doubt { wanted: Box::new(wanted.clone()), names })
         }
     }
 }

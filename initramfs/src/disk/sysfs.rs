@@ -156,12 +156,22 @@ fn gpt_guid(file: &File, sector_size: u64) -> Option<String> {
     if !header.starts_with(b"EFI PART") || bytes == [0; 16] {
         return None;
     }
-    let [a, b, c, d, e, f, g, h, rest @ ..] = bytes;
-    // The first three fields of a GUID are little-endian, the rest is not.
-    let (x, y, z) = (u32::from_le_bytes([a, b, c, d]), [f, e], [h, g]);
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    let (clock, node) = rest.split_at(2);
-    Some(format!("{x:08x}-{}-{}-{}-{}", hex(&y), hex(&z), hex(clock), hex(node)))
+    Some(guid(bytes))
+}
+
+/// Writes a GUID as people know it: its first three fields are little-endian, the rest is not.
+fn guid(bytes: [u8; 16]) -> String {
+    const ORDER: [usize; 16] = [3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15];
+    let mut text = String::new();
+    for (position, byte) in ORDER.iter().filter_map(|index| bytes.get(*index)).enumerate() {
+        if [4, 6, 8, 10].contains(&position) {
+            text.push('-');
+        }
+        for digit in [byte >> 4, byte & 15] {
+            text.extend(char::from_digit(digit.into(), 16));
+        }
+    }
+    text
 }
 
 fn dos_signature(file: &File) -> Option<String> {
