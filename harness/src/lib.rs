@@ -5,6 +5,7 @@ pub mod budget;
 pub mod chain;
 pub mod classify;
 pub mod command;
+pub mod console;
 pub mod guest;
 pub mod image;
 pub mod machine;
