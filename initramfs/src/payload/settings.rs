@@ -1,0 +1,122 @@
+//! `payload.toml`: what a payload says about itself and about how it wants to be rehearsed.
+
+use serde::{Deserialize, Serialize};
+use toml::Spanned;
+use toml::de::DeTable;
+
+use crate::payload::PayloadError;
+
+/// The name of the file.
+pub(super) const FILE: &str = "payload.toml";
+const KEYS: [&str; 5] = ["name", "memory", "tools", "expect", "fixture"];
+
+/// The keys of `payload.toml`, all optional.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Settings {
+    /// What people call the payload.
+    pub name: Option<String>,
+    /// Least memory of the machine, in bytes; written as `"512M"` or `"2G"`.
+    #[serde(deserialize_with = "memory")]
+    pub memory: Option<u64>,
+    /// Programs that `deploy` calls, beyond those of every base.
+    pub tools: Vec<String>,
+    /// Regular expression that the console of the new system must match.
+    pub expect: Option<String>,
+    /// The fixture to rehearse on.
+    pub fixture: Option<String>,
+}
+
+/// Parses the text of a `payload.toml`.
+pub(super) fn parse(text: &str) -> Result<Settings, PayloadError> {
+    let refuse = |error: toml::de::Error| {
+        let line = line_of(text, error.span().map_or(0, |span| span.start));
+        at(line, error.message().replace('\n', " "), "the keys are ", &KEYS.join(", "))
+    };
+    let table = DeTable::parse(text).map_err(refuse)?;
+    for key in table.get_ref().keys() {
+        check_key(text, key)?;
+    }
+    let settings: Settings = toml::from_str(text).map_err(refuse)?;
+    let line_of_key = |name: &str| {
+        let key = table.get_ref().keys().find(|key| key.get_ref().as_ref() == name);
+        line_of(text, key.map_or(0, |key| key.span().start))
+    };
+    if let Some(Err(error)) = settings.expect.as_deref().map(regex::Regex::new) {
+        let reason = error.to_string().lines().last().unwrap_or_default().to_owned();
+        let reason = format!("expect is no regular expression: {reason}");
+        return Err(at(
+            line_of_key("expect"),
+            reason,
+            "the syntax is that of the Rust crate ",
+            "regex",
+        ));
+    }
+    if let Some(tool) = settings.tools.iter().find(|tool| tool.is_empty() || tool.contains('/')) {
+        let reason = format!("{tool:?} is no name of a program");
+        return Err(at(
+            line_of_key("tools"),
+            reason,
+            "name programs without their folder: ",
+            "sfdisk",
+        ));
+    }
+    Ok(settings)
+}
+
+fn check_key(text: &str, key: &Spanned<std::borrow::Cow<'_, str>>) -> Result<(), PayloadError> {
+    let name = key.get_ref().as_ref();
+    if KEYS.contains(&name) {
+        return Ok(());
+    }
+    let line = line_of(text, key.span().start);
+    let nearest = KEYS
+        .into_iter()
+        .map(|known| (strsim::damerau_levenshtein(known, name), known))
+        .filter(|(distance, _)| *distance <= 3)
+        .min();
+    let reason = format!("unknown key {name}");
+    Err(match nearest {
+        Some((_, known)) => at(line, reason, "did you mean ", known),
+        None => at(line, reason, "the keys are ", &KEYS.join(", ")),
+    })
+}
+
+fn at(line: usize, reason: String, hint: &str, names: &str) -> PayloadError {
+    PayloadError::Text { member: FILE.to_owned(), line, reason, hint: format!("{hint}{names}") }
+}
+
+fn line_of(text: &str, offset: usize) -> usize {
+    1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count()
+}
+
+/// Parses sizes as QEMU and systemd write them: binary multiples named K, M, G, T.
+fn size(text: &str) -> Option<u64> {
+    let digits = text.trim_end_matches(['K', 'M', 'G', 'T']);
+    let shift = match text.strip_prefix(digits)? {
+        "" => 0,
+        "K" => 10,
+        "M" => 20,
+        "G" => 30,
+        "T" => 40,
+        _ => return None,
+    };
+    digits.parse::<u64>().ok()?.checked_mul(1 << shift)
+}
+
+fn memory<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Memory {
+        Text(String),
+        Bytes(u64),
+        None(()),
+    }
+    match Memory::deserialize(deserializer)? {
+        Memory::None(()) => Ok(None),
+        Memory::Bytes(bytes) => Ok(Some(bytes)),
+        Memory::Text(text) => size(&text).map(Some).ok_or_else(|| {
+            serde::de::Error::custom(format!("{text:?} is no size such as \"512M\" or \"2G\""))
+        }),
+    }
+}
