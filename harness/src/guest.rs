@@ -3,12 +3,37 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::budget::{Budget, GaveUp};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+use tokio::io::AsyncWriteExt;
+use tokio::net::unix::OwnedWriteHalf;
+use tokio::process::Child;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::task::JoinSet;
+
+use self::files::{Files, Transcript};
+use self::process::Process;
+use self::sampler::Sampler;
+use self::sensors::Voice;
+use crate::budget::{Budget, GaveUp, Watch};
 use crate::command::CommandError;
 use crate::machine::{Machine, MachineError};
+use crate::qmp::Qmp;
 use crate::screen::Screen;
+
+mod event;
+mod files;
+mod process;
+mod sampler;
+mod sensors;
+
+/// How long each way of ending QEMU may take.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What one sensor said.
 #[derive(Clone, Debug, PartialEq)]
@@ -117,9 +142,18 @@ pub enum GuestError {
         /// The last lines that it printed.
         stderr: String,
     },
-    /// QEMU did not connect to our sockets.
-    #[error(transparent)]
-    NoConnection(#[from] GaveUp),
+    /// QEMU runs but did not connect to our sockets.
+    #[error("{command} does not connect to its sockets")]
+    NoConnection {
+        /// The whole command line.
+        command: String,
+    },
+    /// A connection to QEMU was cut.
+    #[error("connecting with QEMU")]
+    Connection {
+        /// The reason.
+        source: io::Error,
+    },
     /// A file or socket of the guest.
     #[error("{doing} {}", path.display())]
     File {
@@ -143,10 +177,37 @@ pub enum GuestError {
     Serial(#[source] io::Error),
 }
 
+impl GuestError {
+    /// Explains a command that QEMU did not carry out.
+    fn qmp(command: &'static str) -> impl Fn(qapi::ExecuteError) -> Self {
+        move |error| Self::Qmp { command, reason: error.to_string() }
+    }
+}
+
+impl What {
+    /// Tells whether the guest got on: unfinished lines and spinners only show that it waits.
+    pub fn is_progress(&self) -> bool {
+        match self {
+            Self::Pending(_) => false,
+            Self::Line(line) => !line.contains("A start job is running for"),
+            _ => true,
+        }
+    }
+}
+
 /// A running machine. Dropping it kills QEMU; [`Guest::quit`] ends it in good order.
 #[derive(Debug)]
 pub struct Guest {
-    started: Instant,
+    voice: Voice,
+    queue: UnboundedReceiver<Observation>,
+    serial: OwnedWriteHalf,
+    qmp: Arc<Qmp>,
+    files: Files,
+    pid: Option<Pid>,
+    gone: Arc<AtomicBool>,
+    ended: Option<Ended>,
+    run: TempDir,
+    tasks: JoinSet<()>,
 }
 
 impl Guest {
@@ -155,48 +216,154 @@ impl Guest {
     /// Evidence goes to `folder`: `NAME.serial.raw`, `NAME.console.log`, `NAME.firmware.log`,
     /// `NAME.screen.txt`, `NAME.qmp.jsonl`, `NAME.pcap`, `NAME.stderr` and `NAME.qemu.sh`.
     pub async fn start(machine: &Machine, folder: &Path, name: &str) -> Result<Self, GuestError> {
-        let _ = (machine, folder, name);
-        Ok(Self { started: Instant::now() })
+        let files = Files::new(folder, name)?;
+        let Process { child, run, wires } = Process::start(machine, &files).await?;
+        let (sender, queue) = unbounded_channel();
+        let voice = Voice { started: Instant::now(), queue: sender };
+        let pid = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
+        let (hears, serial) = wires.serial.into_split();
+        let (raw, log) = (files.create("serial.raw")?, Transcript(files.create("console.log")?));
+        let firmware_log = Transcript(files.create("firmware.log")?);
+        let mut heard = JoinSet::new();
+        heard.spawn(sensors::serial(hears, raw, log, voice.clone()));
+        heard.spawn(sensors::firmware(wires.firmware, firmware_log, voice.clone()));
+        heard.spawn(sensors::events(wires.events, voice.clone()));
+
+        let qmp = Arc::new(wires.qmp);
+        let page = run.path().join("page");
+        let sampler = Sampler::new(Arc::clone(&qmp), files.clone(), page, voice.clone());
+        let gone = Arc::new(AtomicBool::new(false));
+        let end = End { child, gone: Arc::clone(&gone), heard };
+        let mut tasks = JoinSet::new();
+        tasks.spawn(end.tell(files.clone(), voice.clone()));
+        let mut guest =
+            Self { voice, queue, serial, qmp, files, pid, gone, ended: None, run, tasks };
+        guest.qmp.execute(qapi::qmp::cont {}).await.map_err(GuestError::qmp("run the machine"))?;
+        guest.tasks.spawn(sampler.run());
+        Ok(guest)
     }
 
     /// Returns the time since the machine was switched on.
     pub fn elapsed(&self) -> Duration {
-        self.started.elapsed()
+        self.voice.at()
+    }
+
+    /// Returns the process id of QEMU while it runs.
+    pub fn pid(&self) -> Option<u32> {
+        let pid = self.pid.filter(|_| !self.gone.load(Ordering::Relaxed))?;
+        u32::try_from(pid.as_raw()).ok()
     }
 
     /// Returns the next observation, or nothing when there is none until then.
     ///
     /// After [`What::Ended`] it returns nothing at once.
     pub async fn next(&mut self, until: Instant) -> Option<Observation> {
-        let _ = until;
-        None
+        if self.ended.is_some() {
+            return None;
+        }
+        let next = tokio::time::timeout_at(until.into(), self.queue.recv()).await;
+        let observation = next.ok().flatten()?;
+        if let What::Ended(ended) = &observation.what {
+            self.ended = Some(ended.clone());
+        }
+        Some(observation)
     }
 
     /// Reads observations until `met` returns something, within a budget that is scaled already.
     ///
-    /// What `met` is shown is used up; unfinished lines and spinners are no progress.
+    /// What `met` was shown is used up. See [`What::is_progress`] for what counts against a stall.
     pub async fn wait<T>(
         &mut self,
         budget: Budget,
-        met: impl FnMut(&Observation) -> Option<T>,
+        mut met: impl FnMut(&Observation) -> Option<T>,
     ) -> Waited<T> {
-        let _ = (budget, met);
-        Waited::Ended(Ended { status: None, stderr: String::new() })
+        let mut watch = Watch::begin(budget, Instant::now());
+        loop {
+            if let Some(ended) = &self.ended {
+                return Waited::Ended(ended.clone());
+            }
+            if let Some(observation) = self.next(watch.deadline()).await {
+                if observation.what.is_progress() {
+                    watch.progress(Instant::now());
+                }
+                if let Some(found) = met(&observation) {
+                    return Waited::Met(found);
+                }
+            }
+            if let Some(gave_up) = watch.expired(Instant::now()) {
+                return Waited::GaveUp(gave_up);
+            }
+        }
     }
 
     /// Types on the serial console; a line ends with `\n`.
     pub async fn send_serial(&mut self, text: &str) -> Result<(), GuestError> {
-        let _ = text;
-        Ok(())
+        self.serial.write_all(text.as_bytes()).await.map_err(GuestError::Serial)
     }
 
     /// Reads the text screen now.
     pub async fn screen(&mut self) -> Result<Screen, GuestError> {
-        Ok(Screen::default())
+        sampler::read_screen(&self.qmp, &self.run.path().join("page-asked-for")).await
     }
 
     /// Ends QEMU: by QMP, then SIGTERM, then SIGKILL. The disks can be used by others afterwards.
-    pub async fn quit(self) -> Ended {
-        Ended { status: None, stderr: String::new() }
+    ///
+    /// Observations that nobody has read are lost, but they are in the evidence.
+    pub async fn quit(mut self) -> Ended {
+        self.keep_last_screen().await;
+        let quit = self.qmp.execute(qapi::qmp::quit {});
+        // QEMU may be gone before it answers; what counts is that it ends.
+        drop(tokio::time::timeout(PATIENCE, quit).await);
+        for signal in [None, Some(Signal::SIGTERM), Some(Signal::SIGKILL)] {
+            self.signal(signal);
+            let until = Instant::now() + PATIENCE;
+            while self.ended.is_none() && self.next(until).await.is_some() {}
+            if let Some(ended) = self.ended.clone() {
+                return ended;
+            }
+        }
+        Ended { status: None, stderr: "QEMU does not end even by SIGKILL".to_owned() }
+    }
+
+    async fn keep_last_screen(&mut self) {
+        if self.ended.is_some() {
+            return;
+        }
+        // The screen of a second ago is there already when this one cannot be had.
+        if let Ok(Ok(screen)) = tokio::time::timeout(PATIENCE, self.screen()).await {
+            drop(self.files.write("screen.txt", &screen.to_string()));
+        }
+    }
+
+    fn signal(&self, signal: Option<Signal>) {
+        // The number may belong to somebody else once QEMU was waited for.
+        let pid = self.pid.filter(|_| !self.gone.load(Ordering::Relaxed));
+        if let (Some(pid), Some(signal)) = (pid, signal) {
+            // It fails when QEMU has just ended, which is what we want.
+            let _ = killpg(pid, signal);
+        }
+    }
+}
+
+/// The last observation of a guest.
+struct End {
+    child: Child,
+    gone: Arc<AtomicBool>,
+    heard: JoinSet<()>,
+}
+
+impl End {
+    /// Waits until QEMU has ended and everything that it sent was heard.
+    async fn tell(self, files: Files, voice: Voice) {
+        let ended = process::ended(self.child, &files).await;
+        self.gone.store(true, Ordering::Relaxed);
+        self.heard.join_all().await;
+        voice.say(What::Ended(ended));
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        self.signal(Some(Signal::SIGKILL));
     }
 }

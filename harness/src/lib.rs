@@ -9,6 +9,7 @@ pub mod console;
 pub mod guest;
 pub mod image;
 pub mod machine;
+mod qmp;
 pub mod rehearsal;
 pub mod screen;
 pub mod verdict;

@@ -1,0 +1,166 @@
+//! Starts QEMU and connects everything before the machine runs.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::process::Child;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+use super::files::Files;
+use super::{Ended, GuestError};
+use crate::command::{Command, quote, tail};
+use crate::machine::Machine;
+use crate::machine::args::{PROGRAM, Sockets, Wiring, render};
+use crate::qmp::Qmp;
+
+/// QEMU connects within milliseconds unless the host is in trouble.
+const CONNECTING: Duration = Duration::from_secs(30);
+/// A QEMU that cut a connection is about to end.
+const DYING: Duration = Duration::from_secs(2);
+
+/// QEMU with a machine that stands still.
+#[derive(Debug)]
+pub(super) struct Process {
+    pub(super) child: Child,
+    pub(super) run: TempDir,
+    pub(super) wires: Wires,
+}
+
+/// The near ends of QEMU's connections.
+#[derive(Debug)]
+pub(super) struct Wires {
+    pub(super) qmp: Qmp,
+    pub(super) events: UnboundedReceiver<Value>,
+    pub(super) serial: UnixStream,
+    pub(super) firmware: UnixStream,
+}
+
+/// Where QEMU connects to.
+struct Listeners {
+    qmp: UnixListener,
+    serial: UnixListener,
+    firmware: UnixListener,
+}
+
+impl Process {
+    pub(super) async fn start(machine: &Machine, files: &Files) -> Result<Self, GuestError> {
+        let run = run_folder()?;
+        let sockets = Sockets {
+            qmp: run.path().join("qmp"),
+            serial: run.path().join("serial"),
+            firmware: run.path().join("firmware"),
+            packets: files.path("pcap"),
+        };
+        let listeners = Listeners {
+            qmp: listen(&sockets.qmp)?,
+            serial: listen(&sockets.serial)?,
+            firmware: listen(&sockets.firmware)?,
+        };
+        let command = Command::new(PROGRAM).args(render(machine, &Wiring::Sockets(sockets))?);
+        let by_hand = render(machine, &Wiring::Terminal)?;
+        files.write("qemu.sh", &script(&command.line(), &by_hand))?;
+        let mut child = command.start(files.create("stderr")?)?;
+        let wires = connect(&mut child, &listeners, files, &command).await?;
+        Ok(Self { child, run, wires })
+    }
+}
+
+/// The paths of sockets are limited to 107 bytes, so the folder is not below the evidence.
+fn run_folder() -> Result<TempDir, GuestError> {
+    let made = tempfile::Builder::new().prefix("anemos-guest-").tempdir();
+    made.map_err(|source| GuestError::File {
+        doing: "making a folder in",
+        path: std::env::temp_dir(),
+        source,
+    })
+}
+
+fn listen(path: &Path) -> Result<UnixListener, GuestError> {
+    UnixListener::bind(path).map_err(|source| GuestError::File {
+        doing: "listening on",
+        path: path.to_path_buf(),
+        source,
+    })
+}
+
+/// The same machine for a person's terminal, and what was really run.
+fn script(line: &str, by_hand: &[String]) -> String {
+    let words: Vec<String> = by_hand.iter().map(|word| quote(word)).collect();
+    format!(
+        "#!/bin/sh\n\
+         # The same machine on your terminal; Ctrl-a x ends it. It writes to its disks.\n\
+         # It was run as: {line}\n\
+         exec {PROGRAM} {}\n",
+        words.join(" ")
+    )
+}
+
+/// Waits for QEMU's connections; QEMU opens them before it looks at disks and devices, so an end
+/// of QEMU may show first as a connection that is cut.
+async fn connect(
+    child: &mut Child,
+    listeners: &Listeners,
+    files: &Files,
+    command: &Command,
+) -> Result<Wires, GuestError> {
+    let cut = tokio::select! {
+        wires = tokio::time::timeout(CONNECTING, wires(listeners, files)) => match wires {
+            Ok(Ok(wires)) => return Ok(wires),
+            Ok(Err(error)) => error,
+            Err(_elapsed) => GuestError::NoConnection { command: command.line() },
+        },
+        _ = child.wait() => GuestError::NoConnection { command: command.line() },
+    };
+    match tokio::time::timeout(DYING, child.wait()).await {
+        Ok(status) => Err(GuestError::EndedAtOnce {
+            command: command.line(),
+            status: status.map_or_else(|error| error.to_string(), |status| status.to_string()),
+            stderr: last_words(files),
+        }),
+        Err(_elapsed) => Err(cut),
+    }
+}
+
+async fn wires(listeners: &Listeners, files: &Files) -> Result<Wires, GuestError> {
+    let lost = |source| GuestError::Connection { source };
+    let accepted = tokio::try_join!(
+        listeners.qmp.accept(),
+        listeners.serial.accept(),
+        listeners.firmware.accept()
+    );
+    let ((qmp, _), (serial, _), (firmware, _)) = accepted.map_err(lost)?;
+    let (sender, events) = unbounded_channel();
+    let qmp = Qmp::open(qmp, files.create("qmp.jsonl")?, sender).await.map_err(lost)?;
+    Ok(Wires { qmp, events, serial, firmware })
+}
+
+/// Waits for the end of QEMU.
+pub(super) async fn ended(mut child: Child, files: &Files) -> Ended {
+    let status = child.wait().await.ok();
+    Ended { status, stderr: last_words(files) }
+}
+
+fn last_words(files: &Files) -> String {
+    // Without the file there are no words; the status remains.
+    tail(&std::fs::read(files.path("stderr")).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_script_runs_the_same_machine_on_a_terminal() {
+        let words = ["-serial", "mon:stdio", "-append", "console=ttyS0 panic=-1"];
+        let words = words.map(str::to_owned);
+        insta::assert_snapshot!(script("qemu-system-x86_64 -S", &words), @r"
+        #!/bin/sh
+        # The same machine on your terminal; Ctrl-a x ends it. It writes to its disks.
+        # It was run as: qemu-system-x86_64 -S
+        exec qemu-system-x86_64 -serial mon:stdio -append 'console=ttyS0 panic=-1'
+        ");
+    }
+}
