@@ -3,6 +3,9 @@
 pub mod archive;
 pub mod deploy;
 pub mod disk;
+pub mod init;
+pub mod manifest;
 pub mod network;
 pub mod paths;
+pub mod payload;
 pub mod stages;

@@ -1,5 +1,7 @@
 //! The network of a machine as `ip` knows it: links, addresses, routes, resolvers.
 
+pub mod files;
+
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};

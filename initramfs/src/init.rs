@@ -1,0 +1,112 @@
+//! PID 1 of the deploy environment: the stages in their order, then the end.
+//!
+//! Before the first sector of the selected disk is written, every failure leads back to the
+//! old system; after that, nothing is rebooted and a shell waits on the console.
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod child;
+mod dhcp;
+mod disks;
+mod ending;
+mod environment;
+mod links;
+mod modules;
+mod mounts;
+mod payload;
+mod report;
+mod uevents;
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+use std::{fs, io};
+
+use anyhow::{Context, bail};
+
+use crate::deploy::Deploy;
+use crate::manifest::Manifest;
+use crate::stages::{Outcome, Stage};
+use crate::{network, paths};
+use disks::Selected;
+use report::Report;
+
+/// Runs the deployment. Returns only when the machine could not be rebooted.
+pub fn run() -> ExitCode {
+    let mut report = Report::start();
+    let mut selected = None;
+    let result = deploy(&mut report, &mut selected);
+    let outcome = match &result {
+        Ok(()) => Outcome::Deployed,
+        Err(error) => {
+            report.line(&format!("error: {}", report::one_line(error)));
+            ending::outcome_of_failure(selected.as_ref())
+        }
+    };
+    ending::end(&mut report, outcome);
+    ExitCode::FAILURE
+}
+
+/// Every stage up to the reboot. `selected` is set once the disk is known.
+fn deploy(report: &mut Report, selected: &mut Option<Selected>) -> anyhow::Result<()> {
+    let deploy = report.stage(Stage::VerifyInitramfs, |_| read_description())?;
+    report.stage(Stage::Mount, |report| {
+        mounts::mount_all()?;
+        report.open_consoles();
+        prepare_folders()
+    })?;
+    report.stage(Stage::Modules, |report| {
+        modules::load(report, &deploy.modules);
+        set_clock_floor(report, deploy.written_at)
+    })?;
+    let disk =
+        selected.insert(report.stage(Stage::Disks, |report| disks::wait(report, &deploy.disk))?);
+    report.stage(Stage::Network, |report| links::restore(report, &deploy.restore))?;
+    report.stage(Stage::VerifyPayload, |_| payload::verify(&deploy.payload))?;
+    let settings = report.stage(Stage::Unpack, |_| payload::unpack(&deploy.payload))?;
+    report.stage(Stage::Deploy, |report| {
+        network::files::write(&deploy.network, Path::new(paths::NETWORK))
+            .with_context(|| format!("writing {}", paths::NETWORK))?;
+        let limit = Duration::from_secs(deploy.deploy_limit_secs);
+        child::run_deploy(report, environment::of(&deploy, disk, &settings), limit)
+    })?;
+    report.stage(Stage::Settle, |report| {
+        ending::settle(report);
+        if disks::sectors_written(disk)? {
+            return Ok(());
+        }
+        bail!("`deploy` ended with status 0, but nothing was written to {}", disk.device)
+    })
+}
+
+fn read_description() -> anyhow::Result<Deploy> {
+    Manifest::check(Path::new("/"))?;
+    let bytes = fs::read(Path::new("/").join(paths::DEPLOY)).context("reading the description")?;
+    serde_json::from_slice(&bytes).context("parsing the deploy description")
+}
+
+fn prepare_folders() -> anyhow::Result<()> {
+    for folder in [paths::WORK, paths::NEW_ROOT, paths::NETWORK, "/root", "/etc"] {
+        fs::create_dir_all(folder).with_context(|| format!("making {folder}"))?;
+    }
+    link_mount_table().context("linking /etc/mtab")
+}
+
+/// Older mount and mkfs look into `/etc/mtab`.
+fn link_mount_table() -> io::Result<()> {
+    match std::os::unix::fs::symlink("/proc/self/mounts", "/etc/mtab") {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// A clock before the moment of assembling is wrong; certificates and files suffer from it.
+fn set_clock_floor(report: &mut Report, floor: u64) -> anyhow::Result<()> {
+    use nix::sys::time::TimeSpec;
+    use nix::time::{ClockId, clock_gettime, clock_settime};
+    let floor = i64::try_from(floor).context("reading the time of assembling")?;
+    if clock_gettime(ClockId::CLOCK_REALTIME)?.tv_sec() < floor {
+        report.line("the clock was earlier than the deployment; it is set to that moment");
+        clock_settime(ClockId::CLOCK_REALTIME, TimeSpec::new(floor, 0))?;
+    }
+    Ok(())
+}

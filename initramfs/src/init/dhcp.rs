@@ -1,0 +1,233 @@
+//! Asks a DHCPv4 server for an address (RFC 2131), once and without renewing it.
+
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+use std::{fs, io};
+
+use anyhow::{Context, bail};
+use dhcproto::v4::{DhcpOption, Flags, Message, MessageType, Opcode, OptionCode};
+use dhcproto::{Decodable, Decoder, Encodable};
+use nix::sys::socket::{setsockopt, sockopt};
+
+use crate::network::{Address, Link, Network, Route};
+
+const CLIENT_PORT: u16 = 68;
+const SERVER_PORT: u16 = 67;
+/// Waits between repetitions; RFC 2131 section 4.1 doubles from 4 s, machines here are near.
+const WAITS_SECS: &[u64] = &[2, 4, 8, 16, 30];
+const DEFAULT_MTU: u32 = 1500;
+
+/// Gets a lease on `link`, which must be up, and renders it as a network of that one link.
+pub(super) fn ask(link: &str) -> anyhow::Result<Network> {
+    let mac = read_mac(link)?;
+    let socket = open(link).context("opening the DHCP socket")?;
+    let transaction = u32::from_le_bytes(random()?);
+    let offer = exchange(&socket, &discover(transaction, &mac), MessageType::Offer)?;
+    let request = request(transaction, &mac, &offer)?;
+    let lease = exchange(&socket, &request, MessageType::Ack)?;
+    network_of(link, &mac, &lease)
+}
+
+fn read_mac(link: &str) -> anyhow::Result<Vec<u8>> {
+    let path = format!("/sys/class/net/{link}/address");
+    let text = fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
+    let bytes = text.trim().split(':').map(|byte| u8::from_str_radix(byte, 16));
+    bytes.collect::<Result<_, _>>().with_context(|| format!("parsing {path}"))
+}
+
+fn random() -> anyhow::Result<[u8; 4]> {
+    use io::Read;
+    let mut bytes = [0; 4];
+    let mut source = fs::File::open("/dev/urandom").context("opening /dev/urandom")?;
+    source.read_exact(&mut bytes).context("reading /dev/urandom")?;
+    Ok(bytes)
+}
+
+fn open(link: &str) -> anyhow::Result<UdpSocket> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, CLIENT_PORT))?;
+    socket.set_broadcast(true)?;
+    setsockopt(&socket.as_fd(), sockopt::BindToDevice, &link.into())?;
+    Ok(socket)
+}
+
+/// A message from us. Answers are asked for by broadcast: we have no address to send them to.
+fn message(transaction: u32, mac: &[u8], kind: MessageType) -> Message {
+    let mut message = Message::default();
+    message
+        .set_opcode(Opcode::BootRequest)
+        .set_xid(transaction)
+        .set_flags(Flags::default().set_broadcast())
+        .set_chaddr(mac);
+    let options = message.opts_mut();
+    options.insert(DhcpOption::MessageType(kind));
+    options.insert(DhcpOption::ParameterRequestList(vec![
+        OptionCode::SubnetMask,
+        OptionCode::Router,
+        OptionCode::DomainNameServer,
+        OptionCode::DomainName,
+        OptionCode::InterfaceMtu,
+    ]));
+    message
+}
+
+fn discover(transaction: u32, mac: &[u8]) -> Message {
+    message(transaction, mac, MessageType::Discover)
+}
+
+fn request(transaction: u32, mac: &[u8], offer: &Message) -> anyhow::Result<Message> {
+    let mut request = message(transaction, mac, MessageType::Request);
+    let Some(DhcpOption::ServerIdentifier(server)) = offer.opts().get(OptionCode::ServerIdentifier)
+    else {
+        bail!("the DHCP offer names no server");
+    };
+    request.opts_mut().insert(DhcpOption::ServerIdentifier(*server));
+    request.opts_mut().insert(DhcpOption::RequestedIpAddress(offer.yiaddr()));
+    Ok(request)
+}
+
+/// Sends `question` until an answer of the wanted kind comes.
+fn exchange(
+    socket: &UdpSocket,
+    question: &Message,
+    wanted: MessageType,
+) -> anyhow::Result<Message> {
+    let bytes = question.to_vec().context("encoding a DHCP message")?;
+    for wait in WAITS_SECS {
+        socket.send_to(&bytes, (Ipv4Addr::BROADCAST, SERVER_PORT)).context("sending DHCP")?;
+        let deadline = Instant::now() + Duration::from_secs(*wait);
+        if let Some(answer) = receive(socket, question.xid(), wanted, deadline)? {
+            return Ok(answer);
+        }
+    }
+    bail!("no DHCP server answered within {} s", WAITS_SECS.iter().sum::<u64>())
+}
+
+fn receive(
+    socket: &UdpSocket,
+    transaction: u32,
+    wanted: MessageType,
+    deadline: Instant,
+) -> anyhow::Result<Option<Message>> {
+    let mut buffer = [0; 1500];
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(None);
+        }
+        socket.set_read_timeout(Some(left))?;
+        let length = match socket.recv(&mut buffer) {
+            Ok(length) => length,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error).context("receiving DHCP"),
+        };
+        let datagram = buffer.get(..length).unwrap_or_default();
+        // Other people's broadcasts and broken datagrams are not ours to complain about.
+        let Ok(answer) = Message::decode(&mut Decoder::new(datagram)) else { continue };
+        let kind = answer.opts().msg_type();
+        if answer.xid() == transaction && kind == Some(MessageType::Nak) {
+            bail!("the DHCP server refused the address");
+        }
+        if answer.xid() == transaction && kind == Some(wanted) {
+            return Ok(Some(answer));
+        }
+    }
+}
+
+fn network_of(link: &str, mac: &[u8], lease: &Message) -> anyhow::Result<Network> {
+    let Some(DhcpOption::SubnetMask(mask)) = lease.opts().get(OptionCode::SubnetMask) else {
+        bail!("the DHCP lease has no subnet mask");
+    };
+    let prefix = u8::try_from(u32::from(*mask).leading_ones()).context("reading the mask")?;
+    let address = Address { address: IpAddr::V4(lease.yiaddr()), prefix, dynamic: true };
+    let mtu = match lease.opts().get(OptionCode::InterfaceMtu) {
+        Some(DhcpOption::InterfaceMtu(mtu)) => u32::from(*mtu),
+        _ => DEFAULT_MTU,
+    };
+    let mac = mac.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":");
+    let routes = match lease.opts().get(OptionCode::Router) {
+        Some(DhcpOption::Router(routers)) => routers.first().map(|router| default(link, *router)),
+        _ => None,
+    };
+    let resolvers = match lease.opts().get(OptionCode::DomainNameServer) {
+        Some(DhcpOption::DomainNameServer(servers)) => {
+            servers.iter().copied().map(IpAddr::V4).collect()
+        }
+        _ => Vec::new(),
+    };
+    let link = Link { name: link.to_owned(), mac, mtu, addresses: vec![address] };
+    let routes = routes.into_iter().collect();
+    Ok(Network { links: vec![link], routes, resolvers, search: Vec::new() })
+}
+
+fn default(link: &str, router: Ipv4Addr) -> Route {
+    Route {
+        link: link.to_owned(),
+        destination: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        prefix: 0,
+        gateway: Some(IpAddr::V4(router)),
+        on_link: false,
+        metric: None,
+        source: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_becomes_address_route_and_resolver() {
+        let mut lease = message(7, &[0x52, 0x54, 0, 0x12, 0x34, 0x56], MessageType::Ack);
+        lease.set_yiaddr([10, 0, 2, 15]);
+        for option in [
+            DhcpOption::SubnetMask([255, 255, 255, 0].into()),
+            DhcpOption::Router(vec![[10, 0, 2, 2].into()]),
+            DhcpOption::DomainNameServer(vec![[10, 0, 2, 3].into()]),
+        ] {
+            lease.opts_mut().insert(option);
+        }
+        let bytes = lease.to_vec().unwrap();
+        let lease = Message::decode(&mut Decoder::new(&bytes)).unwrap();
+        let network = network_of("ens3", &[0x52, 0x54, 0, 0x12, 0x34, 0x56], &lease).unwrap();
+        insta::assert_json_snapshot!(network, @r#"
+        {
+          "links": [
+            {
+              "name": "ens3",
+              "mac": "52:54:00:12:34:56",
+              "mtu": 1500,
+              "addresses": [
+                {
+                  "address": "10.0.2.15",
+                  "prefix": 24,
+                  "dynamic": true
+                }
+              ]
+            }
+          ],
+          "routes": [
+            {
+              "link": "ens3",
+              "destination": "0.0.0.0",
+              "prefix": 0,
+              "gateway": "10.0.2.2",
+              "on-link": false
+            }
+          ],
+          "resolvers": [
+            "10.0.2.3"
+          ],
+          "search": []
+        }
+        "#);
+    }
+
+    #[test]
+    fn a_lease_without_mask_is_refused() {
+        let lease = message(7, &[0; 6], MessageType::Ack);
+        let error = network_of("ens3", &[0; 6], &lease).unwrap_err();
+        assert_eq!(error.to_string(), "the DHCP lease has no subnet mask");
+    }
+}

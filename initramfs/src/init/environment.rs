@@ -1,0 +1,60 @@
+//! The environment of `deploy` (a contract).
+
+use std::collections::BTreeMap;
+
+use super::disks::Selected;
+use crate::deploy::Deploy;
+use crate::paths;
+
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Renders the variables; those of the payload's `anemos.env` come first, so that they cannot
+/// take the place of ours.
+pub(super) fn of(
+    deploy: &Deploy,
+    disk: &Selected,
+    settings: &BTreeMap<String, String>,
+) -> BTreeMap<String, String> {
+    let mut variables = settings.clone();
+    variables.entry("PATH".to_owned()).or_insert_with(|| PATH.to_owned());
+    variables.entry("HOME".to_owned()).or_insert_with(|| "/root".to_owned());
+    variables.entry("TERM".to_owned()).or_insert_with(|| "linux".to_owned());
+    let ours = [
+        ("ANEMOS_VERSION", deploy.version.clone()),
+        ("ANEMOS_DISK", disk.device.clone()),
+        ("ANEMOS_DISK_PART", partition_prefix(&disk.device)),
+        ("ANEMOS_FIRMWARE", deploy.firmware.name().to_owned()),
+        ("ANEMOS_ARCH", deploy.arch.clone()),
+        ("ANEMOS_HOSTNAME", deploy.hostname.clone()),
+        ("ANEMOS_CONSOLE", deploy.console.clone().unwrap_or_default()),
+        ("ANEMOS_ROOT", paths::NEW_ROOT.to_owned()),
+        ("ANEMOS_NETWORK", paths::NETWORK.to_owned()),
+        ("ANEMOS_AUTHORIZED_KEYS", format!("/{}", paths::AUTHORIZED_KEYS)),
+        ("ANEMOS_HOST_KEYS", format!("/{}", paths::HOST_KEYS)),
+    ];
+    variables.extend(ours.map(|(name, value)| (name.to_owned(), value)));
+    variables
+}
+
+/// The kernel puts a `p` before the number where the name of the disk ends in a digit
+/// (Linux, `block/partitions/core.c`).
+fn partition_prefix(device: &str) -> String {
+    let infix = if device.ends_with(|last: char| last.is_ascii_digit()) { "p" } else { "" };
+    format!("{device}{infix}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn partitions_of_disks_that_end_in_a_digit_have_a_p() {
+        for (device, want) in [
+            ("/dev/vda", "/dev/vda"),
+            ("/dev/nvme0n1", "/dev/nvme0n1p"),
+            ("/dev/mmcblk0", "/dev/mmcblk0p"),
+        ] {
+            assert_eq!(partition_prefix(device), want);
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! Restores links, addresses, routes and resolvers.
+
+use std::net::IpAddr;
+use std::path::Path;
+use std::time::{Duration, Instant};
+use std::{fs, io};
+
+use anyhow::{Context, bail};
+use futures::TryStreamExt;
+use rtnetlink::packet_route::link::LinkAttribute;
+use rtnetlink::packet_route::route::{RouteHeader, RouteScope};
+use rtnetlink::{Handle, LinkUnspec, RouteMessageBuilder};
+
+use super::dhcp;
+use super::report::Report;
+use super::uevents::Uevents;
+use crate::network::{Link, Network, Restore, Route};
+
+/// How long a link may take to appear after its driver was loaded.
+const LINK_LIMIT: Duration = Duration::from_mins(1);
+
+/// Does what the deploy description says about the network.
+pub(super) fn restore(report: &mut Report, restore: &Restore) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("starting the netlink client")?;
+    runtime.block_on(async {
+        let (connection, handle, _) =
+            rtnetlink::new_connection().context("opening a netlink socket")?;
+        tokio::spawn(connection);
+        set_up(&handle, "lo").await?;
+        match restore {
+            Restore::None => Ok(()),
+            Restore::Static(network) => restore_static(report, &handle, network).await,
+            Restore::Dhcp { macs } => restore_by_dhcp(report, &handle, macs).await,
+        }
+    })
+}
+
+async fn restore_static(
+    report: &mut Report,
+    handle: &Handle,
+    network: &Network,
+) -> anyhow::Result<()> {
+    for link in &network.links {
+        let name = wait_for_link(&link.mac)?;
+        apply(handle, &name, link, network).await?;
+        report.line(&format!("link {name} has {}", summary(link)));
+    }
+    write_resolvers(network)
+}
+
+fn summary(link: &Link) -> String {
+    let addresses: Vec<_> =
+        link.addresses.iter().map(|a| format!("{}/{}", a.address, a.prefix)).collect();
+    if addresses.is_empty() { "no address".to_owned() } else { addresses.join(", ") }
+}
+
+async fn restore_by_dhcp(
+    report: &mut Report,
+    handle: &Handle,
+    macs: &[String],
+) -> anyhow::Result<()> {
+    let mut names = Vec::new();
+    for mac in macs {
+        names.push(wait_for_link(mac)?);
+    }
+    if names.is_empty() {
+        names = wait_for_any_link()?;
+    }
+    let mut last = None;
+    for name in &names {
+        set_up(handle, name).await?;
+        match dhcp::ask(name) {
+            Ok(network) => {
+                for link in &network.links {
+                    apply(handle, name, link, &network).await?;
+                    report.line(&format!("link {name} got {} by DHCP", summary(link)));
+                }
+                return write_resolvers(&network);
+            }
+            Err(error) => last = Some(error.context(format!("asking for an address on {name}"))),
+        }
+    }
+    Err(last.unwrap_or_else(|| anyhow::anyhow!("there is no link to ask for an address on")))
+}
+
+/// Gives the link called `name` here what `link` had, and the routes that lead over it.
+async fn apply(handle: &Handle, name: &str, link: &Link, network: &Network) -> anyhow::Result<()> {
+    let index = index_of(handle, name).await?;
+    let up = LinkUnspec::new_with_index(index).mtu(link.mtu).up().build();
+    handle.link().set(up).execute().await.with_context(|| format!("setting up link {name}"))?;
+    for address in &link.addresses {
+        let request = handle.address().add(index, address.address, address.prefix).replace();
+        request
+            .execute()
+            .await
+            .with_context(|| format!("adding {}/{} to {name}", address.address, address.prefix))?;
+    }
+    let mut routes: Vec<_> =
+        network.routes.iter().filter(|route| route.link == link.name).collect();
+    // Routes to what is on the link come first: gateways may be reachable by them only.
+    routes.sort_by_key(|route| route.gateway.is_some());
+    for route in routes {
+        add_route(handle, index, route).await.with_context(|| {
+            format!("adding the route to {}/{}", route.destination, route.prefix)
+        })?;
+    }
+    Ok(())
+}
+
+async fn add_route(handle: &Handle, index: u32, route: &Route) -> anyhow::Result<()> {
+    let mut message = RouteMessageBuilder::<IpAddr>::new()
+        .destination_prefix(route.destination, route.prefix)
+        .context("reading the destination")?
+        .output_interface(index)
+        .table_id(u32::from(RouteHeader::RT_TABLE_MAIN));
+    message = match route.gateway {
+        Some(gateway) => message.gateway(gateway).context("reading the gateway")?,
+        None => message.scope(RouteScope::Link),
+    };
+    if route.on_link {
+        message = message.onlink();
+    }
+    if let Some(metric) = route.metric {
+        message = message.priority(metric);
+    }
+    if let Some(source) = route.source {
+        message = message.pref_source(source).context("reading the source address")?;
+    }
+    Ok(handle.route().add(message.build()).replace().execute().await?)
+}
+
+async fn set_up(handle: &Handle, name: &str) -> anyhow::Result<()> {
+    let index = index_of(handle, name).await?;
+    let up = LinkUnspec::new_with_index(index).up().build();
+    handle.link().set(up).execute().await.with_context(|| format!("setting up link {name}"))
+}
+
+async fn index_of(handle: &Handle, name: &str) -> anyhow::Result<u32> {
+    let mut links = handle.link().get().execute();
+    while let Some(link) = links.try_next().await.context("listing links")? {
+        if link.attributes.contains(&LinkAttribute::IfName(name.to_owned())) {
+            return Ok(link.header.index);
+        }
+    }
+    bail!("link {name} is not there")
+}
+
+/// Waits for the link with a MAC address and returns its name here.
+fn wait_for_link(mac: &str) -> anyhow::Result<String> {
+    wait(&format!("the link with the MAC address {mac}"), || {
+        Ok(physical_links()?.into_iter().find(|(_, seen)| seen == mac).map(|(name, _)| name))
+    })
+}
+
+fn wait_for_any_link() -> anyhow::Result<Vec<String>> {
+    wait("any physical link", || {
+        let names: Vec<_> = physical_links()?.into_iter().map(|(name, _)| name).collect();
+        Ok((!names.is_empty()).then_some(names))
+    })
+}
+
+fn wait<T>(what: &str, look: impl Fn() -> io::Result<Option<T>>) -> anyhow::Result<T> {
+    let uevents = Uevents::subscribe().context("subscribing to device events")?;
+    let deadline = Instant::now() + LINK_LIMIT;
+    loop {
+        if let Some(found) = look().with_context(|| format!("looking for {what}"))? {
+            return Ok(found);
+        }
+        if !uevents.wait(deadline)? {
+            bail!("{what} did not appear within {} s", LINK_LIMIT.as_secs());
+        }
+    }
+}
+
+/// Names and MAC addresses of links that belong to a device.
+fn physical_links() -> io::Result<Vec<(String, String)>> {
+    let mut links = Vec::new();
+    for entry in fs::read_dir("/sys/class/net")? {
+        let path = entry?.path();
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+        let mac = fs::read_to_string(path.join("address")).unwrap_or_default();
+        if let (true, Some(name)) = (path.join("device").exists(), name) {
+            links.push((name, mac.trim().to_lowercase()));
+        }
+    }
+    links.sort();
+    Ok(links)
+}
+
+fn write_resolvers(network: &Network) -> anyhow::Result<()> {
+    let text = crate::network::files::resolv_conf(network);
+    fs::write(Path::new("/etc/resolv.conf"), text).context("writing /etc/resolv.conf")
+}

@@ -1,0 +1,31 @@
+//! Loads the modules of the deploy description.
+
+use std::fs::File;
+use std::path::Path;
+
+use anyhow::Context;
+use nix::errno::Errno;
+use nix::kmod::{ModuleInitFlags, finit_module};
+
+use super::report::Report;
+
+/// Loads modules in their order and reports those that do not load.
+///
+/// A module that does not load ends nothing here: whether the disk or the network needed it,
+/// their stages tell. `EEXIST` means loaded or built in; `ENODEV`, that the machine lacks the
+/// device of a driver that was packed as a precaution (`finit_module(2)`).
+pub(super) fn load(report: &mut Report, modules: &[String]) {
+    for module in modules {
+        if let Err(error) = load_one(&Path::new("/").join(module)) {
+            report.line(&format!("module {module} not loaded: {error:#}"));
+        }
+    }
+}
+
+fn load_one(path: &Path) -> anyhow::Result<()> {
+    let file = File::open(path).with_context(|| format!("opening {}", path.display()))?;
+    match finit_module(file, c"", ModuleInitFlags::empty()) {
+        Ok(()) | Err(Errno::EEXIST | Errno::ENODEV) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
+}

@@ -1,0 +1,39 @@
+//! Checks and unpacks the payload inside the deploy environment.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, BufReader};
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use sha2::{Digest, Sha256};
+
+use crate::deploy::PayloadMember;
+use crate::paths;
+use crate::payload::{Limits, unpack as unpack_payload};
+
+fn open() -> anyhow::Result<File> {
+    File::open(Path::new("/").join(paths::PAYLOAD)).context("opening the payload")
+}
+
+/// Compares the digest of the payload with the one of the deploy description.
+pub(super) fn verify(member: &PayloadMember) -> anyhow::Result<()> {
+    let mut digest = Sha256::new();
+    io::copy(&mut BufReader::with_capacity(1 << 20, open()?), &mut digest)
+        .context("reading the payload")?;
+    let seen = format!("{:x}", digest.finalize());
+    if seen == member.sha256 {
+        return Ok(());
+    }
+    bail!("the payload {} has the digest {seen} instead of {}", member.name, member.sha256)
+}
+
+/// Unpacks the payload and gives its memory back. Returns the variables of its `anemos.env`.
+pub(super) fn unpack(member: &PayloadMember) -> anyhow::Result<BTreeMap<String, String>> {
+    let limits = Limits { unpacked: member.unpacked_limit, ..Limits::default() };
+    let reader = BufReader::with_capacity(1 << 20, open()?);
+    let description = unpack_payload(reader, Path::new(paths::WORK), limits)
+        .with_context(|| format!("unpacking {}", member.name))?;
+    fs::remove_file(Path::new("/").join(paths::PAYLOAD)).context("removing the packed payload")?;
+    Ok(description.environment.into_iter().collect())
+}

@@ -1,0 +1,133 @@
+//! What PID 1 says: one line per event on every console, in the log and in the kernel log.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::time::Instant;
+
+use serde::Serialize;
+
+use crate::paths;
+use crate::stages::Stage;
+
+/// Says things everywhere at once; a sink that cannot be written is left out silently,
+/// because there is nobody else to tell.
+#[derive(Debug)]
+pub(super) struct Report {
+    started: Instant,
+    sinks: Vec<File>,
+    kernel_log: Option<File>,
+    events: Option<File>,
+    /// What was said while standard output was the only sink.
+    early: Option<Vec<u8>>,
+}
+
+/// A line of the event log.
+#[derive(Serialize)]
+struct Event<'a> {
+    at_secs: f64,
+    stage: Stage,
+    what: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    took_secs: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
+}
+
+impl Report {
+    /// Starts on standard output, which the kernel has opened on its main console.
+    pub(super) fn start() -> Self {
+        Self {
+            started: Instant::now(),
+            sinks: Vec::new(),
+            kernel_log: None,
+            events: None,
+            early: Some(Vec::new()),
+        }
+    }
+
+    /// Goes over to the log and to all consoles of the kernel (`/dev`, `/sys` are needed).
+    /// What was said before is repeated where it was not seen.
+    pub(super) fn open_consoles(&mut self) {
+        let append = |path: &str| OpenOptions::new().append(true).create(true).open(path).ok();
+        self.events = append(paths::EVENTS);
+        self.kernel_log = OpenOptions::new().write(true).open("/dev/kmsg").ok();
+        let early = self.early.take().unwrap_or_default();
+        // The last one is /dev/console, where the early lines went.
+        let names = std::fs::read_to_string("/sys/class/tty/console/active").unwrap_or_default();
+        let mut consoles: Vec<_> = names.split_whitespace().collect();
+        let main = consoles.pop();
+        let mut sinks: Vec<_> = append(paths::LOG).into_iter().collect();
+        let write_only = |name: &str| {
+            use std::os::unix::fs::OpenOptionsExt;
+            let flags = nix::fcntl::OFlag::O_NOCTTY.bits();
+            let path = format!("/dev/{name}");
+            OpenOptions::new().write(true).custom_flags(flags).open(path).ok()
+        };
+        sinks.extend(consoles.into_iter().filter_map(write_only));
+        sinks.retain_mut(|sink| sink.write_all(&early).is_ok());
+        sinks.extend(main.and_then(write_only));
+        self.sinks = sinks;
+    }
+
+    /// Says one line.
+    pub(super) fn line(&mut self, text: &str) {
+        self.output(format!("anemos: {text}\n").as_bytes());
+        if let Some(log) = &mut self.kernel_log {
+            // Debug level: kept in the kernel log, but not printed a second time.
+            let _unwritable = write!(log, "<7>anemos: {text}");
+        }
+    }
+
+    /// Passes on bytes of somebody else's, typically of `deploy`.
+    pub(super) fn output(&mut self, bytes: &[u8]) {
+        if let Some(early) = &mut self.early {
+            early.extend_from_slice(bytes);
+            let _unwritable = io::stdout().lock().write_all(bytes);
+        }
+        self.sinks.retain_mut(|sink| sink.write_all(bytes).is_ok());
+    }
+
+    /// Runs one stage and says when it begins and how it ended.
+    pub(super) fn stage<T>(
+        &mut self,
+        stage: Stage,
+        run: impl FnOnce(&mut Self) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        let began = Instant::now();
+        self.begin(stage);
+        let result = run(self);
+        let took = began.elapsed().as_secs_f64();
+        let error = result.as_ref().err().map(one_line);
+        self.line(&match &error {
+            None => format!("stage {stage} ended ok {took:.1}s"),
+            Some(reason) => format!("stage {stage} ended failed {took:.1}s: {reason}"),
+        });
+        self.event(stage, "ended", Some(took), error.as_deref());
+        result
+    }
+
+    /// Says that a stage begins; the last one never ends here.
+    pub(super) fn begin(&mut self, stage: Stage) {
+        self.line(&format!("stage {stage} begins"));
+        self.event(stage, "begins", None, None);
+    }
+
+    fn event(
+        &mut self,
+        stage: Stage,
+        what: &'static str,
+        took_secs: Option<f64>,
+        error: Option<&str>,
+    ) {
+        let at_secs = self.started.elapsed().as_secs_f64();
+        let event = Event { at_secs, stage, what, took_secs, error };
+        if let (Some(events), Ok(text)) = (&mut self.events, serde_json::to_string(&event)) {
+            let _unwritable = writeln!(events, "{text}");
+        }
+    }
+}
+
+/// The whole chain of an error on one line, as consoles and the harness want it.
+pub(super) fn one_line(error: &anyhow::Error) -> String {
+    format!("{error:#}").split_whitespace().collect::<Vec<_>>().join(" ")
+}
