@@ -27,6 +27,8 @@ pub use error::PayloadError;
 pub use pack::{pack, pack_file};
 pub use settings::Settings;
 
+pub(crate) use packed::Packed;
+
 use extract::Extractor;
 use members::Discard;
 

@@ -10,12 +10,12 @@ use crate::payload::PayloadError;
 const BUFFER: usize = 128 * 1024;
 
 /// A buffered reader that knows size and digest of all that it read.
-pub(super) struct Packed<R> {
+pub(crate) struct Packed<R> {
     source: R,
     buffer: Vec<u8>,
     start: usize,
     end: usize,
-    digest: Sha256,
+    digest: Option<Sha256>,
     size: u64,
     /// What the source said when it failed; decoders may hide it.
     failure: Option<io::Error>,
@@ -23,19 +23,24 @@ pub(super) struct Packed<R> {
 
 impl<R: Read> Packed<R> {
     pub(super) fn new(source: R) -> Self {
+        Self { digest: Some(Sha256::new()), ..Self::without_digest(source) }
+    }
+
+    /// The same for what needs no digest, which costs most of the time.
+    pub(crate) fn without_digest(source: R) -> Self {
         Self {
             source,
             buffer: vec![0; BUFFER],
             start: 0,
             end: 0,
-            digest: Sha256::new(),
+            digest: None,
             size: 0,
             failure: None,
         }
     }
 
     /// Returns up to `count` bytes without consuming them; fewer only at the end.
-    pub(super) fn peek(&mut self, count: usize) -> io::Result<&[u8]> {
+    pub(crate) fn peek(&mut self, count: usize) -> io::Result<&[u8]> {
         if self.end - self.start < count {
             self.buffer.copy_within(self.start..self.end, 0);
             self.end -= self.start;
@@ -46,6 +51,11 @@ impl<R: Read> Packed<R> {
         Ok(self.buffer.get(self.start..stop).unwrap_or_default())
     }
 
+    /// Bytes consumed so far.
+    pub(crate) fn position(&self) -> u64 {
+        self.size - (self.end - self.start) as u64
+    }
+
     /// Takes the error of the source, if that is what ended the reading.
     pub(super) fn take_failure(&mut self) -> Option<PayloadError> {
         let source = self.failure.take()?;
@@ -54,7 +64,8 @@ impl<R: Read> Packed<R> {
 
     /// SHA-256 in hexadecimal digits and size of what was read.
     pub(super) fn finish(self) -> (String, u64) {
-        (hexadecimal(&self.digest.finalize()), self.size)
+        let digest = self.digest.unwrap_or_default().finalize();
+        (hexadecimal(&digest), self.size)
     }
 
     fn fill(&mut self) -> io::Result<usize> {
@@ -70,7 +81,9 @@ impl<R: Read> Packed<R> {
                 Ok(count) => break count,
             }
         };
-        self.digest.update(space.get(..count).unwrap_or_default());
+        if let Some(digest) = &mut self.digest {
+            digest.update(space.get(..count).unwrap_or_default());
+        }
         self.size += count as u64;
         self.end += count;
         Ok(count)
