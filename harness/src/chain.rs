@@ -179,7 +179,7 @@ impl Chain {
         match seen {
             Seen::Line(line) => self.line(at, line),
             Seen::Pending(line) => self.prompt(at, line),
-            Seen::Reset => self.reset(at),
+            Seen::Reset => Some(self.reset(at)),
             Seen::PoweredOff => Some(self.powered_off()),
             Seen::Panicked if self.link >= Link::Jumped => {
                 Some(self.panicked("the kernel told the machine that it panicked"))
@@ -204,7 +204,9 @@ impl Chain {
             Link::Started if self.jump_announced => {
                 (Class::JumpSilent, "the jump was announced, and no kernel was heard of after it")
             }
-            Link::Started => (Class::NotExecuted, "anemos deploy was started, and no jump followed"),
+            Link::Started => {
+                (Class::NotExecuted, "anemos deploy was started, and no jump followed")
+            }
             Link::Verdict => (Class::Stalled, "the machine was not reset after the verdict"),
             Link::Jumped | Link::Reset => return self.stalled(waited),
         };
@@ -218,7 +220,8 @@ impl Chain {
             || "the deploy environment stalled between its stages".to_owned(),
             |stage| format!("stage {stage} stalled"),
         );
-        let verdict = Verdict::failed(Class::Stalled, format!("{place} ({waited})"), self.context());
+        let verdict =
+            Verdict::failed(Class::Stalled, format!("{place} ({waited})"), self.context());
         End::Failed(self.finish(verdict))
     }
 
@@ -287,7 +290,9 @@ impl Chain {
             return None;
         }
         if self.last_stage.is_some_and(|last| last >= index) {
-            return Some(self.out_of_order(&format!("stage {stage} began a second time or too late")));
+            return Some(
+                self.out_of_order(&format!("stage {stage} began a second time or too late")),
+            );
         }
         self.stage = Some((index, at));
         self.last_stage = Some(index);
@@ -301,7 +306,9 @@ impl Chain {
             return (!repeated).then(|| self.out_of_order(&problem));
         };
         if STAGES[index] != stage {
-            return Some(self.out_of_order(&format!("stage {stage} ended during {}", STAGES[index])));
+            return Some(
+                self.out_of_order(&format!("stage {stage} ended during {}", STAGES[index])),
+            );
         }
         self.times.push(Timed { name: stage.to_owned(), start, seconds: took });
         self.stage = None;
@@ -330,25 +337,25 @@ impl Chain {
         self.finish(Verdict::failed(class, reason, self.context()))
     }
 
-    fn reset(&mut self, at: f64) -> Option<End> {
+    fn reset(&mut self, at: f64) -> End {
         match (self.link, self.outcome.as_deref()) {
             (Link::Verdict, Some("deployed")) => {
                 self.reach(Link::Reset, at, "reset");
-                Some(End::Deployed)
+                End::Deployed
             }
             (Link::Verdict, Some("returned")) => {
                 self.reach(Link::Reset, at, "reset");
-                Some(End::Returned(self.bad_outcome(Class::Returned)))
+                End::Returned(self.bad_outcome(Class::Returned))
             }
             (Link::Started, _) => {
                 let reason = Class::RebootedInstead.words();
-                Some(self.failed(Class::RebootedInstead, reason))
+                self.failed(Class::RebootedInstead, reason)
             }
             (Link::PowerOn | Link::OldSystem | Link::Pushed, _) => {
                 let reason = "the fixture was reset before anything was asked of it";
-                Some(End::Failed(Verdict::broken(Class::FixtureFailed, reason, self.context())))
+                End::Failed(Verdict::broken(Class::FixtureFailed, reason, self.context()))
             }
-            _ => Some(self.failed(Class::ResetLoop, "the deploy environment was reset early")),
+            _ => self.failed(Class::ResetLoop, "the deploy environment was reset early"),
         }
     }
 

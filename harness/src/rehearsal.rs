@@ -1,3 +1,337 @@
-//! Rehearses a deployment on a simulated VPS.
+//! Rehearses the deployment of a payload on a simulated VPS and says what came of it.
 
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use regex::Regex;
+
+use crate::chain::{End, Timed};
+use crate::classify::Class;
+use crate::command::{Command, CommandError};
+use crate::evidence::Evidence;
+use crate::fixture::cache::Ready;
+use crate::image::{self, Witness};
+use crate::machine::{Bus, Disk, Format};
+use crate::verdict::{Blame, Verdict};
+
+pub(crate) mod direct;
+pub(crate) mod drive;
+pub(crate) mod fresh;
+pub mod host;
 pub mod judge;
+pub(crate) mod jump;
+pub mod workspace;
+
+use direct::Direct;
+pub use direct::DirectError;
+use fresh::Fresh;
+use host::Host;
+use judge::Expectation;
+use jump::Jump;
+use workspace::Workspace;
+
+/// Serial number of the disk that is deployed to.
+const SERIAL: &str = "anemos-system";
+/// Serial number of the disk that nobody may write to.
+const WITNESS_SERIAL: &str = "anemos-witness";
+/// Longest time that the new system must hold, in seconds.
+const LONGEST_HOLD: f64 = 20.0;
+
+/// What is rehearsed, on what machine.
+#[derive(Clone, Debug)]
+pub struct Rehearsal {
+    /// The payload, packed.
+    pub payload: PathBuf,
+    /// Configuration for `anemos deploy`.
+    pub config: Option<PathBuf>,
+    /// The simulated VPS.
+    pub fixture: Ready,
+    /// How its disks are attached.
+    pub bus: Bus,
+    /// Its memory.
+    pub memory_mib: u32,
+    /// Size of its disk in bytes, at least that of the fixture's.
+    pub disk_size: u64,
+    /// What must be seen on the console of the new system.
+    pub expect: Option<Regex>,
+    /// Port that the new system must accept connections on.
+    pub tcp: Option<u16>,
+    /// The way that is gone.
+    pub way: Way,
+    /// Whether a control run tells whose fault a failure is.
+    pub control: Control,
+    /// What becomes of the disks.
+    pub disks: Disks,
+}
+
+/// How the deploy environment is entered.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Way {
+    /// From the old system.
+    Jump,
+    /// Directly, onto an empty disk.
+    Quick,
+}
+
+/// Whether a control run tells whose fault a failure is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Control {
+    /// It does, where the payload may be to blame.
+    Run,
+    /// Nobody asks.
+    Spare,
+}
+
+/// What becomes of the disks after a run.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Disks {
+    /// They are removed.
+    Remove,
+    /// They are kept with the evidence.
+    Keep,
+}
+
+/// One run, and what is kept during it.
+struct Run<'a> {
+    host: &'a Host,
+    rehearsal: &'a Rehearsal,
+    workspace: Workspace,
+    evidence: &'a Evidence,
+    times: Vec<Timed>,
+}
+
+/// Rehearses, and leaves verdict and times in the evidence folder.
+pub async fn rehearse(
+    host: &Host,
+    rehearsal: &Rehearsal,
+    evidence: &Evidence,
+) -> Result<(Verdict, Vec<Timed>), DirectError> {
+    let workspace = Workspace::create(&host.cache.join("runs"));
+    let workspace = workspace.map_err(file("making a folder for the run"))?;
+    let mut run = Run { host, rehearsal, workspace, evidence, times: Vec::new() };
+    let mut verdict = run.whole(rehearsal.way, evidence.folder()).await?;
+    if run.wants_control(&verdict) {
+        run.blame(&mut verdict).await?;
+    }
+    host.progress.finish();
+    run.keep_disks()?;
+    evidence.verdict(&verdict).map_err(file("writing verdict.json"))?;
+    evidence.stages(&run.times).map_err(file("writing stages.json"))?;
+    Ok((verdict, run.times))
+}
+
+impl Run<'_> {
+    /// Deploys one way and judges the outcome; the witness has the last word.
+    async fn whole(&mut self, way: Way, folder: &Path) -> Result<Verdict, DirectError> {
+        let witness = Witness::new(u64::from(std::process::id()));
+        let image = self.workspace.join("witness.raw");
+        witness.write(&image).map_err(file("writing the witness disk"))?;
+        let verdict = match way {
+            Way::Jump => self.jump(folder).await?,
+            Way::Quick => self.quick(folder).await?,
+        };
+        match witness.first_difference(&image).map_err(file("reading the witness disk"))? {
+            None => Ok(verdict),
+            Some(offset) => {
+                let reason = format!("the other disk was written, at byte {offset}");
+                let mut written = Verdict::failed(Class::OtherDiskWritten, reason, Vec::new());
+                written.evidence.push(format!("otherwise: {}", verdict.reason));
+                Ok(written)
+            }
+        }
+    }
+
+    async fn jump(&mut self, folder: &Path) -> Result<Verdict, DirectError> {
+        let disk = self.workspace.join("disk.qcow2");
+        let fixture = &self.rehearsal.fixture;
+        let backing = std::path::absolute(fixture.disk()).map_err(file("finding the fixture"))?;
+        let made = image::overlay(&disk, &backing, Format::Qcow2).await;
+        let made = match made {
+            Ok(()) => grow(&disk, self.rehearsal.disk_size).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = made {
+            return Ok(Verdict::broken(Class::FixtureFailed, error.to_string(), Vec::new()));
+        }
+        let known_hosts = self.workspace.join("known_hosts");
+        let jump = Jump {
+            fixture,
+            payload: &self.rehearsal.payload,
+            config: self.rehearsal.config.as_deref(),
+            memory_mib: self.rehearsal.memory_mib,
+            disks: self.disks(&disk),
+            known_hosts: &known_hosts,
+        };
+        let jumped = jump::deploy(self.host, &jump, &jump::part(folder, "old-system")?).await?;
+        self.times.extend(jumped.times);
+        self.after(jumped.end, jumped.old_root, &disk, folder).await
+    }
+
+    async fn quick(&mut self, folder: &Path) -> Result<Verdict, DirectError> {
+        let disk = self.workspace.join("quick.qcow2");
+        // A control run may follow a rehearsal in the same folder.
+        drop(fs::remove_file(&disk));
+        if let Err(error) = image::create(&disk, self.rehearsal.disk_size).await {
+            return Ok(Verdict::broken(Class::FixtureFailed, error.to_string(), Vec::new()));
+        }
+        let fixture = &self.rehearsal.fixture;
+        let Some(modules) = fixture.modules() else {
+            let reason = "the fixture has no modules";
+            return Ok(Verdict::broken(Class::FixtureFailed, reason, Vec::new()));
+        };
+        let (kernel, keys) = (fixture.kernel(), fixture.folder.join("key.pub"));
+        let direct = Direct {
+            payload: &self.rehearsal.payload,
+            config: self.rehearsal.config.as_deref(),
+            kernel: &kernel,
+            modules: &modules,
+            authorized_keys: Some(&keys),
+            serial: SERIAL,
+            memory_mib: self.rehearsal.memory_mib,
+            disks: self.disks(&disk),
+            work: self.workspace.folder().to_owned(),
+        };
+        let folder_of_deploy = jump::part(folder, "deploy")?;
+        let (end, times) = direct::deploy(self.host, &direct, &folder_of_deploy).await?;
+        self.times.extend(times);
+        self.after(end, None, &disk, folder).await
+    }
+
+    /// What follows the deploy environment: a fresh guest with only the disks.
+    async fn after(
+        &mut self,
+        end: End,
+        old_root: Option<String>,
+        disk: &Path,
+        folder: &Path,
+    ) -> Result<Verdict, DirectError> {
+        match end {
+            End::Failed(verdict) => Ok(verdict),
+            End::Deployed => {
+                let start = self.host.at();
+                let wanted = self.wanted(old_root);
+                let mut verdict = self.fresh("new-system", wanted, disk, folder).await?;
+                verdict.outcome = Some("deployed".to_owned());
+                self.timed("judge new system", start);
+                Ok(verdict)
+            }
+            End::Returned(verdict) if self.rehearsal.way == Way::Quick => Ok(verdict),
+            End::Returned(verdict) => self.returned(verdict, disk, folder).await,
+        }
+    }
+
+    /// Makes sure that the old system is back, as the deploy environment says.
+    async fn returned(
+        &mut self,
+        mut verdict: Verdict,
+        disk: &Path,
+        folder: &Path,
+    ) -> Result<Verdict, DirectError> {
+        let start = self.host.at();
+        let description = &self.rehearsal.fixture.description;
+        let wanted = Expectation {
+            old_identity: String::new(),
+            old_root: None,
+            login: description.login.clone(),
+            expect: Regex::new(&regex::escape(&description.identity)).ok(),
+            tcp: None,
+            hold: 0.0,
+        };
+        let judged = self.fresh("old-system-again", wanted, disk, folder).await?;
+        let back = judged.verdict == crate::verdict::Ending::Passed;
+        verdict.old_system_back = Some(back);
+        if back {
+            verdict.reason += "; the old system is back";
+        } else {
+            verdict.reason += "; the old system did not come back: ";
+            verdict.reason += &judged.reason;
+            verdict.evidence.extend(judged.evidence);
+        }
+        self.timed("boot old system again", start);
+        Ok(verdict)
+    }
+
+    async fn fresh(
+        &self,
+        name: &'static str,
+        wanted: Expectation,
+        disk: &Path,
+        folder: &Path,
+    ) -> Result<Verdict, DirectError> {
+        let memory_mib = self.rehearsal.memory_mib;
+        let fresh = Fresh { memory_mib, disks: self.disks(disk), name };
+        Ok(fresh::judge(self.host, fresh, wanted, &jump::part(folder, name)?).await?)
+    }
+
+    fn wanted(&self, old_root: Option<String>) -> Expectation {
+        let description = &self.rehearsal.fixture.description;
+        Expectation {
+            old_identity: description.identity.clone(),
+            old_root,
+            login: description.login.clone(),
+            expect: self.rehearsal.expect.clone(),
+            tcp: self.rehearsal.tcp,
+            hold: self.host.factor.get().clamp(10.0, LONGEST_HOLD),
+        }
+    }
+
+    fn disks(&self, system: &Path) -> Vec<Disk> {
+        let bus = self.rehearsal.bus;
+        let witness = self.workspace.join("witness.raw");
+        vec![
+            Disk::new("system", system).bus(bus).serial(SERIAL).boot_index(0),
+            Disk::new("witness", witness).format(Format::Raw).bus(bus).serial(WITNESS_SERIAL),
+        ]
+    }
+
+    fn wants_control(&self, verdict: &Verdict) -> bool {
+        let may_be = verdict.class.is_some_and(Class::may_be_the_payload);
+        may_be && self.rehearsal.control == Control::Run && self.rehearsal.way == Way::Jump
+    }
+
+    /// Runs the payload alone; the times of that are no part of the rehearsal's.
+    async fn blame(&mut self, verdict: &mut Verdict) -> Result<(), DirectError> {
+        self.host.progress.note("it failed; a control run tells whose fault it is");
+        let times = self.times.clone();
+        let folder = jump::part(self.evidence.folder(), "control")?;
+        let control = self.whole(Way::Quick, &folder).await?;
+        self.times = times;
+        verdict.blame = match control.verdict {
+            crate::verdict::Ending::Passed => Some(Blame::Anemos),
+            crate::verdict::Ending::Failed => Some(Blame::Payload),
+            _ => None,
+        };
+        verdict.evidence.push(format!("control run: {}: {}", control.verdict, control.reason));
+        Ok(())
+    }
+
+    fn timed(&mut self, name: &str, start: f64) {
+        let seconds = self.host.at() - start;
+        self.times.push(Timed { name: name.to_owned(), start, seconds });
+    }
+
+    fn keep_disks(&self) -> Result<(), DirectError> {
+        if self.rehearsal.disks == Disks::Remove {
+            return Ok(());
+        }
+        for name in ["disk.qcow2", "quick.qcow2", "witness.raw"] {
+            let (from, to) = (self.workspace.join(name), self.evidence.folder().join(name));
+            if from.exists() {
+                fs::copy(from, to).map_err(file("keeping a disk"))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Makes the disk as large as the machine's is meant to be; QEMU refuses to make it smaller.
+async fn grow(disk: &Path, size: u64) -> Result<(), CommandError> {
+    let resize = Command::new("qemu-img").args(["resize", "-q"]).arg(disk);
+    resize.arg(size.to_string()).run().await.map(drop)
+}
+
+fn file(doing: &str) -> impl FnOnce(io::Error) -> DirectError {
+    let doing = doing.to_owned();
+    move |source| DirectError::File { doing, source }
+}

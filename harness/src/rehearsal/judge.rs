@@ -69,6 +69,11 @@ impl Judge {
         self.good_since.is_some()
     }
 
+    /// The port that must accept a connection; 0 when there is none.
+    pub fn port(&self) -> u16 {
+        self.expectation.tcp.unwrap_or(0)
+    }
+
     /// The screen as it is now, in place of what it was.
     pub fn screen(&mut self, at: f64, lines: Vec<String>) -> Option<Verdict> {
         let end = lines.iter().find_map(|line| self.text(at, "screen", line));

@@ -1,0 +1,122 @@
+//! The folder that a run leaves behind.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::Serialize;
+
+use crate::chain::Timed;
+use crate::verdict::Verdict;
+
+/// The folder of one run: `verdict.json`, `stages.json`, and a folder for each guest.
+#[derive(Clone, Debug)]
+pub struct Evidence {
+    folder: PathBuf,
+}
+
+impl Evidence {
+    /// Makes the folder, which may exist already.
+    pub fn create(folder: &Path) -> io::Result<Self> {
+        fs::create_dir_all(folder)?;
+        Ok(Self { folder: std::path::absolute(folder)? })
+    }
+
+    /// The folder itself.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Makes a folder inside, e.g. for one guest.
+    pub fn part(&self, name: &str) -> io::Result<PathBuf> {
+        let part = self.folder.join(name);
+        fs::create_dir_all(&part)?;
+        Ok(part)
+    }
+
+    /// Writes `verdict.json`.
+    pub fn verdict(&self, verdict: &Verdict) -> io::Result<()> {
+        self.json("verdict.json", verdict)
+    }
+
+    /// Writes `stages.json` with what took how long.
+    pub fn stages(&self, times: &[Timed]) -> io::Result<()> {
+        self.json("stages.json", times)
+    }
+
+    /// Writes a file of JSON that people can read too.
+    pub fn json<T: Serialize + ?Sized>(&self, name: &str, value: &T) -> io::Result<()> {
+        let text = serde_json::to_string_pretty(value).map_err(io::Error::from)?;
+        fs::write(self.folder.join(name), text + "\n")
+    }
+}
+
+/// The table of stage times, a line each.
+pub fn render_times(times: &[Timed]) -> String {
+    let width = times.iter().map(|timed| timed.name.len()).max().unwrap_or(0);
+    let row = |Timed { name, start, seconds }: &Timed| {
+        format!("  {start:>7.1}s  {name:<width$}  {seconds:>7.1}s\n")
+    };
+    times.iter().map(row).collect::<Vec<_>>().concat()
+}
+
+/// The folder for a run that was not given one: the time in UTC, and what it is about.
+pub fn default_folder(about: &str, now: SystemTime) -> PathBuf {
+    let about: String = about
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' })
+        .collect();
+    Path::new("anemos-evidence").join(format!("{}-{about}", stamp(now)))
+}
+
+/// `20261231T235959Z`
+fn stamp(now: SystemTime) -> String {
+    let secs = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let (year, month, day) = civil(secs / 86400);
+    let (hour, minute, second) = (secs / 3600 % 24, secs / 60 % 60, secs % 60);
+    format!("{year}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z")
+}
+
+/// Year, month and day of a day since 1970, by eras of 400 years that begin in March.
+fn civil(days: u64) -> (u64, u64, u64) {
+    let days = days + 719_468;
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    (era * 400 + year + u64::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_folder_tells_the_time_in_utc_and_the_payload() {
+        for (secs, want) in [
+            (0, "anemos-evidence/19700101T000000Z-p"),
+            (951_827_696, "anemos-evidence/20000229T123456Z-p"),
+            (1_798_761_599, "anemos-evidence/20261231T235959Z-p"),
+        ] {
+            let folder = default_folder("p", UNIX_EPOCH + Duration::from_secs(secs));
+            assert_eq!(folder, Path::new(want), "{secs}");
+        }
+        let odd = default_folder("a b/c", UNIX_EPOCH);
+        assert_eq!(odd, Path::new("anemos-evidence/19700101T000000Z-a-b-c"));
+    }
+
+    #[test]
+    fn the_table_of_times_is_aligned() {
+        let row = |name: &str, start, seconds| Timed { name: name.into(), start, seconds };
+        let times = [row("boot old system", 0.0, 21.34), row("deploy", 121.3, 9.0)];
+        insta::assert_snapshot!(render_times(&times), @r"
+            0.0s  boot old system     21.3s
+          121.3s  deploy               9.0s
+        ");
+    }
+}

@@ -1,0 +1,225 @@
+//! Simulated VPS images: what they are, and where their data comes from.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+pub mod build;
+pub mod builtin;
+pub mod cache;
+pub mod login;
+
+/// Raised when the way a disk is made from the inputs changes, which no input tells.
+///
+/// The binary is no input: an initramfs that writes the same root file system to the same table
+/// makes the same disk, and a cache that ended with every compilation would be none.
+const RECIPE: &str = "anemos fixture recipe 1";
+
+/// `fixture.toml`
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Description {
+    /// The line with which the system says who it is, before its login prompt.
+    pub identity: String,
+    /// The text of the login prompt.
+    #[serde(default = "login")]
+    pub login: String,
+    /// User that can log in by SSH.
+    #[serde(default = "user")]
+    pub user: String,
+    /// Memory of the machine, e.g. `1G`.
+    #[serde(default = "memory")]
+    pub memory: String,
+    /// Size of its disk, e.g. `4G`.
+    #[serde(default = "disk_size")]
+    pub disk_size: String,
+    /// The executable, in the folder of the fixture, that builds what the disk is made from.
+    pub build: String,
+    /// Every file that `build` reads, relative to the folder of the fixture.
+    pub inputs: Vec<PathBuf>,
+}
+
+fn login() -> String {
+    "login:".to_owned()
+}
+
+fn user() -> String {
+    "root".to_owned()
+}
+
+fn memory() -> String {
+    "1G".to_owned()
+}
+
+fn disk_size() -> String {
+    "4G".to_owned()
+}
+
+/// A fixture as data.
+#[derive(Clone, Debug)]
+pub struct Fixture {
+    /// Its name: that of its folder.
+    pub name: String,
+    /// What its `fixture.toml` says.
+    pub description: Description,
+    /// Where its files are.
+    pub folder: PathBuf,
+}
+
+/// Why a fixture cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum FixtureError {
+    /// There is none of this name.
+    #[error("there is no fixture {name}; there are: {}", known.join(", "))]
+    Unknown {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: Vec<String>,
+    },
+    /// Its description cannot be read.
+    #[error("parsing {}: {source}", path.display())]
+    Description {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: Box<toml::de::Error>,
+    },
+    /// A file of it cannot be read.
+    #[error("reading {}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// Returns the names of the fixtures in a folder of fixtures, in order.
+pub fn names(fixtures: &Path) -> Result<Vec<String>, FixtureError> {
+    let at = |source| FixtureError::File { path: fixtures.to_owned(), source };
+    let mut names = Vec::new();
+    for entry in fs::read_dir(fixtures).map_err(at)? {
+        let entry = entry.map_err(at)?;
+        if entry.path().join("fixture.toml").is_file() {
+            names.push(entry.file_name().to_string_lossy().into_owned());
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+impl Fixture {
+    /// Reads the fixture `name` of a folder of fixtures.
+    pub fn read(fixtures: &Path, name: &str) -> Result<Self, FixtureError> {
+        let known = names(fixtures)?;
+        if !known.iter().any(|known| known == name) {
+            return Err(FixtureError::Unknown { name: name.to_owned(), known });
+        }
+        let folder = fixtures.join(name);
+        let path = folder.join("fixture.toml");
+        let text = fs::read_to_string(&path);
+        let text = text.map_err(|source| FixtureError::File { path: path.clone(), source })?;
+        let description = toml::from_str(&text)
+            .map_err(|source| FixtureError::Description { path, source: Box::new(source) })?;
+        Ok(Self { name: name.to_owned(), description, folder })
+    }
+
+    /// Returns the digest of everything that the fixture is made from.
+    pub fn digest(&self) -> Result<String, FixtureError> {
+        let mut digest = Sha256::new();
+        digest.update(RECIPE);
+        let mut inputs = self.description.inputs.clone();
+        inputs.push("fixture.toml".into());
+        inputs.push(self.description.build.clone().into());
+        inputs.sort();
+        inputs.dedup();
+        for input in inputs {
+            let path = self.folder.join(&input);
+            let content = fs::read(&path).map_err(|source| FixtureError::File { path, source })?;
+            let name = input.to_string_lossy().into_owned();
+            digest.update(format!("\n{name} {}\n", content.len()));
+            digest.update(content);
+        }
+        Ok(format!("{:x}", digest.finalize()))
+    }
+}
+
+/// Reads a size such as `512M`, `4G` or `1073741824`; returns bytes.
+pub fn parse_size(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let text = text.strip_suffix("iB").or_else(|| text.strip_suffix('B')).unwrap_or(text);
+    let (digits, shift) = match text.char_indices().last()? {
+        (at, 'k' | 'K') => (&text[..at], 10),
+        (at, 'm' | 'M') => (&text[..at], 20),
+        (at, 'g' | 'G') => (&text[..at], 30),
+        (at, 't' | 'T') => (&text[..at], 40),
+        _ => (text, 0),
+    };
+    digits.parse::<u64>().ok()?.checked_mul(1 << shift)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fixture(folder: &Path, toml: &str) -> Result<Fixture, FixtureError> {
+        let own = folder.join("f");
+        fs::create_dir_all(&own).unwrap();
+        fs::write(own.join("fixture.toml"), toml).unwrap();
+        fs::write(own.join("build"), "#!/bin/sh\n").unwrap();
+        Fixture::read(folder, "f")
+    }
+
+    const TOML: &str = "identity = 'i am f'\nbuild = 'build'\ninputs = ['issue']\n";
+
+    #[test]
+    fn sizes_are_read_with_and_without_unit() {
+        for (text, want) in [
+            ("1G", Some(1 << 30)),
+            ("512M", Some(512 << 20)),
+            ("2GiB", Some(2 << 30)),
+            ("4096", Some(4096)),
+            ("16 M", None),
+            ("", None),
+            ("G", None),
+            ("99999999999T", None),
+        ] {
+            assert_eq!(parse_size(text), want, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn every_input_changes_the_digest() {
+        let folder = tempfile::tempdir().unwrap();
+        let fixture = fixture(folder.path(), TOML).unwrap();
+        fs::write(fixture.folder.join("issue"), "one").unwrap();
+        let first = fixture.digest().unwrap();
+        assert_eq!(fixture.digest().unwrap(), first, "the same inputs");
+        for name in ["issue", "build", "fixture.toml"] {
+            let before = fs::read(fixture.folder.join(name)).unwrap();
+            fs::write(fixture.folder.join(name), "another").unwrap();
+            assert_ne!(fixture.digest().unwrap(), first, "{name} was changed");
+            fs::write(fixture.folder.join(name), before).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_missing_input_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = fixture(folder.path(), TOML).unwrap().digest().unwrap_err().to_string();
+        assert!(error.contains("f/issue: No such file"), "{error}");
+    }
+
+    #[test]
+    fn an_unknown_key_and_an_unknown_fixture_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = fixture(folder.path(), &format!("{TOML}colour = 1\n")).unwrap_err();
+        assert!(error.to_string().contains("colour"), "{error}");
+        let error = Fixture::read(folder.path(), "g").unwrap_err();
+        assert_eq!(error.to_string(), "there is no fixture g; there are: f");
+    }
+}

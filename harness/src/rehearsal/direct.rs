@@ -1,0 +1,217 @@
+//! Runs a payload straight in the deploy environment: no old system, no jump, an empty disk.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::drive::Drive;
+use super::host::Host;
+use crate::chain::{Chain, End, Entry, Link, Route, Timed};
+use crate::classify::Class;
+use crate::command::CommandError;
+use crate::guest::{Guest, GuestError};
+use crate::machine::{Boot, Disk};
+use crate::verdict::Verdict;
+
+/// Parameters of the kernel: the console we listen to, and no waiting after a panic.
+const COMMAND_LINE: &str = "console=ttyS0,115200 panic=1";
+
+/// What is put into the machine.
+#[derive(Clone, Debug)]
+pub(crate) struct Direct<'a> {
+    /// The payload, packed.
+    pub(crate) payload: &'a Path,
+    /// The user's configuration.
+    pub(crate) config: Option<&'a Path>,
+    /// Kernel of the deploy environment.
+    pub(crate) kernel: &'a Path,
+    /// Its modules, `…/lib/modules/VERSION`.
+    pub(crate) modules: &'a Path,
+    /// Public keys that the new system lets in.
+    pub(crate) authorized_keys: Option<&'a Path>,
+    /// Serial number of the selected disk.
+    pub(crate) serial: &'a str,
+    /// Memory of the machine.
+    pub(crate) memory_mib: u32,
+    /// Disks of the machine.
+    pub(crate) disks: Vec<Disk>,
+    /// Where configuration and initramfs are made.
+    pub(crate) work: PathBuf,
+}
+
+/// Why it could not be tried.
+#[derive(Debug, thiserror::Error)]
+pub enum DirectError {
+    /// A file.
+    #[error("{doing}: {source}")]
+    File {
+        /// What was tried, as a gerund.
+        doing: String,
+        /// Why it did not work.
+        source: io::Error,
+    },
+    /// The configuration.
+    #[error("parsing {}: {source}", path.display())]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: Box<toml::de::Error>,
+    },
+    /// The guest.
+    #[error(transparent)]
+    Guest(#[from] GuestError),
+}
+
+/// Builds the initramfs, boots it and follows it to the end.
+pub(crate) async fn deploy(
+    host: &Host,
+    direct: &Direct<'_>,
+    folder: &Path,
+) -> Result<(End, Vec<Timed>), DirectError> {
+    let start = host.at();
+    host.progress.step("building the final initramfs");
+    let initramfs = match build(host, direct, folder).await? {
+        Ok(initramfs) => initramfs,
+        Err(verdict) => return Ok((End::Failed(verdict), Vec::new())),
+    };
+    let built = Timed { name: "build initramfs".to_owned(), start, seconds: host.at() - start };
+    host.progress.step("deploy environment: booting");
+    let boot = Boot::Direct {
+        kernel: direct.kernel.to_owned(),
+        initramfs: Some(initramfs),
+        command_line: COMMAND_LINE.to_owned(),
+    };
+    let mut machine = host.machine(direct.memory_mib, &[]).boot(boot);
+    machine.disks.clone_from(&direct.disks);
+    let guest = Guest::start(&machine, folder, "deploy").await?;
+    let route = Route { entry: Entry::Direct, identity: String::new(), login: String::new() };
+    let mut drive = Drive::new(host, guest, Chain::new(route, host.at()));
+    let end = drive.follow(Link::Reset).await.unwrap_or(End::Deployed);
+    let times = std::iter::once(built).chain(drive.chain.times().iter().cloned()).collect();
+    drive.guest.quit().await;
+    Ok((end, times))
+}
+
+/// Makes the final initramfs, or tells why `anemos build` would not.
+async fn build(
+    host: &Host,
+    direct: &Direct<'_>,
+    folder: &Path,
+) -> Result<Result<PathBuf, Verdict>, DirectError> {
+    let file = |doing: &str, source| DirectError::File { doing: doing.to_owned(), source };
+    fs::create_dir_all(folder).map_err(|error| file("making the folder of the evidence", error))?;
+    let config = folder.join("anemos.toml");
+    let text = configuration(direct)?;
+    fs::write(&config, text).map_err(|error| file("writing the configuration", error))?;
+    let initramfs = direct.work.join("final.img");
+    let text = |path: &Path| path.display().to_string();
+    let arguments = ["build", "-c", &text(&config), "-o", &text(&initramfs), &text(direct.payload)];
+    match host.run_anemos(&arguments).await {
+        Ok(()) => Ok(Ok(initramfs)),
+        Err(error) => Ok(Err(not_built(&error))),
+    }
+}
+
+/// A refusal keeps its words: they are those the user would see.
+fn not_built(error: &CommandError) -> Verdict {
+    let CommandError::Status { status, tail, .. } = error else {
+        return Verdict::broken(Class::CommandFailed, error.to_string(), Vec::new());
+    };
+    let lines: Vec<String> = tail.lines().map(str::to_owned).collect();
+    let said = |word| lines.iter().find_map(|line| line.strip_prefix(word)).map(str::to_owned);
+    let reason = said("error: ").unwrap_or_else(|| error.to_string());
+    let mut verdict = match status.code() {
+        Some(3) => Verdict::failed(Class::Refused, reason, Vec::new()),
+        _ => Verdict::broken(Class::CommandFailed, reason, Vec::new()),
+    };
+    verdict.hint = said("hint: ");
+    verdict.evidence = lines;
+    verdict
+}
+
+/// The user's configuration with what only the harness knows about the machine.
+fn configuration(direct: &Direct<'_>) -> Result<String, DirectError> {
+    let mut config = match direct.config {
+        Some(path) => read(path)?,
+        None => toml::Table::new(),
+    };
+    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let path = |path: &Path| toml::Value::from(absolute(path).display().to_string());
+    set(&mut config, "kernel", "source", path(direct.kernel));
+    set(&mut config, "kernel", "modules", path(direct.modules));
+    set(&mut config, "firmware", "mode", "none".into());
+    let serial = toml::Table::from_iter([("serial".to_owned(), direct.serial.into())]);
+    set(&mut config, "disk", "select", serial.into());
+    if config.get("network").and_then(|network| network.get("mode")).is_none() {
+        set(&mut config, "network", "mode", "dhcp".into());
+    }
+    let keys = direct.authorized_keys.map_or_else(|| "none".into(), path);
+    set(&mut config, "access", "authorized-keys", keys);
+    set(&mut config, "access", "host-keys", "new".into());
+    Ok(config.to_string())
+}
+
+fn read(path: &Path) -> Result<toml::Table, DirectError> {
+    let doing = format!("reading {}", path.display());
+    let text = fs::read_to_string(path).map_err(|source| DirectError::File { doing, source })?;
+    toml::from_str(&text)
+        .map_err(|source| DirectError::Config { path: path.to_owned(), source: Box::new(source) })
+}
+
+/// Sets a key of a section; what is no section becomes one, and `anemos` complains of the rest.
+fn set(config: &mut toml::Table, section: &str, key: &str, value: toml::Value) {
+    let mut table = match config.remove(section) {
+        Some(toml::Value::Table(table)) => table,
+        _ => toml::Table::new(),
+    };
+    table.insert(key.to_owned(), value);
+    config.insert(section.to_owned(), table.into());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn direct(config: Option<&Path>) -> Direct<'_> {
+        Direct {
+            payload: Path::new("/p.tar.gz"),
+            config,
+            kernel: Path::new("/k"),
+            modules: Path::new("/m"),
+            authorized_keys: None,
+            serial: "s1",
+            memory_mib: 512,
+            disks: Vec::new(),
+            work: PathBuf::new(),
+        }
+    }
+
+    #[test]
+    fn the_users_configuration_is_kept_where_the_machine_does_not_decide() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let text = "[failure]\ntimeout = 5\n[network]\nmode = 'none'\n[disk]\nselect = 'root'\n";
+        fs::write(file.path(), text).unwrap();
+        insta::assert_snapshot!(configuration(&direct(Some(file.path()))).unwrap(), @r#"
+        [access]
+        authorized-keys = "none"
+        host-keys = "new"
+
+        [disk.select]
+        serial = "s1"
+
+        [failure]
+        timeout = 5
+
+        [firmware]
+        mode = "none"
+
+        [kernel]
+        modules = "/m"
+        source = "/k"
+
+        [network]
+        mode = "none"
+        "#);
+    }
+}

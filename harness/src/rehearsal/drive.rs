@@ -1,0 +1,246 @@
+//! Follows a guest along the chain: reads its sensors, keeps the limits, tells the progress.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use tokio::process::Child;
+
+use super::host::Host;
+use crate::budget::{Budget, Watch};
+use crate::chain::{Chain, End, Link, Seen};
+use crate::classify::{self, Class};
+use crate::guest::{Ended, Event, Guest, What};
+use crate::verdict::Verdict;
+
+/// Longest time without a look at the clock.
+const BEAT: Duration = Duration::from_millis(250);
+
+/// Translates what a sensor said for the chain and the judge.
+pub(crate) fn seen(what: &What) -> Option<Seen> {
+    match what {
+        What::Line(line) => Some(Seen::Line(line.clone())),
+        What::Pending(line) => Some(Seen::Pending(line.clone())),
+        What::Firmware(line) => Some(Seen::Firmware(line.clone())),
+        What::Event(Event::Reset) => Some(Seen::Reset),
+        What::Event(Event::GuestPanicked) => Some(Seen::Panicked),
+        What::Event(Event::Shutdown { reason }) => match reason.as_str() {
+            "guest-reset" => Some(Seen::Reset),
+            "guest-panic" => Some(Seen::Panicked),
+            _ => Some(Seen::PoweredOff),
+        },
+        _ => None,
+    }
+}
+
+/// Whether what a sensor said shows that the guest gets on.
+pub(crate) fn is_progress(what: &What) -> bool {
+    match what {
+        What::Line(line) => classify::is_progress(line),
+        What::Firmware(_) | What::Screen(_) | What::Disk(_) | What::Event(_) => true,
+        What::Pending(_) | What::Packets(_) | What::Ended(_) => false,
+    }
+}
+
+/// The verdict when QEMU ended by itself.
+pub(crate) fn qemu_died(ended: &Ended) -> Verdict {
+    let status = ended.status.map_or_else(|| "an unknown status".to_owned(), |s| s.to_string());
+    let lines = ended.stderr.lines().map(str::to_owned).collect();
+    Verdict::broken(Class::QemuDied, format!("QEMU ended by itself with {status}"), lines)
+}
+
+/// A guest on its way along the chain.
+#[derive(Debug)]
+pub(crate) struct Drive<'a> {
+    pub(crate) host: &'a Host,
+    pub(crate) guest: Guest,
+    pub(crate) chain: Chain,
+    command: Option<Running>,
+}
+
+/// `anemos deploy` as it runs in the guest.
+#[derive(Debug)]
+struct Running {
+    child: Child,
+    log: LogTail,
+}
+
+impl<'a> Drive<'a> {
+    pub(crate) fn new(host: &'a Host, guest: Guest, chain: Chain) -> Self {
+        Self { host, guest, chain, command: None }
+    }
+
+    /// Tells the chain something that no sensor of the guest says.
+    pub(crate) fn tell(&mut self, seen: &Seen) -> Option<End> {
+        let end = self.chain.observe(self.host.at(), seen);
+        self.show();
+        end
+    }
+
+    /// Watches a command in the guest from now on, whose output goes to the file `log`.
+    pub(crate) fn attend(&mut self, child: Child, log: &Path) {
+        self.command = Some(Running { child, log: LogTail::new(log) });
+    }
+
+    /// Follows the guest until the chain ends or `until` is reached.
+    pub(crate) async fn follow(&mut self, until: Link) -> Option<End> {
+        let mut link = self.chain.link();
+        let mut watch = Watch::begin(self.budget(link), Instant::now());
+        while self.chain.link() < until {
+            if let Some(end) = self.beat(&mut watch).await {
+                return Some(end);
+            }
+            if self.chain.link() != link {
+                link = self.chain.link();
+                watch = Watch::begin(self.budget(link), Instant::now());
+            }
+            if let Some(gave_up) = watch.expired(Instant::now()) {
+                return Some(self.chain.gave_up(&gave_up.to_string()));
+            }
+            if self.host.is_over() {
+                return Some(self.chain.gave_up("the time given for the whole run is over"));
+            }
+        }
+        None
+    }
+
+    /// Goes on following the guest while something else is done with it.
+    pub(crate) async fn meanwhile<T>(
+        &mut self,
+        work: impl Future<Output = T>,
+    ) -> Result<T, Box<End>> {
+        let mut watch = Watch::begin(self.budget(self.chain.link()), Instant::now());
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut work => return Ok(done),
+                end = self.beat(&mut watch) => if let Some(end) = end {
+                    return Err(Box::new(end));
+                },
+            }
+            if let Some(gave_up) = watch.expired(Instant::now()) {
+                return Err(Box::new(self.chain.gave_up(&gave_up.to_string())));
+            }
+        }
+    }
+
+    /// Takes one observation, or notes that there is none for a moment.
+    async fn beat(&mut self, watch: &mut Watch) -> Option<End> {
+        let next = self.guest.next(Instant::now() + BEAT).await;
+        if let Some(observation) = next {
+            if is_progress(&observation.what) {
+                watch.progress(Instant::now());
+            }
+            if let What::Ended(ended) = &observation.what {
+                return Some(End::Failed(qemu_died(ended)));
+            }
+            if let Some(end) = seen(&observation.what).and_then(|seen| self.tell(&seen)) {
+                return Some(end);
+            }
+        }
+        self.host.progress.tick();
+        self.listen_to_the_command(watch)
+    }
+
+    fn listen_to_the_command(&mut self, watch: &mut Watch) -> Option<End> {
+        let running = self.command.as_mut()?;
+        // An error here is the end of the command too: without status.
+        let ended = running.child.try_wait().unwrap_or_default();
+        let said = running.log.lines();
+        if ended.is_some() {
+            self.command = None;
+        }
+        if !said.is_empty() {
+            watch.progress(Instant::now());
+        }
+        for line in said {
+            let end = self.tell(&Seen::CommandSaid(line));
+            if end.is_some() {
+                return end;
+            }
+        }
+        ended.and_then(|status| self.tell(&Seen::CommandEnded(status.code())))
+    }
+
+    fn show(&self) {
+        let step = match (self.chain.link(), self.chain.stage()) {
+            (Link::PowerOn, _) => "old system: booting".to_owned(),
+            (Link::OldSystem, _) => "old system: bringing the payload in".to_owned(),
+            (Link::Pushed | Link::Started, _) => "old system: anemos deploy".to_owned(),
+            (Link::Jumped, None) => "deploy environment: booting".to_owned(),
+            (_, Some(stage)) => format!("deploy environment: stage {stage}"),
+            (Link::Verdict | Link::Reset, None) => "deploy environment: rebooting".to_owned(),
+        };
+        self.host.progress.step(step);
+    }
+
+    fn budget(&self, link: Link) -> Budget {
+        match link {
+            Link::PowerOn => self.host.budget("the old system's login prompt", 60, 12),
+            Link::OldSystem => self.host.budget("the payload to be in the guest", 90, 90),
+            Link::Pushed => self.host.budget("anemos deploy to start", 10, 10),
+            Link::Started => self.host.budget("the kernel of the deploy environment", 60, 20),
+            Link::Jumped => self.host.budget("the verdict of the deploy environment", 360, 12),
+            Link::Verdict | Link::Reset => self.host.budget("the reset", 12, 12),
+        }
+    }
+}
+
+/// Reads whole lines of a file that grows.
+#[derive(Debug)]
+struct LogTail {
+    path: PathBuf,
+    at: u64,
+}
+
+impl LogTail {
+    fn new(path: &Path) -> Self {
+        Self { path: path.to_owned(), at: 0 }
+    }
+
+    /// Returns the lines that were finished since the last call; a file not there yet has none.
+    fn lines(&mut self) -> Vec<String> {
+        let mut bytes = Vec::new();
+        let read = File::open(&self.path).and_then(|mut file| {
+            file.seek(SeekFrom::Start(self.at))?;
+            file.read_to_end(&mut bytes)
+        });
+        let Ok(_) = read else { return Vec::new() };
+        let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
+        self.at += whole as u64;
+        String::from_utf8_lossy(&bytes[..whole]).lines().map(str::to_owned).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn a_log_is_read_line_by_line_as_it_grows() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        let mut tail = LogTail::new(file.path());
+        assert_eq!(tail.lines(), [""; 0]);
+        file.write_all(b"one\ntw").unwrap();
+        assert_eq!(tail.lines(), ["one"]);
+        file.write_all(b"o\n").unwrap();
+        assert_eq!(tail.lines(), ["two"]);
+        assert_eq!(tail.lines(), [""; 0]);
+    }
+
+    #[test]
+    fn a_shutdown_of_qemu_says_what_the_guest_did() {
+        for (reason, want) in [
+            ("guest-reset", Seen::Reset),
+            ("guest-panic", Seen::Panicked),
+            ("guest-shutdown", Seen::PoweredOff),
+        ] {
+            let what = What::Event(Event::Shutdown { reason: reason.into() });
+            assert_eq!(seen(&what), Some(want), "{reason}");
+        }
+    }
+}

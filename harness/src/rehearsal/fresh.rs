@@ -1,0 +1,127 @@
+//! Starts a fresh guest with only the disks, and has it judged.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use super::drive::{is_progress, qemu_died, seen};
+use super::host::{Host, forward};
+use super::judge::{Expectation, Judge};
+use crate::budget::Watch;
+use crate::chain::Seen;
+use crate::guest::{Guest, GuestError, What};
+use crate::machine::Disk;
+use crate::verdict::Verdict;
+
+const BEAT: Duration = Duration::from_millis(250);
+
+/// The machine that the disks are put into.
+#[derive(Clone, Debug)]
+pub(crate) struct Fresh {
+    pub(crate) memory_mib: u32,
+    pub(crate) disks: Vec<Disk>,
+    /// What the guest is called in the evidence and in the progress.
+    pub(crate) name: &'static str,
+}
+
+/// Boots the disks and judges what happens.
+pub(crate) async fn judge(
+    host: &Host,
+    fresh: Fresh,
+    expectation: Expectation,
+    folder: &Path,
+) -> Result<Verdict, GuestError> {
+    host.progress.step(format!("{}: booting from its disk", fresh.name.replace('-', " ")));
+    let port = expectation.tcp.map(forward).transpose().map_err(|source| GuestError::File {
+        doing: "finding a free port on",
+        path: "127.0.0.1".into(),
+        source,
+    })?;
+    let mut machine = host.machine(fresh.memory_mib, port.as_slice());
+    machine.disks = fresh.disks;
+    let mut guest = Guest::start(&machine, folder, fresh.name).await?;
+    let (answered, answers) = watch::channel(false);
+    let knocking = port.map(|port| tokio::spawn(knock(port.host_port, answered)));
+    let judge = Judge::new(expectation);
+    let verdict = watch_it(host, &mut guest, judge, &answers).await;
+    if let Some(knocking) = knocking {
+        knocking.abort();
+    }
+    guest.quit().await;
+    Ok(verdict)
+}
+
+async fn watch_it(
+    host: &Host,
+    guest: &mut Guest,
+    mut judge: Judge,
+    answers: &watch::Receiver<bool>,
+) -> Verdict {
+    let mut watch = Watch::begin(host.budget("the new system", 60, 12), Instant::now());
+    let mut held = false;
+    loop {
+        let next = guest.next(Instant::now() + BEAT).await;
+        if *answers.borrow() {
+            judge.observe(host.at(), &Seen::Connected(judge.port()));
+        }
+        if let Some(observation) = next {
+            if is_progress(&observation.what) {
+                watch.progress(Instant::now());
+            }
+            if let Some(verdict) = look(host, &mut judge, &observation.what) {
+                return verdict;
+            }
+        }
+        if judge.holds() && !held {
+            held = true;
+            host.progress.step("new system: is up, must hold");
+        }
+        if let Some(verdict) = judge.tick(host.at()) {
+            return verdict;
+        }
+        if let Some(gave_up) = watch.expired(Instant::now()) {
+            return judge.gave_up(&gave_up.to_string());
+        }
+        if host.is_over() {
+            return judge.gave_up("the time given for the whole run is over");
+        }
+        host.progress.tick();
+    }
+}
+
+fn look(host: &Host, judge: &mut Judge, what: &What) -> Option<Verdict> {
+    match what {
+        What::Ended(ended) => Some(qemu_died(ended)),
+        What::Screen(screen) => judge.screen(host.at(), screen.rows.clone()),
+        what => seen(what).and_then(|seen| judge.observe(host.at(), &seen)),
+    }
+}
+
+/// Tries a port of the guest until something answers.
+///
+/// QEMU accepts connections for the guest before the guest does, so only bytes from it count:
+/// a server's greeting, or what it says to a request.
+async fn knock(port: u16, answered: watch::Sender<bool>) {
+    while !answers(port).await {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    answered.send_replace(true);
+}
+
+async fn answers(port: u16) -> bool {
+    let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)).await else { return false };
+    let mut byte = [0];
+    if let Ok(greeting) = timeout(Duration::from_secs(10), stream.read(&mut byte)).await {
+        return greeting.is_ok_and(|len| len > 0);
+    }
+    let request = b"GET / HTTP/1.0\r\n\r\n";
+    if stream.write_all(request).await.is_err() {
+        return false;
+    }
+    let answer = timeout(Duration::from_secs(20), stream.read(&mut byte)).await;
+    answer.is_ok_and(|read| read.is_ok_and(|len| len > 0))
+}

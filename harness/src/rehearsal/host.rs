@@ -1,0 +1,97 @@
+//! What all guests of a run share: accelerator, limits, progress, the finished `anemos`.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::accelerator::{self, Accelerator, Proof};
+use crate::budget::{Budget, SpeedFactor};
+use crate::command::{Command, CommandError};
+use crate::machine::{Forward, Machine, Network};
+use crate::progress::Progress;
+
+/// MAC address of every guest: it is alone on its network, and the old and the new system are
+/// the same machine.
+const MAC: &str = "52:54:00:a2:e3:05";
+
+/// The computer that runs QEMU, as far as a run cares.
+#[derive(Debug)]
+pub struct Host {
+    /// The program under test, as a user has it.
+    pub anemos: PathBuf,
+    /// Where fixtures and runs are kept.
+    pub cache: PathBuf,
+    /// Processors of a guest.
+    pub cpus: u32,
+    /// What runs a guest's instructions, and why.
+    pub proof: Proof,
+    /// How slow guests are.
+    pub factor: SpeedFactor,
+    /// Where steps are told to.
+    pub progress: Progress,
+    /// When all must be over.
+    pub deadline: Option<Instant>,
+    /// When the run began; times of observations count from here.
+    pub began: Instant,
+}
+
+impl Host {
+    /// Finds out what runs guests, and how fast.
+    pub async fn prove(anemos: &Path, cache: &Path, progress: Progress) -> Self {
+        let proof = accelerator::prove(&cache.join("accelerator.json"), None).await;
+        let factor = match proof.accelerator {
+            Accelerator::Kvm => SpeedFactor::REAL,
+            Accelerator::Tcg => SpeedFactor::EMULATED,
+        };
+        progress.note(&format!("guests run by {}: {}", proof.accelerator.name(), proof.evidence));
+        let (anemos, cache) = (anemos.to_owned(), cache.to_owned());
+        let began = Instant::now();
+        Self { anemos, cache, cpus: 2, proof, factor, progress, deadline: None, began }
+    }
+
+    /// Measures how slow guests are with a kernel of which that is known.
+    pub async fn measure(&mut self, kernel: &Path) {
+        self.factor = accelerator::measure(self.proof.accelerator, Some(kernel)).await;
+        self.progress.note(&format!("guests are {} times slower than real machines", self.factor));
+    }
+
+    /// Seconds since the run began.
+    pub fn at(&self) -> f64 {
+        self.began.elapsed().as_secs_f64()
+    }
+
+    /// A machine of this host with its network; `ports` of the guest become reachable.
+    pub(crate) fn machine(&self, memory_mib: u32, ports: &[Forward]) -> Machine {
+        let network = Network::User { mac: MAC.to_owned(), forwards: ports.to_vec() };
+        let machine = Machine::new().accelerator(self.proof.accelerator).cpus(self.cpus);
+        machine.memory_mib(memory_mib).network(network)
+    }
+
+    /// Limits in the time of real machines, made longer for this one.
+    ///
+    /// A guest's own limits do not get longer: systemd waits 90 s for a device before it gives up,
+    /// and nothing moves meanwhile.
+    pub(crate) fn budget(&self, what: &str, cap_secs: u64, stall_secs: u64) -> Budget {
+        let (cap, stall) = (Duration::from_secs(cap_secs), Duration::from_secs(stall_secs));
+        let mut budget = Budget::new(what, cap, stall).scaled(self.factor);
+        budget.stall = budget.stall.max(Duration::from_secs(110)).min(budget.cap);
+        budget
+    }
+
+    /// Whether all must be over.
+    pub(crate) fn is_over(&self) -> bool {
+        self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+    }
+
+    /// Runs the program under test on this host to its end.
+    pub(crate) async fn run_anemos(&self, arguments: &[&str]) -> Result<(), CommandError> {
+        Command::new(&self.anemos).args(arguments).run().await.map(drop)
+    }
+}
+
+/// Finds a free port of the host's loopback that leads to a port of the guest.
+///
+/// It is free at this moment; when another program takes it meanwhile, QEMU says so and ends.
+pub(crate) fn forward(guest_port: u16) -> std::io::Result<Forward> {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0))?;
+    Ok(Forward { host_port: listener.local_addr()?.port(), guest_port })
+}

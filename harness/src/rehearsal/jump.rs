@@ -1,0 +1,137 @@
+//! Boots the old system, brings everything in over its network, and has it jump.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use super::direct::DirectError;
+use super::drive::Drive;
+use super::host::{Host, forward};
+use crate::chain::{Chain, End, Entry, Link, Route, Seen, Timed};
+use crate::classify::Class;
+use crate::command::{CommandError, quote};
+use crate::fixture::cache::Ready;
+use crate::guest::Guest;
+use crate::machine::Disk;
+use crate::ssh::Ssh;
+use crate::verdict::Verdict;
+
+/// Folder in the home of the guest's user that everything is brought into.
+const INSIDE: &str = "anemos-rehearsal";
+
+/// What the old system is asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Jump<'a> {
+    pub(crate) fixture: &'a Ready,
+    pub(crate) payload: &'a Path,
+    pub(crate) config: Option<&'a Path>,
+    pub(crate) memory_mib: u32,
+    pub(crate) disks: Vec<Disk>,
+    /// File for the host keys of the guest.
+    pub(crate) known_hosts: &'a Path,
+}
+
+/// How the way through the old system ended.
+#[derive(Debug)]
+pub(crate) struct Jumped {
+    pub(crate) end: End,
+    pub(crate) times: Vec<Timed>,
+    pub(crate) old_root: Option<String>,
+}
+
+/// Does it all, to the reset or to what came in the way.
+pub(crate) async fn deploy(
+    host: &Host,
+    jump: &Jump<'_>,
+    folder: &Path,
+) -> Result<Jumped, DirectError> {
+    let file = |doing: &str, source| DirectError::File { doing: doing.to_owned(), source };
+    let port = forward(22).map_err(|error| file("finding a free port", error))?;
+    let mut machine = host.machine(jump.memory_mib, &[port]);
+    machine.disks.clone_from(&jump.disks);
+    host.progress.step("old system: booting");
+    let guest = Guest::start(&machine, folder, "old-system").await?;
+    let route = Route {
+        entry: Entry::Jump,
+        identity: jump.fixture.description.identity.clone(),
+        login: jump.fixture.description.login.clone(),
+    };
+    let mut drive = Drive::new(host, guest, Chain::new(route, host.at()));
+    let ssh = Ssh {
+        port: port.host_port,
+        user: jump.fixture.description.user.clone(),
+        key: jump.fixture.key(),
+        known_hosts: jump.known_hosts.to_owned(),
+    };
+    let log = folder.join("anemos-deploy.log");
+    let end = through(&mut drive, jump, &ssh, &log).await;
+    let end = end.map_err(|error| file("keeping what anemos deploy says", error))?;
+    let (times, old_root) =
+        (drive.chain.times().to_vec(), drive.chain.old_root().map(str::to_owned));
+    drive.guest.quit().await;
+    Ok(Jumped { end, times, old_root })
+}
+
+async fn through(drive: &mut Drive<'_>, jump: &Jump<'_>, ssh: &Ssh, log: &Path) -> io::Result<End> {
+    if let Some(end) = drive.follow(Link::OldSystem).await {
+        return Ok(end);
+    }
+    let anemos = drive.host.anemos.clone();
+    match drive.meanwhile(push(ssh, &anemos, jump)).await {
+        Err(end) => return Ok(*end),
+        Ok(Err(error)) => return Ok(unreachable(&error)),
+        Ok(Ok(())) => drive.tell(&Seen::Pushed),
+    };
+    match ssh.start(&command_line(jump), File::create(log)?) {
+        Err(error) => return Ok(unreachable(&error)),
+        Ok(child) => drive.attend(child, log),
+    }
+    drive.tell(&Seen::CommandStarted);
+    Ok(drive.follow(Link::Reset).await.unwrap_or(End::Deployed))
+}
+
+fn unreachable(error: &CommandError) -> End {
+    let reason = format!("the old system could not be reached: {error}");
+    End::Failed(Verdict::broken(Class::FixtureFailed, reason, Vec::new()))
+}
+
+/// Brings binary, configuration and payload in, as soon as the SSH server answers.
+async fn push(ssh: &Ssh, anemos: &Path, jump: &Jump<'_>) -> Result<(), CommandError> {
+    let prepare = format!("mkdir -p -m 700 {INSIDE}");
+    while ssh.run(&prepare).await.is_err() {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    ssh.push(anemos, &inside("anemos"), "755").await?;
+    if let Some(config) = jump.config {
+        ssh.push(config, &inside("anemos.toml"), "600").await?;
+    }
+    ssh.push(jump.payload, &inside(&payload_name(jump)), "600").await
+}
+
+fn inside(name: &str) -> String {
+    format!("{INSIDE}/{name}")
+}
+
+/// The payload keeps its name, which people and messages know it by.
+fn payload_name(jump: &Jump<'_>) -> String {
+    let name = jump.payload.file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
+}
+
+fn command_line(jump: &Jump<'_>) -> String {
+    let sudo = if jump.fixture.description.user == "root" { "" } else { "sudo " };
+    let config = if jump.config.is_some() { "-c anemos.toml " } else { "" };
+    let payload = quote(&format!("./{}", payload_name(jump)));
+    format!("cd {INSIDE} && {sudo}./anemos deploy --yes {config}{payload}")
+}
+
+/// Makes the folder for one guest's evidence.
+pub(crate) fn part(folder: &Path, name: &str) -> Result<std::path::PathBuf, DirectError> {
+    let part = folder.join(name);
+    fs::create_dir_all(&part).map_err(|source| DirectError::File {
+        doing: format!("making {}", part.display()),
+        source,
+    })?;
+    Ok(part)
+}
