@@ -1,6 +1,23 @@
 //! Finds out whether this host can run guests on its processor, by proof.
 
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
+
+use crate::budget::SpeedFactor;
+use crate::command::Command;
+use crate::machine::args::PROGRAM;
+
+mod probe;
+mod spin;
+
+/// What real hardware needs for the boot of [`measure`].
+const REFERENCE: Duration = Duration::from_millis(500);
+/// Longer than this only a broken accelerator takes for that boot.
+const PROOF_LIMIT: Duration = Duration::from_secs(5);
+/// The slowest host that can still be measured, with room for the start of QEMU.
+const MEASURE_LIMIT: Duration = Duration::from_secs(25);
 
 /// What runs a guest's instructions.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
@@ -22,10 +39,6 @@ impl Accelerator {
     }
 }
 
-use std::path::Path;
-
-use crate::budget::SpeedFactor;
-
 /// An accelerator and why it was chosen.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 pub struct Proof {
@@ -35,19 +48,153 @@ pub struct Proof {
     pub evidence: String,
 }
 
-/// Finds the accelerator to use, or remembers it from the file in `cache`.
+impl Proof {
+    fn kvm(evidence: impl Into<String>) -> Self {
+        Self { accelerator: Accelerator::Kvm, evidence: evidence.into() }
+    }
+
+    fn tcg(evidence: impl Into<String>) -> Self {
+        Self { accelerator: Accelerator::Tcg, evidence: evidence.into() }
+    }
+}
+
+/// A proof, and the host for which it holds.
+#[derive(Debug, Deserialize, Serialize)]
+struct Remembered {
+    host: String,
+    proof: Proof,
+}
+
+/// Finds the accelerator to use, or remembers it from the file `memory` of an earlier run.
 ///
 /// With a `kernel`, KVM must also boot it. A failure to remember is no failure.
-pub async fn prove(cache: &Path, kernel: Option<&Path>) -> Proof {
-    let _ = (cache, kernel);
-    Proof { accelerator: Accelerator::Tcg, evidence: "not measured".to_owned() }
+pub async fn prove(memory: &Path, kernel: Option<&Path>) -> Proof {
+    let Some(host) = host(kernel).await else { return find(kernel).await };
+    if let Some(proof) = remembered(memory, &host) {
+        return proof;
+    }
+    let proof = find(kernel).await;
+    remember(memory, &Remembered { host, proof: proof.clone() });
+    proof
+}
+
+/// Looks from the cheapest question to the dearest.
+async fn find(kernel: Option<&Path>) -> Proof {
+    let spun = match spin::time() {
+        Ok(spun) if spun < spin::SLOW => spun,
+        Ok(spun) => return Proof::tcg(too_slow(spun)),
+        Err(error) => return Proof::tcg(error.to_string()),
+    };
+    let booted = match kernel {
+        Some(kernel) => probe::boot(Accelerator::Kvm, kernel, PROOF_LIMIT).await,
+        None => probe::firmware(Accelerator::Kvm, PROOF_LIMIT).await,
+    };
+    let spun = format!("{} rounds of a loop took {:.1} ms", spin::ROUNDS, millis(spun));
+    match (booted, kernel) {
+        (Ok(took), Some(_)) => Proof::kvm(format!("{spun}, a kernel {:.0} ms", millis(took))),
+        (Ok(took), None) => Proof::kvm(format!("{spun}, the firmware {:.0} ms", millis(took))),
+        (Err(error), _) => Proof::tcg(format!("{spun}, but under KVM: {error}")),
+    }
+}
+
+fn too_slow(spun: Duration) -> String {
+    format!(
+        "KVM is there but emulated: {} rounds of a loop took {:.0} ms, {} ms would be slow",
+        spin::ROUNDS,
+        millis(spun),
+        spin::SLOW.as_millis()
+    )
+}
+
+fn millis(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1000.0
+}
+
+/// Names this boot of the host, this QEMU and whether a kernel is at hand.
+async fn host(kernel: Option<&Path>) -> Option<String> {
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    let version = Command::new(PROGRAM).arg("--version").run().await.ok()?.text();
+    let with = if kernel.is_some() { "kernel" } else { "firmware" };
+    Some(format!("{} {} {with}", boot.trim(), version.lines().next()?))
+}
+
+fn remembered(file: &Path, host: &str) -> Option<Proof> {
+    let text = std::fs::read_to_string(file).ok()?;
+    let remembered: Remembered = serde_json::from_str(&text).ok()?;
+    (remembered.host == host).then_some(remembered.proof)
+}
+
+/// Whoever cannot write to the cache asks the question again the next time.
+fn remember(file: &Path, remembered: &Remembered) {
+    if let (Some(folder), Ok(text)) = (file.parent(), serde_json::to_string(remembered)) {
+        drop(std::fs::create_dir_all(folder).and_then(|()| std::fs::write(file, text)));
+    }
 }
 
 /// Measures how slow guests are: boots `kernel` without a root until it panics.
+///
+/// Without a kernel, and when it does not come that far, the usual factor is assumed.
 pub async fn measure(accelerator: Accelerator, kernel: Option<&Path>) -> SpeedFactor {
-    let _ = kernel;
+    let took = match kernel {
+        Some(kernel) => probe::boot(accelerator, kernel, MEASURE_LIMIT).await.ok(),
+        None => None,
+    };
+    took.map_or(usual(accelerator), factor)
+}
+
+fn factor(took: Duration) -> SpeedFactor {
+    SpeedFactor::new(took.as_secs_f64() / REFERENCE.as_secs_f64())
+}
+
+fn usual(accelerator: Accelerator) -> SpeedFactor {
     match accelerator {
         Accelerator::Kvm => SpeedFactor::REAL,
         Accelerator::Tcg => SpeedFactor::EMULATED,
+    }
+}
+
+/// Returns a kernel of this host that can be read, for [`prove`] and [`measure`].
+pub fn host_kernel() -> Option<PathBuf> {
+    let entries = std::fs::read_dir("/boot").ok()?.filter_map(Result::ok);
+    let kernels = entries.map(|entry| entry.path()).filter(|path| {
+        path.to_string_lossy().starts_with("/boot/vmlinuz") && std::fs::File::open(path).is_ok()
+    });
+    kernels.max()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proof_is_remembered_for_its_host_only() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("new/accelerator.json");
+        assert_eq!(remembered(&file, "a"), None, "nothing was written");
+        let proof = Proof::tcg("/dev/kvm is not there");
+        remember(&file, &Remembered { host: "a".to_owned(), proof: proof.clone() });
+        assert_eq!(remembered(&file, "a"), Some(proof));
+        assert_eq!(remembered(&file, "b"), None);
+        std::fs::write(&file, "{").expect("a torn file");
+        assert_eq!(remembered(&file, "a"), None, "the file is torn");
+    }
+
+    #[test]
+    fn the_factor_is_the_ratio_to_real_hardware() {
+        for (millis, want) in [(100, 1.0), (500, 1.0), (2500, 5.0), (60_000, 40.0)] {
+            let got = factor(Duration::from_millis(millis)).get();
+            assert!((got - want).abs() < 1e-9, "{millis} ms became {got}");
+        }
+        assert_eq!(usual(Accelerator::Tcg), SpeedFactor::EMULATED);
+        assert_eq!(usual(Accelerator::Kvm), SpeedFactor::REAL);
+    }
+
+    #[test]
+    fn an_emulated_kvm_is_told_with_both_numbers() {
+        assert_eq!(
+            too_slow(Duration::from_micros(66_400)),
+            "KVM is there but emulated: 100000 rounds of a loop took 66 ms, \
+             10 ms would be slow"
+        );
     }
 }

@@ -159,11 +159,10 @@ impl Perform for Page {
                 self.move_to(usize::from(next().max(1)) - 1);
             }
             'd' => self.go_to_row(first.max(1)),
-            'A' | 'B' | 'E' | 'F' => self.leave(),
+            'A' | 'B' | 'E' | 'F' | 'J' => self.leave(),
             'G' | '`' => self.move_to(steps - 1),
             'C' => self.move_to(self.column + steps),
             'D' => self.column = self.column.saturating_sub(steps),
-            'J' => self.leave(),
             'K' => self.erase_line(first),
             _ => {}
         }

@@ -221,19 +221,19 @@ impl Guest {
         let (sender, queue) = unbounded_channel();
         let voice = Voice { started: Instant::now(), queue: sender };
         let pid = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
-        let (hears, serial) = wires.serial.into_split();
+        let (console, serial) = wires.serial.into_split();
         let (raw, log) = (files.create("serial.raw")?, Transcript(files.create("console.log")?));
         let firmware_log = Transcript(files.create("firmware.log")?);
-        let mut heard = JoinSet::new();
-        heard.spawn(sensors::serial(hears, raw, log, voice.clone()));
-        heard.spawn(sensors::firmware(wires.firmware, firmware_log, voice.clone()));
-        heard.spawn(sensors::events(wires.events, voice.clone()));
+        let mut ports = JoinSet::new();
+        ports.spawn(sensors::serial(console, raw, log, voice.clone()));
+        ports.spawn(sensors::firmware(wires.firmware, firmware_log, voice.clone()));
+        ports.spawn(sensors::events(wires.events, voice.clone()));
 
         let qmp = Arc::new(wires.qmp);
         let page = run.path().join("page");
         let sampler = Sampler::new(Arc::clone(&qmp), files.clone(), page, voice.clone());
         let gone = Arc::new(AtomicBool::new(false));
-        let end = End { child, gone: Arc::clone(&gone), heard };
+        let end = End { child, gone: Arc::clone(&gone), ports };
         let mut tasks = JoinSet::new();
         tasks.spawn(end.tell(files.clone(), voice.clone()));
         let mut guest =
@@ -349,7 +349,7 @@ impl Guest {
 struct End {
     child: Child,
     gone: Arc<AtomicBool>,
-    heard: JoinSet<()>,
+    ports: JoinSet<()>,
 }
 
 impl End {
@@ -357,7 +357,7 @@ impl End {
     async fn tell(self, files: Files, voice: Voice) {
         let ended = process::ended(self.child, &files).await;
         self.gone.store(true, Ordering::Relaxed);
-        self.heard.join_all().await;
+        self.ports.join_all().await;
         voice.say(What::Ended(ended));
     }
 }

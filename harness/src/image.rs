@@ -4,12 +4,21 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
+use serde_json::Value;
+
 use crate::command::{Command, CommandError};
 use crate::machine::Format;
 
 /// Makes an empty qcow2 image of `size` bytes.
 pub async fn create(image: &Path, size: u64) -> Result<(), CommandError> {
-    qemu_img("create").arg("-f").arg("qcow2").arg(image).arg(size.to_string()).run().await?;
+    qemu_img("create")
+        .arg("-q")
+        .arg("-f")
+        .arg("qcow2")
+        .arg(image)
+        .arg(size.to_string())
+        .run()
+        .await?;
     Ok(())
 }
 
@@ -17,13 +26,26 @@ pub async fn create(image: &Path, size: u64) -> Result<(), CommandError> {
 ///
 /// `backing` should be absolute: a relative path is looked up beside the overlay.
 pub async fn overlay(image: &Path, backing: &Path, format: Format) -> Result<(), CommandError> {
-    let command = qemu_img("create").arg("-f").arg("qcow2");
+    let command = qemu_img("create").arg("-q").arg("-f").arg("qcow2");
     command.arg("-F").arg(format.name()).arg("-b").arg(backing).arg(image).run().await?;
     Ok(())
 }
 
+/// Makes an image larger; one that is at least as large already stays as it is.
+pub async fn grow(image: &Path, size: u64) -> Result<(), CommandError> {
+    let info = qemu_img("info").arg("--output=json").arg(image).run().await?;
+    let len = serde_json::from_slice(&info.stdout).ok().and_then(|info: Value| {
+        let len = info.get("virtual-size")?;
+        len.as_u64()
+    });
+    if len.is_none_or(|len| len < size) {
+        qemu_img("resize").arg("-q").arg(image).arg(size.to_string()).run().await?;
+    }
+    Ok(())
+}
+
 fn qemu_img(verb: &str) -> Command {
-    Command::new("qemu-img").arg(verb).arg("-q")
+    Command::new("qemu-img").arg(verb)
 }
 
 /// A raw disk image with a known pattern, to prove that nobody wrote to it.
@@ -138,6 +160,22 @@ mod tests {
             let found = witness.first_difference(&image).expect("a check");
             assert_eq!(found, want, "{written:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn an_overlay_grows_and_never_shrinks_and_its_backing_file_stays() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (backing, disk) = (folder.path().join("fixture"), folder.path().join("disk"));
+        create(&backing, 8 << 20).await.expect("a fixture");
+        let before = std::fs::read(&backing).expect("the fixture");
+        overlay(&disk, &backing, Format::Qcow2).await.expect("an overlay");
+        for (size, want) in [(16 << 20, 16 << 20), (4 << 20, 16 << 20)] {
+            grow(&disk, size).await.expect("it grows");
+            // Bytes 24 to 31 of a qcow2 header are the size, big endian.
+            let header = std::fs::read(&disk).expect("the overlay");
+            assert_eq!(header[24..32], u64::to_be_bytes(want), "asked for {size}");
+        }
+        assert_eq!(std::fs::read(&backing).expect("the fixture"), before);
     }
 
     fn flip(image: &Path, at: u64) {

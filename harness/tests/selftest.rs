@@ -1,9 +1,15 @@
 //! The harness watches guests that need no fixture: firmware alone, and a kernel without a root.
-#![expect(clippy::expect_used, clippy::print_stderr, reason = "a test says what it missed")]
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "helpers of a test may end it, and a test says what it skips"
+)]
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use harness::accelerator::{self, Accelerator};
 use harness::budget::{Budget, SpeedFactor};
 use harness::guest::{Event, Guest, GuestError, Observation, Waited, What};
 use harness::image;
@@ -26,25 +32,17 @@ async fn blank_disk(folder: &Path) -> PathBuf {
 /// The kernel to boot; without one it says so.
 fn kernel() -> Option<PathBuf> {
     let named = std::env::var_os("ANEMOS_TEST_KERNEL").map(PathBuf::from);
-    let kernel = named.or_else(newest_kernel);
+    let kernel = named.or_else(accelerator::host_kernel);
     if kernel.is_none() {
         eprintln!("skipped: ANEMOS_TEST_KERNEL names no kernel and /boot has none to read");
     }
     kernel
 }
 
-fn newest_kernel() -> Option<PathBuf> {
-    let entries = std::fs::read_dir("/boot").ok()?.filter_map(Result::ok);
-    let kernels = entries.map(|entry| entry.path()).filter(|path| {
-        path.to_string_lossy().starts_with("/boot/vmlinuz") && std::fs::File::open(path).is_ok()
-    });
-    kernels.max()
-}
-
 fn met<T: std::fmt::Debug>(waited: Waited<T>) -> T {
     match waited {
         Waited::Met(found) => found,
-        other => Err(other).expect("it is met"),
+        other => panic!("not met: {other:?}"),
     }
 }
 
@@ -110,6 +108,21 @@ async fn a_kernel_without_root_panics_on_the_console_and_asks_for_a_reset() {
     guest.quit().await;
     let log = std::fs::read_to_string(folder.path().join("panic.console.log")).expect("a log");
     assert!(log.contains("Kernel panic - not syncing"), "{log}");
+}
+
+#[tokio::test]
+async fn the_accelerator_is_chosen_with_a_reason_and_remembered() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let memory = folder.path().join("cache/accelerator.json");
+    let proof = accelerator::prove(&memory, None).await;
+    eprintln!("{}: {}", proof.accelerator.name(), proof.evidence);
+    let reason = match proof.accelerator {
+        Accelerator::Kvm => "the firmware",
+        Accelerator::Tcg => "KVM",
+    };
+    assert!(proof.evidence.contains(reason), "{}", proof.evidence);
+    assert!(memory.is_file(), "the answer is written down");
+    assert_eq!(accelerator::prove(&memory, None).await, proof);
 }
 
 #[tokio::test]

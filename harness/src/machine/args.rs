@@ -165,10 +165,10 @@ fn plug(disk: &Disk) -> String {
     // NVMe has no default, the other buses do without.
     let default = (disk.bus == Bus::Nvme).then_some(&disk.id);
     if let Some(serial) = disk.serial.as_ref().or(default) {
-        plug += &format!(",serial={}", serial.replace(',', ",,"));
+        plug = format!("{plug},serial={}", serial.replace(',', ",,"));
     }
     if let Some(index) = disk.boot_index {
-        plug += &format!(",bootindex={index}");
+        plug = format!("{plug},bootindex={index}");
     }
     plug
 }
@@ -180,7 +180,7 @@ fn network(args: &mut Args, network: &Network, wiring: &Wiring) -> Result<(), Ma
     };
     let mut backend = "user,id=net,restrict=on".to_owned();
     for Forward { host_port, guest_port } in forwards {
-        backend += &format!(",hostfwd=tcp:127.0.0.1:{host_port}-:{guest_port}");
+        backend = format!("{backend},hostfwd=tcp:127.0.0.1:{host_port}-:{guest_port}");
     }
     args.pair("-netdev", backend);
     args.pair("-device", format!("virtio-net-pci,netdev=net,mac={mac}"));
