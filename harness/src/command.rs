@@ -143,6 +143,15 @@ impl Command {
         started.map_err(|source| self.not_started(source))
     }
 
+    /// Runs the program on our own terminal to its end; a bad end is an error.
+    pub async fn attach(&self) -> Result<(), CommandError> {
+        let child = self.guarded().spawn().map_err(|source| self.not_started(source))?;
+        let output = child.wait_with_output().await;
+        let output =
+            output.map_err(|source| CommandError::Wait { command: self.line(), source })?;
+        self.check(output.status, &[])
+    }
+
     /// Turns a bad end into an error that quotes the end of `stderr`.
     pub fn check(&self, status: ExitStatus, stderr: &[u8]) -> Result<(), CommandError> {
         if status.success() {
@@ -226,6 +235,34 @@ mod tests {
     fn a_program_that_is_not_there_is_named() {
         let error = block_on(Command::new("no-such-program").run()).expect_err("it must fail");
         assert!(error.to_string().starts_with("no-such-program ended with"), "{error}");
+    }
+
+    /// Waits for a line of a process's status; the process may be gone.
+    fn status_shows(pid: u32, met: impl Fn(&str) -> bool) {
+        let file = format!("/proc/{pid}/status");
+        let shown = async {
+            while !met(&std::fs::read_to_string(&file).unwrap_or_default()) {
+                tokio::task::yield_now().await;
+            }
+        };
+        let limit = std::time::Duration::from_secs(20);
+        let shown = block_on(async { tokio::time::timeout(limit, shown).await });
+        assert!(shown.is_ok(), "{:?}", std::fs::read_to_string(&file));
+    }
+
+    #[test]
+    fn a_program_ends_with_the_thread_that_started_it_even_if_nobody_drops_it() {
+        let thread = std::thread::spawn(|| {
+            let log = tempfile::tempfile().expect("a log");
+            let child = block_on(async { Command::new("sleep").arg("1000").start(log) });
+            let child = child.expect("it starts");
+            let pid = child.id().expect("a process");
+            status_shows(pid, |status| status.contains("Name:\tsleep"));
+            std::mem::forget(child);
+            pid
+        });
+        let pid = thread.join().expect("a process");
+        status_shows(pid, |status| !status.contains("State:\tS") && !status.contains("State:\tR"));
     }
 
     #[test]

@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
+use crate::machine::Bus;
+
+pub mod boot;
 pub mod build;
 pub mod builtin;
 pub mod cache;
@@ -36,6 +39,9 @@ pub struct Description {
     /// Size of its disk, e.g. `4G`.
     #[serde(default = "disk_size")]
     pub disk_size: String,
+    /// The buses that its kernel finds a disk on.
+    #[serde(default = "buses")]
+    pub buses: Vec<Bus>,
     /// The executable, in the folder of the fixture, that builds what the disk is made from.
     pub build: String,
     /// Every file that `build` reads, relative to the folder of the fixture.
@@ -52,6 +58,10 @@ fn user() -> String {
 
 fn memory() -> String {
     "1G".to_owned()
+}
+
+fn buses() -> Vec<Bus> {
+    vec![Bus::VirtioBlk]
 }
 
 fn disk_size() -> String {

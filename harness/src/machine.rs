@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use crate::accelerator::Accelerator;
 
 pub mod args;
@@ -182,7 +184,8 @@ impl Format {
 }
 
 /// How a disk is attached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Bus {
     /// `/dev/vda`
     VirtioBlk,

@@ -19,6 +19,7 @@ pub(crate) mod direct;
 pub(crate) mod drive;
 pub(crate) mod fresh;
 pub mod host;
+pub mod interrupt;
 pub mod judge;
 pub(crate) mod jump;
 pub mod workspace;

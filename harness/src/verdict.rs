@@ -41,6 +41,16 @@ pub enum Blame {
     Anemos,
 }
 
+impl Blame {
+    /// The words for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Payload => "the payload",
+            Self::Anemos => "anemos, or the machine's particulars",
+        }
+    }
+}
+
 /// What a rehearsal came to.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]

@@ -1,12 +1,24 @@
 //! Command `anemos fixture`: lists, builds and boots simulated VPS images.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::SystemTime;
 
-use crate::report::Refusal;
+use anyhow::Context as _;
+use harness::evidence;
+use harness::fixture::{self, Fixture, FixtureError, boot, build, builtin, cache};
+use harness::progress::Progress;
+use harness::rehearsal::host::Host;
+use harness::rehearsal::interrupt::{self, Interrupted};
+use tempfile::TempDir;
+
+use crate::report::{self, Broken, Refusal};
 
 /// The command line of `anemos fixture`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
+    #[command(flatten)]
+    fixtures: Fixtures,
     #[command(subcommand)]
     action: Action,
 }
@@ -27,9 +39,108 @@ enum Action {
     },
 }
 
+/// Where the data of fixtures comes from.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct Fixtures {
+    /// Use the fixtures of this folder instead of the built-in ones
+    #[arg(long = "fixtures", value_name = "DIR", global = true)]
+    folder: Option<PathBuf>,
+}
+
+impl Fixtures {
+    /// Returns the folder of fixtures, and what keeps it there.
+    fn folder(&self) -> anyhow::Result<(PathBuf, Option<TempDir>)> {
+        if let Some(folder) = &self.folder {
+            return Ok((folder.clone(), None));
+        }
+        let data = tempfile::tempdir().context("making a folder for the built-in fixtures")?;
+        let folder = builtin::unpack(data.path()).context("unpacking the built-in fixtures")?;
+        Ok((folder, Some(data)))
+    }
+
+    /// Returns a fixture, and what keeps its files there.
+    pub(crate) fn open(&self, name: &str) -> anyhow::Result<(Fixture, Option<TempDir>)> {
+        let (folder, data) = self.folder()?;
+        match Fixture::read(&folder, name) {
+            Ok(fixture) => Ok((fixture, data)),
+            Err(error @ FixtureError::Unknown { .. }) => {
+                let hint = "see `anemos fixture list`, or use --fixtures DIR";
+                Err(Refusal::new(error.to_string(), hint).into())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
 impl Args {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
-        let what = format!("{:?}", self.action);
-        Err(Refusal::not_built_in(&what, "use a later version").into())
+        let work = async {
+            match &self.action {
+                Action::List => self.list(),
+                Action::Build { names } => self.build(names).await,
+                Action::Boot { name } => self.boot(name).await,
+            }
+        };
+        match interrupt::run(work).context("starting")? {
+            Ok(done) => done.map(|()| ExitCode::SUCCESS),
+            Err(interrupted) => {
+                let code = Interrupted::EXIT_CODE;
+                report::step(&format!("{interrupted}: guests are ended, exit code {code}"));
+                Ok(ExitCode::from(code))
+            }
+        }
     }
+
+    fn list(&self) -> anyhow::Result<()> {
+        let (folder, _data) = self.fixtures.folder()?;
+        for name in fixture::names(&folder)? {
+            let fixture = Fixture::read(&folder, &name)?;
+            let state = match cache::find(&cache::folder(), &fixture)? {
+                Some(ready) => format!("built, {}", ready.folder.display()),
+                None => "not built".to_owned(),
+            };
+            report::result(&format!("{name}  {state}"));
+        }
+        Ok(())
+    }
+
+    async fn build(&self, names: &[String]) -> anyhow::Result<()> {
+        let (folder, _data) = self.fixtures.folder()?;
+        let all = fixture::names(&folder)?;
+        let names = if names.is_empty() { &all } else { names };
+        for name in names {
+            let (fixture, _data) = self.fixtures.open(name)?;
+            let ready = ensure(&fixture).await?;
+            report::step(&format!("fixture {name}: {}", ready.folder.display()));
+        }
+        Ok(())
+    }
+
+    async fn boot(&self, name: &str) -> anyhow::Result<()> {
+        let (fixture, _data) = self.fixtures.open(name)?;
+        let ready = ensure(&fixture).await?;
+        let host = host(Progress::new()).await?;
+        boot::attach(&host, &ready).await.context("booting the fixture")
+    }
+}
+
+async fn host(progress: Progress) -> anyhow::Result<Host> {
+    let anemos = std::env::current_exe().context("finding this program")?;
+    Ok(Host::prove(&anemos, &cache::folder(), progress).await)
+}
+
+/// Builds a fixture unless it is cached; nothing is asked of the host when it is.
+async fn ensure(fixture: &Fixture) -> anyhow::Result<cache::Ready> {
+    if let Some(ready) = cache::find(&cache::folder(), fixture)? {
+        return Ok(ready);
+    }
+    let host = host(Progress::new()).await?;
+    let about = format!("fixture-{}", fixture.name);
+    let folder = evidence::default_folder(&about, SystemTime::now());
+    let built = build::ensure(&host, fixture, &folder).await;
+    built.map_err(|error| {
+        let error = anyhow::Error::new(error);
+        Broken(format!("building fixture {}: {error:#} (see {})", fixture.name, folder.display()))
+            .into()
+    })
 }
