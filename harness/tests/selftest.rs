@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use harness::accelerator::{self, Accelerator};
-use harness::budget::{Budget, SpeedFactor};
+use harness::budget::{Budget, Limit, SpeedFactor};
 use harness::guest::{Event, Guest, GuestError, Observation, Waited, What};
 use harness::image;
-use harness::machine::{Boot, Disk, Machine};
+use harness::machine::{Boot, Bus, Disk, Format, Machine, Network};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -56,7 +56,8 @@ fn runs(pid: u32) -> bool {
 async fn a_blank_disk_is_told_by_debug_port_and_screen_and_leaves_evidence() {
     let folder = tempfile::tempdir().expect("a folder");
     let disk = Disk::new("system", blank_disk(folder.path()).await).boot_index(0);
-    let machine = Machine::new().memory_mib(128).disk(disk);
+    let network = Network::User { mac: "52:54:00:12:34:56".to_owned(), forwards: Vec::new() };
+    let machine = Machine::new().memory_mib(128).disk(disk).network(network);
     let mut guest = Guest::start(&machine, folder.path(), "blank").await.expect("a guest");
 
     let (mut firmware, mut screen, mut read) = (false, false, false);
@@ -80,7 +81,72 @@ async fn a_blank_disk_is_told_by_debug_port_and_screen_and_leaves_evidence() {
     assert!(evidence("screen.txt").contains("No bootable device"));
     assert!(evidence("qmp.jsonl").contains("query-blockstats"));
     assert!(evidence("qemu.sh").contains("exec qemu-system-x86_64 -nodefaults"));
+    assert!(folder.path().join("blank.pcap").is_file());
     assert_eq!(evidence("serial.raw"), "", "with a VGA device firmware is silent on serial");
+}
+
+/// A boot sector that prints [`PROMPT`] on serial and screen, echoes what is typed on serial, and
+/// resets the machine at the end of the line.
+const BOOT_SECTOR: &[u8] = &[
+    0x31, 0xc0, 0x8e, 0xd8, 0xfc, // xor ax, ax; mov ds, ax; cld
+    0xbe, 0x32, 0x7c, // mov si, prompt
+    0xac, 0x84, 0xc0, 0x74, 0x0d, // print: lodsb; test al, al; jz read
+    0xba, 0xf8, 0x03, 0xee, // mov dx, 0x3f8; out dx, al
+    0xb4, 0x0e, 0xbb, 0x07, 0x00, 0xcd, 0x10, // mov ah, 14; mov bx, 7; int 0x10
+    0xeb, 0xee, // jmp print
+    0xba, 0xfd, 0x03, 0xec, 0xa8, 0x01, 0x74, 0xf8, // read: wait for a byte
+    0xba, 0xf8, 0x03, 0xec, 0xee, // mov dx, 0x3f8; in al, dx; out dx, al
+    0x3c, 0x0a, 0x75, 0xef, // cmp al, 10; jne read
+    0xba, 0xf9, 0x0c, 0xb0, 0x06, 0xee, 0xf4, // mov dx, 0xcf9; mov al, 6; out dx, al; hlt
+];
+const PROMPT: &str = "sector login: ";
+
+/// A raw disk of 16 MiB that boots [`BOOT_SECTOR`].
+fn boot_disk(folder: &Path) -> PathBuf {
+    let mut sector = BOOT_SECTOR.to_vec();
+    sector.extend(b"\r\n");
+    sector.extend(PROMPT.as_bytes());
+    sector.resize(510, 0);
+    sector.extend([0x55, 0xaa]);
+    sector.resize(16 << 20, 0);
+    let disk = folder.join("boot.raw");
+    std::fs::write(&disk, sector).expect("a disk");
+    disk
+}
+
+#[tokio::test]
+async fn every_bus_boots_and_a_prompt_can_be_answered() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (boot, blank) = (boot_disk(folder.path()), blank_disk(folder.path()).await);
+    for bus in [Bus::VirtioBlk, Bus::VirtioScsi, Bus::Nvme, Bus::Sata] {
+        // The blank disk comes first on the bus, so only the boot order leads to the other one.
+        let machine = Machine::new()
+            .memory_mib(128)
+            .disk(Disk::new("blank", &blank).bus(bus).boot_index(1))
+            .disk(Disk::new("boot", &boot).bus(bus).format(Format::Raw).boot_index(0));
+        let mut guest = Guest::start(&machine, folder.path(), "bus").await.expect("a guest");
+        let prompt = guest.wait(budget("the prompt"), |seen| match &seen.what {
+            What::Pending(line) if line == PROMPT => Some(()),
+            _ => None,
+        });
+        met(prompt.await);
+        let screen = guest.screen().await.expect("a screen");
+        assert!(screen.contains(PROMPT.trim_end()), "{bus:?}: {screen}");
+
+        guest.send_serial("admin\n").await.expect("it is typed");
+        let mut answer = None;
+        let reset = guest.wait(budget("the reset"), |seen| match &seen.what {
+            What::Line(line) => {
+                answer = Some(line.clone());
+                None
+            }
+            What::Event(Event::Shutdown { reason }) => Some(reason.clone()),
+            _ => None,
+        });
+        assert_eq!(met(reset.await), "guest-reset", "{bus:?}");
+        assert_eq!(answer, Some(format!("{PROMPT}admin")), "{bus:?}");
+        guest.quit().await;
+    }
 }
 
 #[tokio::test]
@@ -138,11 +204,18 @@ async fn an_emulator_that_ends_at_once_is_reported_with_its_own_words() {
 }
 
 #[tokio::test]
-async fn an_emulator_that_is_killed_ends_the_wait_with_its_status() {
+async fn a_wait_ends_by_its_limit_or_with_the_emulator() {
     let folder = tempfile::tempdir().expect("a folder");
     let machine = Machine::new().memory_mib(128);
     let mut guest = Guest::start(&machine, folder.path(), "killed").await.expect("a guest");
     let pid = i32::try_from(guest.pid().expect("a process")).expect("a process id");
+
+    let short = Budget::new("a wonder", Duration::from_millis(20), Duration::from_secs(1));
+    let Waited::GaveUp(gave_up) = guest.wait(short, |_| None::<()>).await else {
+        panic!("nothing ends this wait but its limit")
+    };
+    assert_eq!(gave_up.limit, Limit::Cap);
+
     kill(Pid::from_raw(pid), Signal::SIGKILL).expect("a signal");
     let waited = guest.wait(budget("nothing"), |_| None::<()>).await;
     let Waited::Ended(ended) = &waited else { return met(waited) };

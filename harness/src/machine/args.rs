@@ -183,7 +183,8 @@ fn network(args: &mut Args, network: &Network, wiring: &Wiring) -> Result<(), Ma
         backend = format!("{backend},hostfwd=tcp:127.0.0.1:{host_port}-:{guest_port}");
     }
     args.pair("-netdev", backend);
-    args.pair("-device", format!("virtio-net-pci,netdev=net,mac={mac}"));
+    // Without its ROM, a machine that finds no boot loader says so at once.
+    args.pair("-device", format!("virtio-net-pci,netdev=net,mac={mac},romfile="));
     if let Wiring::Sockets(sockets) = wiring {
         let file = option(&sockets.packets)?;
         args.pair("-object", format!("filter-dump,id=packets,netdev=net,file={file}"));
