@@ -2,15 +2,17 @@
 
 use std::process::ExitCode;
 
-use crate::report::Refusal;
+use crate::facts::Facts;
+use crate::report;
 
 /// The command line of `anemos facts`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {}
 
 impl Args {
-    #[expect(clippy::unused_self, reason = "the command is not built in yet")]
+    #[expect(clippy::unused_self, reason = "every command is run with its arguments")]
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
-        Err(Refusal::not_built_in("anemos facts", "use a later version").into())
+        report::result(&serde_json::to_string_pretty(&Facts::gather()?)?);
+        Ok(ExitCode::SUCCESS)
     }
 }

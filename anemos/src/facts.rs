@@ -1,0 +1,121 @@
+//! The facts of this machine, as its running system knows them; nothing is decided here.
+
+pub(crate) mod access;
+mod boot;
+mod disks;
+mod kernel;
+mod links;
+mod memory;
+mod occupants;
+mod resolvers;
+mod root;
+
+use std::path::Path;
+
+use initramfs::deploy::Firmware;
+use initramfs::network::Network;
+use serde::{Deserialize, Serialize};
+
+pub(crate) use self::access::Access;
+pub(crate) use self::boot::{Kexec, Lockdown};
+pub(crate) use self::disks::Disk;
+pub(crate) use self::kernel::{ImageFormat, KernelImage, Modules};
+pub(crate) use self::memory::Memory;
+pub(crate) use self::occupants::Occupant;
+use self::root::Root;
+
+/// What a deployment needs to know of the machine and its running system; holds no secrets.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Facts {
+    /// Version of the `anemos` that gathered them.
+    pub(crate) version: String,
+    pub(crate) hostname: String,
+    /// As in `uname -m`.
+    pub(crate) arch: String,
+    /// Platform firmware.
+    pub(crate) firmware: Firmware,
+    /// Whether they were gathered as root; if not, some are missing.
+    pub(crate) privileged: bool,
+    pub(crate) kernel: Kernel,
+    pub(crate) kexec: Kexec,
+    pub(crate) memory: Memory,
+    pub(crate) disks: Vec<Disk>,
+    /// Kernel names of the disks below `/`: one, or more where it is spread.
+    pub(crate) root_disks: Vec<String>,
+    pub(crate) network: Network,
+    /// Links that are no hardware but have addresses, such as bridges and bonds.
+    pub(crate) other_links: Vec<String>,
+    /// Consoles with their speed, e.g. `ttyS0,115200`, in the order of the kernel command line.
+    pub(crate) consoles: Vec<String>,
+    pub(crate) access: Access,
+}
+
+/// The kernel of the running system.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Kernel {
+    /// As in `uname -r`.
+    pub(crate) release: String,
+    /// Absent when it was not found on the disk.
+    pub(crate) image: Option<KernelImage>,
+    /// Absent when there is no folder of that release.
+    pub(crate) modules: Option<Modules>,
+    pub(crate) command_line: String,
+}
+
+impl Facts {
+    /// Gathers the facts of this machine.
+    pub(crate) fn gather() -> anyhow::Result<Self> {
+        let invoker = std::env::var("SUDO_USER").ok();
+        let mut facts = Self::read(Path::new("/"), invoker.as_deref())?;
+        let interfaces = links::read(Path::new("/"))?;
+        facts.network.links = interfaces.links;
+        facts.network.routes = interfaces.routes;
+        facts.other_links = interfaces.others;
+        Ok(facts)
+    }
+
+    /// Reads what files below `root` tell: everything but links, addresses and routes.
+    fn read(root: &Path, invoker: Option<&str>) -> anyhow::Result<Self> {
+        let root = Root::new(root);
+        let release = root.must("proc/sys/kernel/osrelease")?;
+        let command_line = root.must("proc/cmdline")?;
+        let disks = disks::read(&root)?;
+        let (resolvers, search) = resolvers::read(&root);
+        Ok(Self {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            hostname: root.must("proc/sys/kernel/hostname")?,
+            arch: std::env::consts::ARCH.to_owned(),
+            firmware: boot::firmware(&root),
+            privileged: nix::unistd::geteuid().is_root(),
+            kernel: Kernel {
+                image: kernel::find(&root, &release, &command_line),
+                modules: kernel::modules(&root, &release),
+                release,
+                command_line: command_line.clone(),
+            },
+            kexec: boot::kexec(&root),
+            memory: memory::read(&root)?,
+            root_disks: disks::below_root(&disks),
+            disks,
+            network: Network { resolvers, search, ..Network::default() },
+            other_links: Vec::new(),
+            consoles: boot::consoles(&root, &command_line),
+            access: access::read(&root, invoker),
+        })
+    }
+}
+
+/// Reads what there is to know of a kernel image that the user named.
+pub(crate) fn kernel_image(path: &Path) -> std::io::Result<KernelImage> {
+    kernel::read_image(path)
+}
+
+/// Reads what there is to know of a folder of modules that the user named.
+pub(crate) fn kernel_modules(path: &Path) -> Option<Modules> {
+    kernel::read_modules(path)
+}
+
+#[cfg(test)]
+mod tests;

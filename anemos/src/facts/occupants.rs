@@ -1,0 +1,190 @@
+//! What lies on a disk: partitions, file systems, swap, and what other layers make of them.
+
+use serde::{Deserialize, Serialize};
+
+use super::root::Root;
+
+/// A block device and what uses it.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Occupant {
+    pub(crate) name: String,
+    /// `disk`, `partition`, `raid1`, `lvm`, `crypt`, …
+    pub(crate) kind: String,
+    /// In bytes.
+    pub(crate) size: u64,
+    /// Type of its file system, swap included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) filesystem: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) label: Option<String>,
+    /// Where it is mounted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) mounts: Vec<String>,
+    /// Whether the running system swaps to it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) swap: bool,
+    /// Its partitions, and the devices that are made of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) inside: Vec<Occupant>,
+}
+
+impl Occupant {
+    /// Returns it with everything inside, outermost first.
+    pub(crate) fn with_all_inside(&self) -> Vec<&Self> {
+        let inside = self.inside.iter().flat_map(Self::with_all_inside);
+        std::iter::once(self).chain(inside).collect()
+    }
+}
+
+/// Who uses which block device.
+#[derive(Debug)]
+pub(super) struct Uses {
+    mounts: Vec<Mount>,
+    /// Device nodes.
+    swaps: Vec<String>,
+}
+
+/// A line of `/proc/self/mountinfo`.
+#[derive(Debug, Eq, PartialEq)]
+struct Mount {
+    /// `major:minor`; of no device where a file system spans several.
+    device: String,
+    point: String,
+    filesystem: String,
+    source: String,
+}
+
+impl Uses {
+    pub(super) fn read(root: &Root) -> Self {
+        let swaps = root.may("proc/swaps").unwrap_or_default();
+        Self {
+            mounts: parse_mounts(&root.may("proc/self/mountinfo").unwrap_or_default()),
+            swaps: swaps
+                .lines()
+                .skip(1)
+                .filter_map(|line| line.split(' ').next())
+                .map(str::to_owned)
+                .collect(),
+        }
+    }
+}
+
+/// Parses the format of proc_pid_mountinfo(5): optional fields end with a dash.
+fn parse_mounts(text: &str) -> Vec<Mount> {
+    let parse = |line: &str| {
+        let (before, after) = line.split_once(" - ")?;
+        let mut before = before.split(' ').skip(2);
+        let (device, point) = (before.next()?, before.nth(1)?);
+        let mut after = after.split(' ');
+        Some(Mount {
+            device: device.to_owned(),
+            point: point.replace("\\040", " "),
+            filesystem: after.next()?.to_owned(),
+            source: after.next()?.to_owned(),
+        })
+    };
+    text.lines().filter_map(parse).collect()
+}
+
+/// Reads what lies on the disk `name`.
+pub(super) fn read(root: &Root, uses: &Uses, name: &str) -> Occupant {
+    let disk = format!("sys/block/{name}");
+    let partitions = root.names(&disk).into_iter();
+    let mut partitions: Vec<_> = partitions
+        .filter(|entry| root.path(format!("{disk}/{entry}/partition")).exists())
+        .map(|entry| occupant(root, uses, &format!("{disk}/{entry}"), "partition".to_owned()))
+        .collect();
+    partitions.sort_by_key(|partition| (partition.name.len(), partition.name.clone()));
+    let mut whole = occupant(root, uses, &disk, "disk".to_owned());
+    whole.inside.splice(0..0, partitions);
+    whole
+}
+
+fn occupant(root: &Root, uses: &Uses, folder: &str, kind: String) -> Occupant {
+    let kernel_name = folder.rsplit('/').next().unwrap_or(folder);
+    let name = root.may(format!("{folder}/dm/name")).unwrap_or_else(|| kernel_name.to_owned());
+    let nodes = [format!("/dev/{kernel_name}"), format!("/dev/mapper/{name}")];
+    let device = root.may(format!("{folder}/dev")).unwrap_or_default();
+    let here = |mount: &&Mount| mount.device == device || nodes.contains(&mount.source);
+    let mounts: Vec<_> = uses.mounts.iter().filter(here).collect();
+    let udev = root.may(format!("run/udev/data/b{device}")).unwrap_or_default();
+    let property =
+        |key: &str| udev.lines().find_map(|line| line.strip_prefix(key)).map(str::to_owned);
+    let size = root.may(format!("{folder}/size")).and_then(|size| size.parse::<u64>().ok());
+    Occupant {
+        filesystem: mounts
+            .first()
+            .map(|mount| mount.filesystem.clone())
+            .or_else(|| property("E:ID_FS_TYPE=")),
+        label: property("E:ID_FS_LABEL="),
+        mounts: mount_points(&mounts),
+        swap: uses.swaps.iter().any(|swap| nodes.contains(swap)),
+        inside: holders(root, uses, folder),
+        size: size.unwrap_or_default() * 512,
+        kind,
+        name,
+    }
+}
+
+/// Returns where a device is mounted, each point once and without bind mounts below others.
+fn mount_points(mounts: &[&Mount]) -> Vec<String> {
+    let mut points: Vec<_> = mounts.iter().map(|mount| mount.point.clone()).collect();
+    points.sort();
+    points.dedup();
+    points
+}
+
+/// Returns the devices that are made of the one in `folder`, alone or with others.
+fn holders(root: &Root, uses: &Uses, folder: &str) -> Vec<Occupant> {
+    let names = root.names(format!("{folder}/holders")).into_iter();
+    names
+        .map(|name| {
+            let holder = format!("sys/block/{name}");
+            let kind = kind_of(root, &holder);
+            let mut made = occupant(root, uses, &holder, kind);
+            // A RAID may be partitioned like a disk.
+            if made.kind.starts_with("raid") {
+                made.inside.extend(
+                    read(root, uses, &name)
+                        .inside
+                        .into_iter()
+                        .filter(|inside| inside.kind == "partition"),
+                );
+            }
+            made
+        })
+        .collect()
+}
+
+/// Returns what makes a device of others: the prefix that each layer gives to its UUID.
+fn kind_of(root: &Root, folder: &str) -> String {
+    if let Some(level) = root.may(format!("{folder}/md/level")) {
+        return level;
+    }
+    let uuid = root.may(format!("{folder}/dm/uuid")).unwrap_or_default();
+    let prefix = uuid.split('-').next().unwrap_or_default().to_lowercase();
+    if prefix.is_empty() { "device".to_owned() } else { prefix }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Mount, parse_mounts};
+
+    #[test]
+    fn optional_fields_of_a_mount_do_not_shift_the_others() {
+        let text = "27 1 254:1 / / rw shared:1 master:2 - ext4 /dev/vda1 rw\n\
+                    28 27 0:5 /sub /my\\040data rw - btrfs /dev/vda2 rw\nnonsense\n";
+        let mount = |device: &str, point: &str, filesystem: &str, source: &str| Mount {
+            device: device.into(),
+            point: point.into(),
+            filesystem: filesystem.into(),
+            source: source.into(),
+        };
+        let want = vec![
+            mount("254:1", "/", "ext4", "/dev/vda1"),
+            mount("0:5", "/my data", "btrfs", "/dev/vda2"),
+        ];
+        assert_eq!(parse_mounts(text), want);
+    }
+}

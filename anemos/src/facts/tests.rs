@@ -1,0 +1,218 @@
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use super::{Facts, kernel};
+
+/// The files of a Debian 12 cloud guest under QEMU (`grep -r '' …` in it), one a paragraph.
+const CLOUD: &str = include_str!("testdata/debian-12-virtio.tree");
+/// A server with RAID 1, LVM and encryption on two NVMe disks; made up after its layout.
+const SERVER: &str = include_str!("testdata/raid-lvm-crypt.tree");
+
+/// Lays out a tree of lines `path = text` and `path -> link`; `\n` stands for a newline.
+fn lay_out(root: &Path, text: &str) {
+    for line in text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {
+        let (path, content, is_link) = match (line.split_once(" = "), line.split_once(" -> ")) {
+            (Some((path, content)), _) => (path, content, false),
+            (None, Some((path, target))) => (path, target, true),
+            (None, None) => (line, "", false),
+        };
+        let path = root.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        if is_link {
+            symlink(content, path).unwrap();
+        } else {
+            fs::write(path, content.replace("\\n", "\n")).unwrap();
+        }
+    }
+}
+
+fn facts(text: &str) -> Facts {
+    let root = tempfile::tempdir().unwrap();
+    lay_out(root.path(), text);
+    let image = root.path().join("boot/vmlinuz-6.1.0-18-cloud-amd64");
+    if image.exists() {
+        fs::write(&image, kernel::tests::bzimage("6.1.0-18-cloud-amd64 (debian)")).unwrap();
+    }
+    let mut facts = Facts::read(root.path(), Some("debian")).unwrap();
+    // Not of the tree but of the machine that runs the test.
+    facts.privileged = true;
+    facts.arch = "x86_64".to_owned();
+    facts
+}
+
+#[test]
+fn a_cloud_guest_is_read() {
+    insta::assert_json_snapshot!(facts(CLOUD), @r#"
+    {
+      "version": "0.1.0",
+      "hostname": "vps",
+      "arch": "x86_64",
+      "firmware": "bios",
+      "privileged": true,
+      "kernel": {
+        "release": "6.1.0-18-cloud-amd64",
+        "image": {
+          "path": "/boot/vmlinuz-6.1.0-18-cloud-amd64",
+          "size": 16384,
+          "format": "bzImage",
+          "release": "6.1.0-18-cloud-amd64"
+        },
+        "modules": {
+          "path": "/usr/lib/modules/6.1.0-18-cloud-amd64"
+        },
+        "command-line": "BOOT_IMAGE=/boot/vmlinuz-6.1.0-18-cloud-amd64 root=UUID=0a1b ro console=tty0 console=ttyS0,115200 earlyprintk=ttyS0,115200 consoleblank=0"
+      },
+      "kexec": {
+        "built-in": true,
+        "disabled": false,
+        "loaded": false,
+        "lockdown": "none",
+        "secure-boot": false
+      },
+      "memory": {
+        "total": 1027862528,
+        "available": 820715520
+      },
+      "disks": [
+        {
+          "name": "vda",
+          "identity": {
+            "serial": "anemos-main",
+            "bus-path": "pci0000:00/0000:00:02.0",
+            "size": 4294967296
+          },
+          "bus": "virtio",
+          "sector-size": 512,
+          "removable": false,
+          "read-only": false,
+          "by-id": [
+            "virtio-anemos-main"
+          ],
+          "content": {
+            "name": "vda",
+            "kind": "disk",
+            "size": 4294967296,
+            "inside": [
+              {
+                "name": "vda1",
+                "kind": "partition",
+                "size": 4159700992,
+                "filesystem": "ext4",
+                "mounts": [
+                  "/"
+                ]
+              },
+              {
+                "name": "vda15",
+                "kind": "partition",
+                "size": 130023424,
+                "filesystem": "vfat",
+                "mounts": [
+                  "/boot/efi"
+                ]
+              }
+            ]
+          }
+        }
+      ],
+      "root-disks": [
+        "vda"
+      ],
+      "network": {
+        "links": [],
+        "routes": [],
+        "resolvers": [
+          "10.0.2.3"
+        ],
+        "search": [
+          "example.org"
+        ]
+      },
+      "other-links": [],
+      "consoles": [
+        "tty0",
+        "ttyS0,115200"
+      ],
+      "access": {
+        "authorized-keys": [
+          {
+            "kind": "ssh-ed25519",
+            "comment": "me@laptop",
+            "forced-command-cut": true
+          },
+          {
+            "kind": "ssh-rsa",
+            "comment": "other",
+            "forced-command-cut": false
+          }
+        ],
+        "host-keys": [
+          "ed25519",
+          "rsa"
+        ]
+      }
+    }
+    "#);
+}
+
+#[test]
+fn layers_between_disk_and_root_are_walked() {
+    let facts = facts(SERVER);
+    assert_eq!(facts.root_disks, ["nvme0n1", "nvme1n1"]);
+    insta::assert_json_snapshot!(facts.disks[0].content, @r#"
+    {
+      "name": "nvme0n1",
+      "kind": "disk",
+      "size": 512000000,
+      "inside": [
+        {
+          "name": "nvme0n1p2",
+          "kind": "partition",
+          "size": 460800000,
+          "inside": [
+            {
+              "name": "md0",
+              "kind": "raid1",
+              "size": 455680000,
+              "inside": [
+                {
+                  "name": "md0_crypt",
+                  "kind": "crypt",
+                  "size": 450560000,
+                  "inside": [
+                    {
+                      "name": "vg-root",
+                      "kind": "lvm",
+                      "size": 358400000,
+                      "filesystem": "ext4",
+                      "mounts": [
+                        "/",
+                        "/mnt/bind"
+                      ]
+                    },
+                    {
+                      "name": "vg-swap",
+                      "kind": "lvm",
+                      "size": 46080000,
+                      "filesystem": "swap",
+                      "label": "swapspace",
+                      "swap": true
+                    }
+                  ]
+                }
+              ]
+            }
+          ]
+        }
+      ]
+    }
+    "#);
+}
+
+#[test]
+fn facts_survive_a_file() {
+    let facts = facts(CLOUD);
+    let text = serde_json::to_string(&facts).unwrap();
+    assert_eq!(serde_json::from_str::<Facts>(&text).unwrap(), facts);
+}
