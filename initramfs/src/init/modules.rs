@@ -13,7 +13,8 @@ use super::report::Report;
 ///
 /// A module that does not load ends nothing here: whether the disk or the network needed it,
 /// their stages tell. `EEXIST` means loaded or built in; `ENODEV`, that the machine lacks the
-/// device of a driver that was packed as a precaution (`finit_module(2)`).
+/// device of a driver that was packed as a precaution; `ENOENT`, that another module which it
+/// builds on was not loaded for that reason (`finit_module(2)`: a symbol is unknown).
 pub(super) fn load(report: &mut Report, modules: &[String]) {
     for module in modules {
         if let Err(error) = load_one(&Path::new("/").join(module)) {
@@ -25,7 +26,7 @@ pub(super) fn load(report: &mut Report, modules: &[String]) {
 fn load_one(path: &Path) -> anyhow::Result<()> {
     let file = File::open(path).with_context(|| format!("opening {}", path.display()))?;
     match finit_module(file, c"", ModuleInitFlags::empty()) {
-        Ok(()) | Err(Errno::EEXIST | Errno::ENODEV) => Ok(()),
+        Ok(()) | Err(Errno::EEXIST | Errno::ENODEV | Errno::ENOENT) => Ok(()),
         Err(errno) => Err(errno.into()),
     }
 }

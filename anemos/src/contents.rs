@@ -1,0 +1,218 @@
+//! What goes into a final initramfs, before any of it is written: names, sources, sizes.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use initramfs::{listing, paths};
+
+use crate::modules::{self, Modules};
+use crate::{base, firmware};
+
+/// A member of the archive: anything but a folder, which the names imply.
+#[derive(Debug)]
+pub(crate) struct Member {
+    /// Path from the root, without a leading slash.
+    pub(crate) name: String,
+    pub(crate) source: Source,
+}
+
+/// Where the bytes of a member come from.
+#[derive(Debug)]
+pub(crate) enum Source {
+    /// A file, as it is.
+    File { path: PathBuf, size: u64, permissions: u32 },
+    /// A file that may be compressed, uncompressed.
+    Uncompressed { path: PathBuf, size: u64 },
+    /// Bytes at hand.
+    Bytes { bytes: Vec<u8>, permissions: u32 },
+    /// A symbolic link to this target.
+    Symlink(String),
+}
+
+impl Source {
+    /// A file with the size and permissions that it has now.
+    pub(crate) fn file(path: PathBuf) -> anyhow::Result<Self> {
+        let metadata = fs::metadata(&path).with_context(|| format!("reading {}", path.display()))?;
+        let permissions = metadata.permissions().mode() & 0o777;
+        Ok(Self::File { path, size: metadata.len(), permissions })
+    }
+
+    /// A file that is packed uncompressed; it is read once to know its size.
+    fn uncompressed(path: PathBuf) -> anyhow::Result<Self> {
+        let size = modules::open(&path).and_then(|mut file| io::copy(&mut file, &mut io::sink()));
+        let size = size.with_context(|| format!("reading {}", path.display()))?;
+        Ok(Self::Uncompressed { path, size })
+    }
+
+    /// Bytes in the archive.
+    pub(crate) fn size(&self) -> u64 {
+        match self {
+            Self::File { size, .. } | Self::Uncompressed { size, .. } => *size,
+            Self::Bytes { bytes, .. } => bytes.len() as u64,
+            Self::Symlink(target) => target.len() as u64,
+        }
+    }
+
+    /// Opens the bytes.
+    pub(crate) fn open(&self) -> io::Result<Box<dyn Read + '_>> {
+        Ok(match self {
+            Self::File { path, .. } => Box::new(File::open(path)?),
+            Self::Uncompressed { path, .. } => modules::open(path)?,
+            Self::Bytes { bytes, .. } => Box::new(bytes.as_slice()),
+            Self::Symlink(target) => Box::new(target.as_bytes()),
+        })
+    }
+}
+
+impl Member {
+    pub(crate) fn new(name: impl Into<String>, source: Source) -> Self {
+        Self { name: name.into(), source }
+    }
+
+    fn secret(name: impl Into<String>, bytes: Vec<u8>) -> Self {
+        Self::new(name, Source::Bytes { bytes, permissions: 0o600 })
+    }
+}
+
+/// The base initramfs.
+#[derive(Debug)]
+pub(crate) enum BaseContents {
+    /// Made of these members.
+    BuiltIn(Vec<Member>),
+    /// A file that is appended to.
+    File {
+        path: PathBuf,
+        size: u64,
+        /// Bytes that it takes in RAM once unpacked.
+        unpacked: u64,
+        /// Its files.
+        names: BTreeSet<String>,
+    },
+}
+
+/// A whole final initramfs, except for the deploy description and what is derived from it.
+#[derive(Debug)]
+pub(crate) struct Contents {
+    pub(crate) base: BaseContents,
+    /// Ours, compressed when they are written.
+    pub(crate) members: Vec<Member>,
+    /// Ours, compressed already.
+    pub(crate) packed: Vec<Member>,
+    /// Names of the modules to load, in order.
+    pub(crate) load: Vec<String>,
+}
+
+/// What to collect.
+#[derive(Debug)]
+pub(crate) struct Wanted<'a> {
+    /// A base of one's own; the built-in one is made of this system's tools.
+    pub(crate) base: Option<&'a Path>,
+    /// Tools that the payload asks for.
+    pub(crate) tools: &'a [String],
+    /// The module folder of the kernel.
+    pub(crate) modules: &'a Path,
+    pub(crate) firmware: &'a crate::config::FirmwareConfig,
+    pub(crate) payload: &'a Path,
+    /// Lines of `authorized_keys`.
+    pub(crate) authorized_keys: String,
+    /// Files of SSH host keys, private and public.
+    pub(crate) host_keys: Vec<PathBuf>,
+}
+
+impl Contents {
+    /// Collects everything from the running system. Reads much, changes nothing.
+    pub(crate) fn collect(wanted: Wanted<'_>) -> anyhow::Result<Self> {
+        let devices = modules::device_aliases(Path::new("/sys/devices")).context("listing devices")?;
+        let modules = modules::collect(wanted.modules, &devices)?;
+        let (mut members, load) = module_members(&modules)?;
+        let firmware = firmware::collect(Path::new("/"), &modules, wanted.firmware)?;
+        let (mut packed, plain) = firmware.into_iter().partition(is_packed);
+        members.extend::<Vec<Member>>(plain);
+        let program = std::env::current_exe().context("finding this program")?;
+        members.push(Member::new(paths::INIT, executable(program)?));
+        members.push(Member::secret(paths::AUTHORIZED_KEYS, wanted.authorized_keys.into_bytes()));
+        for path in wanted.host_keys {
+            let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let bytes = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+            members.push(Member::secret(format!("{}/{file}", paths::HOST_KEYS), bytes));
+        }
+        packed.push(Member::new(paths::PAYLOAD, Source::file(wanted.payload.to_owned())?));
+        let base = base_contents(wanted.base, wanted.tools)?;
+        Ok(Self { base, members, packed, load })
+    }
+
+    /// Bytes that the unpacked initramfs takes in RAM, the payload included.
+    pub(crate) fn unpacked_bytes(&self) -> u64 {
+        let base = match &self.base {
+            BaseContents::BuiltIn(members) => sum(members),
+            BaseContents::File { unpacked, .. } => *unpacked,
+        };
+        base + sum(&self.members) + sum(&self.packed)
+    }
+
+    /// Bytes that the file will have at the most: nothing grows by being compressed.
+    pub(crate) fn largest_file_bytes(&self) -> u64 {
+        match &self.base {
+            BaseContents::BuiltIn(members) => sum(members) + sum(&self.members) + sum(&self.packed),
+            BaseContents::File { size, .. } => size + sum(&self.members) + sum(&self.packed),
+        }
+    }
+
+    /// Whether the deploy environment will have a program, by path or by name alone.
+    pub(crate) fn has_program(&self, program: &str) -> bool {
+        let has = |name: &str| match &self.base {
+            BaseContents::BuiltIn(members) => members.iter().any(|member| member.name == name),
+            BaseContents::File { names, .. } => names.contains(name),
+        };
+        if let Some(path) = program.strip_prefix('/') {
+            return has(path) || has(&format!("usr/{path}"));
+        }
+        let folders = ["usr/local/sbin", "usr/local/bin", "usr/sbin", "usr/bin", "sbin", "bin"];
+        folders.iter().any(|folder| has(&format!("{folder}/{program}")))
+    }
+}
+
+fn sum(members: &[Member]) -> u64 {
+    members.iter().map(|member| member.source.size()).sum()
+}
+
+/// Modules below `usr/lib`, because `lib` may be a link in the base; and the order of loading.
+fn module_members(modules: &Modules) -> anyhow::Result<(Vec<Member>, Vec<String>)> {
+    let release = modules.folder.file_name().unwrap_or_default().to_string_lossy();
+    let place = |file: &str| format!("usr/lib/modules/{release}/{}", modules::plain_name(file));
+    let mut members = Vec::new();
+    for file in &modules.files {
+        members.push(Member::new(place(file), Source::uncompressed(modules.folder.join(file))?));
+    }
+    for (name, text) in &modules.indexes {
+        let source = Source::Bytes { bytes: text.clone().into_bytes(), permissions: 0o644 };
+        members.push(Member::new(place(name), source));
+    }
+    Ok((members, modules.load.iter().map(|file| place(file)).collect()))
+}
+
+fn is_packed(member: &Member) -> bool {
+    modules::plain_name(&member.name) != member.name
+}
+
+fn executable(path: PathBuf) -> anyhow::Result<Source> {
+    let size = fs::metadata(&path).with_context(|| format!("reading {}", path.display()))?.len();
+    Ok(Source::File { path, size, permissions: 0o755 })
+}
+
+fn base_contents(path: Option<&Path>, tools: &[String]) -> anyhow::Result<BaseContents> {
+    let Some(path) = path else {
+        return base::collect(Path::new("/"), tools).map(BaseContents::BuiltIn);
+    };
+    let describe = || format!("reading the base initramfs {}", path.display());
+    let file = File::open(path).with_context(describe)?;
+    let size = file.metadata().with_context(describe)?.len();
+    let entries = listing::list(file).with_context(describe)?;
+    let unpacked = entries.iter().map(|entry| entry.size).sum();
+    let names = entries.into_iter().map(|entry| entry.name).collect();
+    Ok(BaseContents::File { path: path.to_owned(), size, unpacked, names })
+}

@@ -1,0 +1,146 @@
+//! What a program needs to run: its interpreter and its libraries, found as ld.so(8) finds them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use goblin::elf::Elf;
+
+/// Folders that the loaders of the common distributions look into without configuration.
+const DEFAULT_FOLDERS: [&str; 6] = [
+    "/lib/x86_64-linux-gnu",
+    "/usr/lib/x86_64-linux-gnu",
+    "/lib64",
+    "/usr/lib64",
+    "/lib",
+    "/usr/lib",
+];
+
+/// Loaded by the C library at run time, when a thread is cancelled: no header names it.
+const IMPLICIT: &str = "libgcc_s.so.1";
+
+/// What a file asks the loader for.
+#[derive(Debug, Default, Eq, PartialEq)]
+struct Needs {
+    interpreter: Option<String>,
+    libraries: Vec<String>,
+    folders: Vec<String>,
+}
+
+/// Finds libraries below a root folder.
+#[derive(Debug)]
+pub(crate) struct Loader {
+    root: PathBuf,
+    folders: Vec<String>,
+}
+
+impl Loader {
+    /// A loader with the folders that `etc/ld.so.conf` below `root` configures.
+    pub(crate) fn new(root: &Path) -> Self {
+        let mut folders = configured_folders(root);
+        folders.extend(DEFAULT_FOLDERS.map(str::to_owned));
+        Self { root: root.to_owned(), folders }
+    }
+
+    /// Returns the files, as absolute paths below the root, that `programs` need at run time.
+    /// A program that is no ELF file (a script) needs nothing here.
+    pub(crate) fn closure(&self, programs: &BTreeSet<String>) -> anyhow::Result<BTreeSet<String>> {
+        let mut found = BTreeSet::new();
+        let mut open: Vec<String> = programs.iter().cloned().collect();
+        let mut dynamic = false;
+        while let Some(path) = open.pop() {
+            let needs = self.needs(&path).with_context(|| format!("reading {path}"))?;
+            let mut wanted: Vec<_> = needs.interpreter.into_iter().collect();
+            for library in &needs.libraries {
+                let place = self.find(library, &needs.folders);
+                wanted.push(place.with_context(|| format!("finding {library} for {path}"))?);
+            }
+            if !dynamic && !wanted.is_empty() {
+                dynamic = true;
+                wanted.extend(self.find(IMPLICIT, &[]));
+            }
+            open.extend(wanted.into_iter().filter(|one| found.insert(one.clone())));
+        }
+        Ok(found)
+    }
+
+    fn needs(&self, path: &str) -> anyhow::Result<Needs> {
+        let file = self.root.join(path.trim_start_matches('/'));
+        let bytes = fs::read(&file)?;
+        if !bytes.starts_with(b"\x7fELF") {
+            return Ok(Needs::default());
+        }
+        let elf = Elf::parse(&bytes)?;
+        let folder = file.parent().unwrap_or(Path::new("/"));
+        let origin = Path::new("/").join(folder.strip_prefix(&self.root).unwrap_or(folder));
+        let lists = elf.runpaths.iter().chain(&elf.rpaths);
+        let folders = lists
+            .flat_map(|list| list.split(':'))
+            .map(|entry| entry.replace("$ORIGIN", &origin.to_string_lossy()));
+        Ok(Needs {
+            interpreter: elf.interpreter.map(str::to_owned),
+            libraries: elf.libraries.iter().map(|&name| name.to_owned()).collect(),
+            folders: folders.collect(),
+        })
+    }
+
+    fn find(&self, library: &str, own_folders: &[String]) -> Option<String> {
+        let places = own_folders.iter().chain(&self.folders);
+        places
+            .map(|folder| format!("{}/{library}", folder.trim_end_matches('/')))
+            .find(|path| self.root.join(path.trim_start_matches('/')).exists())
+    }
+}
+
+/// Folders of `/etc/ld.so.conf` and of the files that it includes.
+fn configured_folders(root: &Path) -> Vec<String> {
+    // Without the file, as on musl systems, the default folders are all there is.
+    let main = fs::read_to_string(root.join("etc/ld.so.conf")).unwrap_or_default();
+    let mut texts = vec![main.clone()];
+    for pattern in main.lines().filter_map(|line| line.strip_prefix("include ")) {
+        let pattern = root.join(pattern.trim().trim_start_matches('/'));
+        let files = glob::glob(&pattern.to_string_lossy()).into_iter().flatten();
+        texts.extend(files.filter_map(|file| fs::read_to_string(file.ok()?).ok()));
+    }
+    let lines = texts.iter().flat_map(|text| text.lines()).map(str::trim);
+    lines.filter(|line| line.starts_with('/')).map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_closure_of_a_program_is_what_ldd_lists() {
+        let program = ["/usr/sbin/mke2fs", "/sbin/mke2fs"].into_iter().find(|p| Path::new(p).exists());
+        let program = program.expect("e2fsprogs is installed");
+        let found = Loader::new(Path::new("/")).closure(&[program.to_owned()].into()).unwrap();
+        #[expect(clippy::disallowed_methods, reason = "the real tool is the other side")]
+        let ldd = std::process::Command::new("ldd").arg(program).output().unwrap();
+        let text = String::from_utf8(ldd.stdout).unwrap();
+        let listed: BTreeSet<_> = text.split_whitespace().filter(|word| word.starts_with('/')).collect();
+        assert!(!listed.is_empty(), "{text}");
+        for path in listed {
+            assert!(found.contains(path), "{path} is missing in {found:?}");
+        }
+    }
+
+    #[test]
+    fn a_script_needs_no_library() {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join("tool"), "#!/bin/sh\n").unwrap();
+        let found = Loader::new(root.path()).closure(&["/tool".to_owned()].into()).unwrap();
+        assert_eq!(found, BTreeSet::new());
+    }
+
+    #[test]
+    fn included_folders_are_searched() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir_all(root.path().join("etc/ld.so.conf.d")).unwrap();
+        fs::write(root.path().join("etc/ld.so.conf"), "include /etc/ld.so.conf.d/*.conf\n/opt/a\n")
+            .unwrap();
+        fs::write(root.path().join("etc/ld.so.conf.d/b.conf"), "# b\n/opt/b\n").unwrap();
+        assert_eq!(configured_folders(root.path()), ["/opt/a", "/opt/b"]);
+    }
+}

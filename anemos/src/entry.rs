@@ -1,0 +1,3 @@
+//! The ways into the deploy environment; so far kexec.
+
+pub(crate) mod kexec;

@@ -1,0 +1,189 @@
+//! Which modules the deploy environment needs: names and devices in, files in load order out.
+
+mod aliases;
+mod compressed;
+mod index;
+mod modinfo;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use anyhow::Context;
+
+pub(crate) use compressed::{open, plain_name};
+pub(crate) use modinfo::firmware_of;
+
+use aliases::Aliases;
+use index::Index;
+
+/// Drivers that are always loaded.
+const DRIVERS: &str = include_str!("modules/drivers.txt");
+/// Modules that are always packed.
+const ON_DEMAND: &str = include_str!("modules/on-demand.txt");
+
+/// Folders of a module tree whose drivers lead to a disk or to the network; a machine's other
+/// devices (graphics, sound, sensors) stay asleep in the deploy environment.
+const USEFUL: &[&str] = &[
+    "kernel/drivers/ata/",
+    "kernel/drivers/block/",
+    "kernel/drivers/bus/",
+    "kernel/drivers/hv/",
+    "kernel/drivers/message/",
+    "kernel/drivers/mmc/",
+    "kernel/drivers/net/",
+    "kernel/drivers/nvme/",
+    "kernel/drivers/pci/",
+    "kernel/drivers/scsi/",
+    "kernel/drivers/usb/host/",
+    "kernel/drivers/usb/storage/",
+    "kernel/drivers/virtio/",
+    "kernel/drivers/watchdog/",
+    "kernel/drivers/xen/",
+];
+
+/// The modules of one kernel that go into the initramfs.
+#[derive(Debug, Default)]
+pub(crate) struct Modules {
+    /// The folder of the kernel, `…/lib/modules/RELEASE`.
+    pub(crate) folder: PathBuf,
+    /// All files, as paths below `folder`.
+    pub(crate) files: BTreeSet<String>,
+    /// Those to load, dependencies before what needs them.
+    pub(crate) load: Vec<String>,
+    /// Those to load for the devices of this machine, whose firmware is wanted.
+    pub(crate) own: Vec<String>,
+    /// `modules.dep`, `modules.alias` and `modules.softdep`, cut to what is packed, for modprobe.
+    pub(crate) indexes: Vec<(&'static str, String)>,
+}
+
+/// Collects the modules of the kernel whose module folder is `folder` for a machine with
+/// these device aliases. A driver that the kernel has built in, or lacks, is no error.
+pub(crate) fn collect(folder: &Path, devices: &BTreeSet<String>) -> anyhow::Result<Modules> {
+    let read = |name: &str| {
+        let path = folder.join(name);
+        fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))
+    };
+    let dependencies = read("modules.dep")?;
+    let aliases = read("modules.alias")?;
+    // Kernels without soft dependencies come without the file.
+    let soft = fs::read_to_string(folder.join("modules.softdep")).unwrap_or_default();
+    let index = Index::parse(&dependencies, &soft);
+    let table = Aliases::parse(&aliases);
+
+    let mut own = Vec::new();
+    for name in devices.iter().flat_map(|device| table.modules_of(device)) {
+        if index.file(name).is_some_and(|file| USEFUL.iter().any(|dir| file.starts_with(dir))) {
+            index.add_closure(name, &mut own);
+        }
+    }
+    let mut load = own.clone();
+    words(DRIVERS).for_each(|name| index.add_closure(name, &mut load));
+    let mut files = load.clone();
+    words(ON_DEMAND).for_each(|name| index.add_closure(name, &mut files));
+    let files: BTreeSet<_> = files.into_iter().collect();
+    let indexes = vec![
+        ("modules.dep", index::keep_dependencies(&dependencies, &files)),
+        ("modules.alias", index::keep_named(&aliases, 2, &files)),
+        ("modules.softdep", index::keep_named(&soft, 1, &files)),
+    ];
+    Ok(Modules { folder: folder.to_owned(), files, load, own, indexes })
+}
+
+/// Words of a data file, without its comments.
+pub(crate) fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().filter(|line| !line.starts_with('#')).flat_map(str::split_whitespace)
+}
+
+/// Reads the aliases of all devices below `devices`, which is `/sys/devices`.
+pub(crate) fn device_aliases(devices: &Path) -> io::Result<BTreeSet<String>> {
+    let mut found = BTreeSet::new();
+    let mut folders = vec![devices.to_owned()];
+    while let Some(folder) = folders.pop() {
+        // A device may go away while we look.
+        let Ok(entries) = fs::read_dir(&folder) else { continue };
+        for entry in entries.filter_map(Result::ok) {
+            if entry.file_type()?.is_dir() {
+                folders.push(entry.path());
+            } else if entry.file_name() == "modalias"
+                && let Ok(alias) = fs::read_to_string(entry.path())
+            {
+                found.insert(alias.trim().to_owned());
+            }
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tree() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        // Lines of a Debian 12 cloud kernel's own indexes.
+        for (name, text) in [
+            (
+                "modules.dep",
+                "kernel/drivers/virtio/virtio.ko:\n\
+                 kernel/drivers/virtio/virtio_ring.ko: kernel/drivers/virtio/virtio.ko\n\
+                 kernel/drivers/net/virtio_net.ko.xz: kernel/drivers/net/net_failover.ko.xz \
+                 kernel/net/core/failover.ko.xz kernel/drivers/virtio/virtio_ring.ko \
+                 kernel/drivers/virtio/virtio.ko\n\
+                 kernel/drivers/net/net_failover.ko.xz: kernel/net/core/failover.ko.xz\n\
+                 kernel/net/core/failover.ko.xz:\n\
+                 kernel/drivers/gpu/drm/tiny/bochs.ko:\n\
+                 kernel/fs/xfs/xfs.ko: kernel/lib/libcrc32c.ko\n\
+                 kernel/lib/libcrc32c.ko:\n\
+                 kernel/crypto/crc32c_generic.ko:\n",
+            ),
+            (
+                "modules.alias",
+                "# Aliases extracted from modules themselves.\n\
+                 alias virtio:d00000001v* virtio_net\n\
+                 alias pci:v00001234d00001111sv*sd*bc*sc*i* bochs\n\
+                 alias fs-xfs xfs\n",
+            ),
+            ("modules.softdep", "softdep libcrc32c pre: crc32c\nsoftdep xfs pre: crc32c_generic\n"),
+        ] {
+            fs::write(folder.path().join(name), text).unwrap();
+        }
+        folder
+    }
+
+    #[test]
+    fn modules_load_after_what_they_need() {
+        let folder = tree();
+        let devices = ["virtio:d00000001v00001AF4", "pci:v00001234d00001111sv00001AF4sd00001100bc03sc80i00"];
+        let modules =
+            collect(folder.path(), &devices.iter().map(|&d| d.to_owned()).collect()).unwrap();
+        assert_eq!(
+            modules.load,
+            [
+                "kernel/drivers/virtio/virtio.ko",
+                "kernel/drivers/virtio/virtio_ring.ko",
+                "kernel/net/core/failover.ko.xz",
+                "kernel/drivers/net/net_failover.ko.xz",
+                "kernel/drivers/net/virtio_net.ko.xz",
+            ]
+        );
+        assert!(modules.files.contains("kernel/fs/xfs/xfs.ko"), "packed on demand");
+        assert!(modules.files.contains("kernel/crypto/crc32c_generic.ko"), "by soft dependency");
+        assert!(!modules.files.contains("kernel/drivers/gpu/drm/tiny/bochs.ko"), "no use for it");
+    }
+
+    #[test]
+    fn indexes_name_what_is_packed_and_as_it_is_called_there() {
+        let folder = tree();
+        let modules = collect(folder.path(), &BTreeSet::new()).unwrap();
+        let text: String = modules.indexes.iter().map(|(name, text)| format!("{name}:\n{text}")).collect();
+        insta::assert_snapshot!(text, @"");
+    }
+
+    #[test]
+    fn a_folder_without_index_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = collect(folder.path(), &BTreeSet::new()).unwrap_err();
+        assert!(error.to_string().ends_with("/modules.dep"), "{error}");
+    }
+}

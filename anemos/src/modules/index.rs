@@ -1,0 +1,87 @@
+//! `modules.dep` and `modules.softdep` (modules.dep(5), depmod.d(5)): what needs what.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::compressed::plain_name;
+
+/// Modules by name.
+#[derive(Debug)]
+pub(super) struct Index<'a> {
+    files: BTreeMap<String, &'a str>,
+    needs: BTreeMap<&'a str, Vec<&'a str>>,
+    soft: BTreeMap<&'a str, Vec<&'a str>>,
+}
+
+impl<'a> Index<'a> {
+    pub(super) fn parse(dependencies: &'a str, soft: &'a str) -> Self {
+        let mut index =
+            Self { files: BTreeMap::new(), needs: BTreeMap::new(), soft: BTreeMap::new() };
+        for (file, needs) in dependencies.lines().filter_map(|line| line.split_once(':')) {
+            index.files.insert(name_of(file), file);
+            index.needs.insert(file, needs.split_whitespace().collect());
+        }
+        for line in soft.lines() {
+            let mut words = line.split_whitespace();
+            if let (Some("softdep"), Some(name)) = (words.next(), words.next()) {
+                let pre = words.skip_while(|word| *word != "pre:").skip(1);
+                index.soft.insert(name, pre.take_while(|word| *word != "post:").collect());
+            }
+        }
+        index
+    }
+
+    /// The file of a module, as a path below the module folder.
+    pub(super) fn file(&self, name: &str) -> Option<&'a str> {
+        self.files.get(&normal(name)).copied()
+    }
+
+    /// Appends the files of a module and of all that it needs, in load order, to `files`.
+    /// What is not there is built into the kernel, or the kernel lacks it.
+    pub(super) fn add_closure(&self, name: &str, files: &mut Vec<String>) {
+        let Some(file) = self.file(name) else { return };
+        if files.iter().any(|known| known == file) {
+            return;
+        }
+        for soft in self.soft.get(normal(name).as_str()).into_iter().flatten() {
+            self.add_closure(soft, files);
+        }
+        // The farthest dependency is the last one of its line.
+        for need in self.needs.get(file).into_iter().flatten().rev() {
+            self.add_closure(&name_of(need), files);
+        }
+        files.push(file.to_owned());
+    }
+}
+
+/// The name of a module by its file: without folder and suffixes, `-` as `_`.
+fn name_of(file: &str) -> String {
+    let name = file.rsplit_once('/').map_or(file, |(_, name)| name);
+    normal(plain_name(name).trim_end_matches(".ko"))
+}
+
+fn normal(name: &str) -> String {
+    name.replace('-', "_")
+}
+
+/// Keeps the lines of `modules.dep` for the packed files, which are no longer compressed.
+pub(super) fn keep_dependencies(text: &str, files: &BTreeSet<String>) -> String {
+    let kept = text
+        .lines()
+        .filter(|line| line.split_once(':').is_some_and(|(file, _)| files.contains(file)));
+    kept.map(|line| {
+        let (file, needs) = line.split_once(':').unwrap_or((line, ""));
+        let needs = needs.split_whitespace().map(|need| format!(" {}", plain_name(need)));
+        format!("{}:{}\n", plain_name(file), needs.collect::<String>())
+    })
+    .collect()
+}
+
+/// Keeps the lines whose word number `position` (from 0) is the name of a packed module.
+pub(super) fn keep_named(text: &str, position: usize, files: &BTreeSet<String>) -> String {
+    let names: BTreeSet<_> = files.iter().map(|file| name_of(file)).collect();
+    let is_packed = |line: &&str| {
+        !line.starts_with('#')
+            && line.split_whitespace().nth(position).is_some_and(|name| names.contains(&normal(name)))
+    };
+    text.lines().filter(is_packed).map(|line| format!("{line}\n")).collect()
+}
