@@ -135,6 +135,7 @@ const FAILURES: &[(&str, Class)] = &[
     ("You are in emergency mode", Class::Emergency),
     ("You are in rescue mode", Class::Emergency),
     ("Give root password for maintenance", Class::Emergency),
+    ("Give root password for system maintenance", Class::Emergency),
     ("Cannot open access to console, the root account is locked", Class::Emergency),
 ];
 

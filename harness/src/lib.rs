@@ -14,6 +14,8 @@ pub mod machine;
 pub mod progress;
 mod qmp;
 pub mod rehearsal;
+pub mod report;
+pub mod scenario;
 pub mod screen;
 pub mod ssh;
 pub mod verdict;

@@ -1,19 +1,121 @@
 //! Command `anemos conformance`: runs the conformance suite.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::SystemTime;
 
-use crate::report::Refusal;
+use anyhow::Context as _;
+use futures::StreamExt as _;
+use harness::evidence;
+use harness::fixture::cache;
+use harness::rehearsal::interrupt::{self, Interrupted};
+use harness::report as suite;
+use harness::scenario::payloads::Payloads;
+use harness::scenario::run::{Outcome, Runner};
+use harness::scenario::{self, Scenario, ScenarioError};
+
+use crate::report::{self, Refusal};
 
 /// The command line of `anemos conformance`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Run only scenarios whose name contains one of these
     filters: Vec<String>,
+    /// Folder of the scenarios
+    #[arg(long, value_name = "DIR", default_value = "scenarios")]
+    scenarios: PathBuf,
+    /// Use the fixtures of this folder instead of the built-in ones
+    #[arg(long, value_name = "DIR")]
+    fixtures: Option<PathBuf>,
+    /// List the scenarios with their claims
+    #[arg(long)]
+    list: bool,
+    /// Guests that run at the same time
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    jobs: usize,
+    /// Write what came of it as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Write what came of it as `JUnit` XML
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+    /// Folder for the evidence [default: one below anemos-evidence]
+    #[arg(long, value_name = "DIR")]
+    evidence: Option<PathBuf>,
 }
 
 impl Args {
-    #[expect(clippy::unused_self, reason = "the command is not built in yet")]
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
-        Err(Refusal::not_built_in("anemos conformance", "use a later version").into())
+        let all = scenario::read_all(&self.scenarios)?;
+        let chosen = scenario::select(all, &self.filters).map_err(refuse)?;
+        if self.list {
+            let lines: Vec<_> = chosen.iter().map(|s| format!("{}  {}", s.name, s.claim)).collect();
+            report::result(&lines.join("\n"));
+            return Ok(ExitCode::SUCCESS);
+        }
+        let outcomes = match interrupt::run(self.run_all(&chosen)).context("starting")? {
+            Ok(outcomes) => outcomes?,
+            Err(interrupted) => {
+                let code = Interrupted::EXIT_CODE;
+                report::step(&format!("{interrupted}: guests are ended, exit code {code}"));
+                return Ok(ExitCode::from(code));
+            }
+        };
+        self.write(&outcomes)?;
+        report::result(&suite::summary(&outcomes));
+        Ok(if suite::is_good(&outcomes) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
+
+    async fn run_all(&self, chosen: &[Scenario]) -> anyhow::Result<Vec<Outcome>> {
+        let anemos = std::env::current_exe().context("finding this program")?;
+        let work = tempfile::tempdir().context("making a folder for payloads")?;
+        let evidence = self.evidence.clone();
+        let evidence =
+            evidence.unwrap_or_else(|| evidence::default_folder("conformance", SystemTime::now()));
+        let evidence = std::path::absolute(evidence).context("finding the current folder")?;
+        let payloads = Payloads::new(&anemos, &cache::folder(), work.path());
+        let arguments = self.arguments();
+        let runner = Runner { anemos, arguments, payloads, evidence };
+        let jobs = self.jobs.max(1);
+        let running = chosen.iter().map(|scenario| runner.run(scenario));
+        let mut running = futures::stream::iter(running).buffer_unordered(jobs);
+        let mut outcomes = Vec::new();
+        while let Some(outcome) = running.next().await {
+            report::result(&suite::render(&outcome));
+            outcomes.push(outcome);
+        }
+        outcomes.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(outcomes)
+    }
+
+    /// Guests that share the host get one processor each; a single one may use two.
+    fn arguments(&self) -> Vec<String> {
+        let cpus = if self.jobs > 1 { "1" } else { "2" };
+        let mut arguments = vec!["--cpus".to_owned(), cpus.to_owned()];
+        if let Some(fixtures) = &self.fixtures {
+            arguments.extend(["--fixtures".to_owned(), fixtures.display().to_string()]);
+        }
+        arguments
+    }
+
+    fn write(&self, outcomes: &[Outcome]) -> anyhow::Result<()> {
+        if let Some(path) = &self.json {
+            let text = serde_json::to_string_pretty(outcomes).context("writing JSON")?;
+            std::fs::write(path, text + "\n")
+                .with_context(|| format!("writing {}", path.display()))?;
+        }
+        if let Some(path) = &self.junit {
+            std::fs::write(path, suite::junit::render(outcomes))
+                .with_context(|| format!("writing {}", path.display()))?;
+        }
+        Ok(())
+    }
+}
+
+/// A filter that matches nothing is a mistake of the caller, and never a suite that passed.
+fn refuse(error: ScenarioError) -> anyhow::Error {
+    if matches!(error, ScenarioError::NoMatch { .. }) {
+        return Refusal::new(error.to_string(), "see `anemos conformance --list`").into();
+    }
+    error.into()
 }

@@ -56,6 +56,9 @@ struct MachineArgs {
     /// Size of its disk [default: that of the fixture]
     #[arg(long, value_name = "SIZE", value_parser = size)]
     disk_size: Option<u64>,
+    /// Its processors
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    cpus: u32,
     /// Boot the deploy environment directly, without the VPS and the jump
     #[arg(long)]
     quick: bool,
@@ -134,6 +137,7 @@ impl Args {
         let ready = build::ensure(&host, &fixture, &evidence.folder().join("fixture")).await;
         let ready = ready.map_err(|error| Broken(format!("building the fixture: {error:#}")))?;
         host.measure(&ready.kernel()).await;
+        host.cpus = self.machine.cpus;
         host.deadline = self.expect.timeout.map(|secs| Instant::now() + Duration::from_secs(secs));
         host.began = Instant::now();
         let rehearsal = self.rehearsal(payload, ready)?;
@@ -215,8 +219,9 @@ pub(crate) fn check(path: &Path, config: Option<&Path>) -> anyhow::Result<Descri
         return Err(Refusal::not_built_in(&what, "pack a folder with deploy").into());
     }
     if config.is_some() {
-        let config = ConfigArgs { config: config.map(Path::to_owned), ..ConfigArgs::default() };
-        if let Some(wanted) = config.load()?.payload.digest {
+        let mut args = ConfigArgs::default();
+        args.config = config.map(Path::to_owned);
+        if let Some(wanted) = args.load()?.payload.digest {
             source::compare(&name.to_string(), &found.sha256, &wanted)?;
         }
     }

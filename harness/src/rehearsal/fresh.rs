@@ -83,6 +83,11 @@ async fn watch_it(
         if let Some(verdict) = judge.tick(host.at()) {
             return verdict;
         }
+        let silent = judge.port() == 0 && !judge.heard() && guest.elapsed() > host.silence();
+        if silent {
+            let waited = format!("nothing but the firmware for {}s", guest.elapsed().as_secs());
+            return judge.gave_up(&waited);
+        }
         if let Some(gave_up) = watch.expired(Instant::now()) {
             return judge.gave_up(&gave_up.to_string());
         }

@@ -77,6 +77,13 @@ impl Host {
         budget
     }
 
+    /// Time in which a machine that boots says something on its serial console.
+    ///
+    /// A system without serial console needs `--tcp`, or its screen, to be heard of.
+    pub(crate) fn silence(&self) -> Duration {
+        Duration::from_secs(6).mul_f64(self.factor.get()).max(Duration::from_secs(45))
+    }
+
     /// Whether all must be over.
     pub(crate) fn is_over(&self) -> bool {
         self.deadline.is_some_and(|deadline| Instant::now() >= deadline)

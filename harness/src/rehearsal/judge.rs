@@ -44,6 +44,7 @@ pub struct Judge {
     bad: Option<(Class, f64, String)>,
     good_since: Option<f64>,
     heard: bool,
+    boot_sector_started: bool,
     recent: VecDeque<String>,
     screen: Vec<String>,
 }
@@ -59,6 +60,7 @@ impl Judge {
             bad: None,
             good_since: None,
             heard: false,
+            boot_sector_started: false,
             recent: VecDeque::new(),
             screen: Vec::new(),
         }
@@ -69,6 +71,11 @@ impl Judge {
         self.good_since.is_some()
     }
 
+    /// Whether anything but the firmware was heard.
+    pub fn heard(&self) -> bool {
+        self.heard
+    }
+
     /// The port that must accept a connection; 0 when there is none.
     pub fn port(&self) -> u16 {
         self.expectation.tcp.unwrap_or(0)
@@ -77,6 +84,7 @@ impl Judge {
     /// The screen as it is now, in place of what it was.
     pub fn screen(&mut self, at: f64, lines: Vec<String>) -> Option<Verdict> {
         let end = lines.iter().find_map(|line| self.text(at, "screen", line));
+        self.heard |= lines.iter().any(|line| !is_firmwares(line));
         self.screen = lines;
         end
     }
@@ -89,7 +97,10 @@ impl Judge {
                 self.text(at, "console", line)
             }
             Seen::Pending(line) => self.text(at, "console", line),
-            Seen::Firmware(line) => self.text(at, "firmware", line),
+            Seen::Firmware(line) => {
+                self.boot_sector_started |= line.contains("Booting from 0000:7c00");
+                self.text(at, "firmware", line)
+            }
             Seen::Screen(line) => self.text(at, "screen", line),
             Seen::Reset => Some(self.gone("the new system was reset")),
             Seen::PoweredOff => Some(self.gone("the new system switched the machine off")),
@@ -131,6 +142,12 @@ impl Judge {
         if let (Some(port), None) = (self.expectation.tcp, self.connected) {
             let reason = format!("the new system never accepted TCP port {port} ({waited})");
             return Verdict::failed(Class::Expectation, reason, self.context());
+        }
+        if self.boot_sector_started && !self.heard {
+            let reason = format!(
+                "the firmware started the boot sector, and no boot loader was heard of ({waited})"
+            );
+            return Verdict::failed(Class::BootLoader, reason, self.context());
         }
         let reason = if self.heard {
             format!("the new system never reached a login prompt ({waited})")
@@ -244,6 +261,12 @@ impl Judge {
         }
         self.recent.iter().cloned().collect()
     }
+}
+
+/// Whether a line of the screen is blank or what the firmware leaves there.
+fn is_firmwares(line: &str) -> bool {
+    const WORDS: &[&str] = &["SeaBIOS", "iPXE", "Booting from", "Machine UUID", "Press "];
+    line.trim().is_empty() || WORDS.iter().any(|word| line.trim_start().starts_with(word))
 }
 
 #[cfg(test)]

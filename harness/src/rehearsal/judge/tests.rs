@@ -75,6 +75,7 @@ fn each_way_of_not_booting_has_its_own_class() {
         (vec![line("Kernel panic - not syncing: Fatal"), Seen::Reset], Class::KernelPanic),
         (vec![line("Linux version 6.1")], Class::Silent),
         (vec![], Class::Silent),
+        (vec![Seen::Firmware("Booting from 0000:7c00".into())], Class::BootLoader),
     ] {
         assert_eq!(judge(expectation(), &seen).class, Some(want), "{seen:?}");
     }

@@ -1,0 +1,58 @@
+//! Renders a suite as `JUnit` XML, which CI systems read.
+
+use crate::scenario::run::Outcome;
+use crate::verdict::Ending;
+
+/// Renders it.
+pub fn render(outcomes: &[Outcome]) -> String {
+    let count = |ending| outcomes.iter().filter(|outcome| outcome.verdict == ending).count();
+    let (failures, errors) = (count(Ending::Failed), count(Ending::Broken));
+    let seconds: f64 = outcomes.iter().map(|outcome| outcome.seconds).sum();
+    let cases: Vec<_> = outcomes.iter().map(case).collect();
+    format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite name=\"anemos conformance\" \
+         tests=\"{}\" failures=\"{failures}\" errors=\"{errors}\" time=\"{seconds:.1}\">\n{}\
+         </testsuite>\n",
+        outcomes.len(),
+        cases.concat()
+    )
+}
+
+fn case(outcome: &Outcome) -> String {
+    let name = escape(&outcome.name);
+    let head = format!("  <testcase name=\"{name}\" time=\"{:.1}\"", outcome.seconds);
+    let element = match outcome.verdict {
+        Ending::Passed => return format!("{head}/>\n"),
+        Ending::Failed => "failure",
+        Ending::Skipped => "skipped",
+        Ending::Broken => "error",
+    };
+    let (claim, lines) = (escape(&outcome.claim), escape(&outcome.differences.join("\n")));
+    format!("{head}>\n    <{element} message=\"{claim}\">{lines}</{element}>\n  </testcase>\n")
+}
+
+fn escape(text: &str) -> String {
+    let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    // XML knows no other control characters, not even escaped.
+    let known = |c: &char| !c.is_control() || matches!(c, '\n' | '\t');
+    text.replace('"', "&quot;").chars().filter(known).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::tests::outcomes;
+
+    #[test]
+    fn claims_and_differences_are_escaped() {
+        insta::assert_snapshot!(render(&outcomes()), @r#"
+        <?xml version="1.0" encoding="UTF-8"?>
+        <testsuite name="anemos conformance" tests="2" failures="1" errors="0" time="24.7">
+          <testcase name="happy/minimal" time="12.3"/>
+          <testcase name="faults/hangs" time="12.3">
+            <failure message="It is &lt;so&gt;.">exit code is 0, not 1</failure>
+          </testcase>
+        </testsuite>
+        "#);
+    }
+}

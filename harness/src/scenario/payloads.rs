@@ -1,0 +1,143 @@
+//! Payloads of scenarios: packed as they are needed, built ones kept by what they are made from.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+use tokio::sync::Mutex;
+
+use crate::command::{Command, CommandError};
+
+/// Why a payload cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum PayloadError {
+    /// A file.
+    #[error("reading {}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A program.
+    #[error(transparent)]
+    Command(#[from] CommandError),
+}
+
+/// Makes payloads, each once.
+#[derive(Debug)]
+pub struct Payloads {
+    anemos: PathBuf,
+    cache: PathBuf,
+    work: PathBuf,
+    made: Mutex<BTreeMap<PathBuf, PathBuf>>,
+}
+
+impl Payloads {
+    /// What build scripts make goes to `cache`, what is packed to `work`.
+    pub fn new(anemos: &Path, cache: &Path, work: &Path) -> Self {
+        let made = Mutex::new(BTreeMap::new());
+        let cache = cache.join("payloads");
+        Self { anemos: anemos.to_owned(), cache, work: work.to_owned(), made }
+    }
+
+    /// Returns the packed payload of a folder, with the files of `overlay` in it.
+    ///
+    /// One is made at a time: building takes all processors anyway.
+    pub async fn bring(
+        &self,
+        source: &Path,
+        overlay: Option<&Path>,
+    ) -> Result<PathBuf, PayloadError> {
+        if !source.is_dir() {
+            return Ok(source.to_owned());
+        }
+        let key = overlay.map_or_else(|| source.to_owned(), Path::to_owned);
+        let mut made = self.made.lock().await;
+        if let Some(packed) = made.get(&key) {
+            return Ok(packed.clone());
+        }
+        let name = key.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let folder = self.folder(source).await?;
+        let folder = match overlay {
+            Some(overlay) => self.overlaid(&folder, overlay, &name).await?,
+            None => folder,
+        };
+        // Compressing again what a build script has compressed would only take time.
+        let packed = self.work.join(format!("{name}.tar.zst"));
+        let pack = Command::new(&self.anemos).arg("pack").arg(folder).arg("-o").arg(&packed);
+        pack.run().await?;
+        made.insert(key, packed.clone());
+        Ok(packed)
+    }
+
+    /// The folder to pack: the source itself, or what its `build` makes, which is cached.
+    async fn folder(&self, source: &Path) -> Result<PathBuf, PayloadError> {
+        if !source.join("build").is_file() {
+            return Ok(source.to_owned());
+        }
+        let name = source.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let built = self.cache.join(format!("{name}-{}", &digest(source)?[..16]));
+        if built.is_dir() {
+            return Ok(built);
+        }
+        fs::create_dir_all(&self.cache).map_err(file(&self.cache))?;
+        let aside = tempfile::Builder::new().prefix(".building-").tempdir_in(&self.cache);
+        let aside = aside.map_err(file(&self.cache))?;
+        let script = std::path::absolute(source.join("build")).map_err(file(source))?;
+        let payload = aside.path().join("payload");
+        Command::new(&script).arg(&payload).run().await?;
+        fs::rename(&payload, &built).map_err(file(&built))?;
+        Ok(built)
+    }
+
+    async fn overlaid(
+        &self,
+        folder: &Path,
+        overlay: &Path,
+        name: &str,
+    ) -> Result<PathBuf, PayloadError> {
+        let whole = self.work.join(name);
+        fs::create_dir_all(&whole).map_err(file(&whole))?;
+        for source in [folder, overlay] {
+            Command::new("cp").arg("-a").arg(source.join(".")).arg(&whole).run().await?;
+        }
+        Ok(whole)
+    }
+}
+
+fn file(path: &Path) -> impl FnOnce(io::Error) -> PayloadError {
+    let path = path.to_owned();
+    move |source| PayloadError::File { path, source }
+}
+
+/// Returns the digest of all small files of a folder; what is large was built, and no input.
+fn digest(source: &Path) -> Result<String, PayloadError> {
+    let mut digest = Sha256::new();
+    let mut files = Vec::new();
+    list(source, &mut files)?;
+    files.sort();
+    for path in files {
+        let content = fs::read(&path).map_err(file(&path))?;
+        let name = path.strip_prefix(source).unwrap_or(&path);
+        digest.update(format!("{} {}\n", name.display(), content.len()));
+        digest.update(content);
+    }
+    Ok(format!("{:x}", digest.finalize()))
+}
+
+fn list(folder: &Path, into: &mut Vec<PathBuf>) -> Result<(), PayloadError> {
+    const LARGEST: u64 = 1 << 20;
+    for entry in fs::read_dir(folder).map_err(file(folder))? {
+        let entry = entry.map_err(file(folder))?;
+        let (path, kind) = (entry.path(), entry.file_type().map_err(file(folder))?);
+        if kind.is_dir() {
+            list(&path, into)?;
+        } else if kind.is_file() && entry.metadata().map_err(file(folder))?.len() <= LARGEST {
+            into.push(path);
+        }
+    }
+    Ok(())
+}

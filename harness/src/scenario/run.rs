@@ -1,0 +1,114 @@
+//! Runs scenarios with the finished `anemos`, as a user would.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use serde::Serialize;
+
+use super::payloads::Payloads;
+use super::{Came, Scenario};
+use crate::command::Command;
+use crate::verdict::{Ending, Verdict};
+
+/// What came of a scenario.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Outcome {
+    /// Name of the scenario.
+    pub name: String,
+    /// Its claim.
+    pub claim: String,
+    /// Whether the claim is true.
+    pub verdict: Ending,
+    /// What was not as it must be.
+    pub differences: Vec<String>,
+    /// How long it took.
+    pub seconds: f64,
+    /// Where the evidence is.
+    pub evidence: PathBuf,
+}
+
+/// What scenarios are run with.
+#[derive(Debug)]
+pub struct Runner {
+    /// The program under test.
+    pub anemos: PathBuf,
+    /// Arguments for every scenario, such as `--fixtures DIR`.
+    pub arguments: Vec<String>,
+    /// Its payloads.
+    pub payloads: Payloads,
+    /// Folder for the evidence of all scenarios.
+    pub evidence: PathBuf,
+}
+
+impl Runner {
+    /// Runs one; what could not even be tried is broken.
+    pub async fn run(&self, scenario: &Scenario) -> Outcome {
+        let began = Instant::now();
+        let evidence = self.evidence.join(&scenario.name);
+        let (verdict, differences) = match self.attempt(scenario, &evidence).await {
+            Ok(came) => judge(scenario, &came),
+            Err(error) => (Ending::Broken, vec![error.to_string()]),
+        };
+        Outcome {
+            name: scenario.name.clone(),
+            claim: scenario.claim.clone(),
+            verdict,
+            differences,
+            seconds: began.elapsed().as_secs_f64(),
+            evidence,
+        }
+    }
+
+    async fn attempt(&self, scenario: &Scenario, evidence: &Path) -> io::Result<Came> {
+        fs::create_dir_all(evidence)?;
+        let overlay = scenario.overlay.as_ref().map(|overlay| scenario.folder.join(overlay));
+        let source = scenario.folder.join(&scenario.payload);
+        let payload = self.payloads.bring(&source, overlay.as_deref()).await;
+        let payload = payload.map_err(io::Error::other)?;
+        let mut command = Command::new(&self.anemos).arg("test").arg(payload);
+        command = command.args(&self.arguments).args(&scenario.arguments);
+        command = command.arg("--evidence").arg(evidence);
+        if let Some(config) = &scenario.config {
+            let path = evidence.join("scenario-config.toml");
+            fs::write(&path, config)?;
+            command = command.arg("-c").arg(path);
+        }
+        let log = evidence.join("anemos-test.log");
+        fs::write(evidence.join("command.txt"), command.line() + "\n")?;
+        let began = Instant::now();
+        let mut child = command.start(File::create(&log)?).map_err(io::Error::other)?;
+        let status = child.wait().await?;
+        let seconds = began.elapsed().as_secs_f64();
+        let stderr = fs::read_to_string(&log)?;
+        let verdict = read_verdict(&evidence.join("verdict.json"))?;
+        Ok(Came { exit: status.code(), verdict, stderr, seconds })
+    }
+}
+
+/// A run that was refused before any guest has left no verdict.
+fn read_verdict(path: &Path) -> io::Result<Option<Verdict>> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    let text = fs::read_to_string(path)?;
+    serde_json::from_str(&text).map(Some).map_err(io::Error::from)
+}
+
+/// A run that broke says nothing about the claim, unless the claim is about that.
+fn judge(scenario: &Scenario, came: &Came) -> (Ending, Vec<String>) {
+    const BROKEN: i32 = 4;
+    let mut differences = scenario.expect.differences(came);
+    if differences.is_empty() {
+        return (Ending::Passed, differences);
+    }
+    if let Some(verdict) = &came.verdict {
+        differences.push(format!("verdict: {}: {}", verdict.verdict, verdict.reason));
+    } else {
+        differences.extend(came.stderr.lines().rev().take(3).map(str::to_owned));
+    }
+    let broken = came.exit == Some(BROKEN) && scenario.expect.exit != BROKEN;
+    (if broken { Ending::Broken } else { Ending::Failed }, differences)
+}
