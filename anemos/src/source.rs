@@ -1,0 +1,100 @@
+//! Files that a user names: a path or a URL, and the digest that either must have.
+
+mod fetch;
+mod resolver;
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use initramfs::payload::PayloadError;
+use sha2::{Digest as _, Sha256};
+
+use crate::config::{Digest, Location};
+use crate::report::Refusal;
+
+/// Returns a file that is here and has the digest, if one is given.
+///
+/// What a URL names is fetched into `folder` and stays there; a path is returned as it is.
+pub(crate) fn bring(
+    location: &Location,
+    digest: Option<&Digest>,
+    folder: &Path,
+) -> anyhow::Result<PathBuf> {
+    match location {
+        Location::Url(url) => fetch::fetch(url, digest, folder),
+        Location::Path(path) => {
+            check(path, digest)?;
+            Ok(path.clone())
+        }
+    }
+}
+
+/// Makes sure that a file can be read and has the digest, if one is given.
+fn check(path: &Path, wanted: Option<&Digest>) -> anyhow::Result<()> {
+    let Some(wanted) = wanted else {
+        return File::open(path).map(drop).with_context(|| format!("reading {}", path.display()));
+    };
+    compare(&path.display().to_string(), &digest(path)?, wanted)
+}
+
+/// Returns the digest of a file in hexadecimal digits.
+pub(crate) fn digest(path: &Path) -> anyhow::Result<String> {
+    let reading = || format!("reading {}", path.display());
+    let mut file = File::open(path).with_context(reading)?;
+    let mut digest = Digesting::new(io::sink());
+    io::copy(&mut file, &mut digest).with_context(reading)?;
+    Ok(digest.hex())
+}
+
+/// Refuses a digest that is not the wanted one.
+pub(crate) fn compare(name: &str, found: &str, wanted: &Digest) -> anyhow::Result<()> {
+    if found == wanted.hex() {
+        return Ok(());
+    }
+    let reason = format!("{name} has the digest sha256:{found}, not sha256:{}", wanted.hex());
+    let hint = "get the file again, or correct the digest if it is meant to have changed";
+    Err(Refusal::new(reason, hint).into())
+}
+
+/// A writer that knows the digest of what went through it.
+struct Digesting<W> {
+    output: W,
+    digest: Sha256,
+}
+
+impl<W: Write> Digesting<W> {
+    fn new(output: W) -> Self {
+        Self { output, digest: Sha256::new() }
+    }
+
+    /// The digest of all that was written, in hexadecimal digits.
+    fn hex(self) -> String {
+        self.digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+impl<W: Write> Write for Digesting<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.output.write(bytes)?;
+        self.digest.update(bytes.get(..count).unwrap_or_default());
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.output.flush()
+    }
+}
+
+/// Turns what is wrong with a payload into a refusal; what is wrong with reading it is none.
+pub(crate) fn refuse(error: PayloadError) -> anyhow::Error {
+    if error.is_refusal() {
+        Refusal::new(error.to_string(), error.hint()).into()
+    } else {
+        error.into()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,60 @@
+//! Resolving names as `/etc/hosts` and `/etc/resolv.conf` say, without the C library.
+//!
+//! A static glibc loads the services of `nsswitch.conf` at run time, from a C library that is
+//! another one than its own on every other system.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+
+use hickory_resolver::TokioResolver;
+use ureq::config::Config;
+use ureq::http::Uri;
+use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::NextTimeout;
+
+/// Names are few and asked for one after another, so a thread of its own is not worth it.
+#[derive(Debug)]
+pub(super) struct FileResolver {
+    resolver: Option<TokioResolver>,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl FileResolver {
+    /// Reads the system's settings; without any, addresses work and names do not.
+    pub(super) fn new() -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        // No settings, no resolver: a machine without name servers still fetches by address.
+        let resolver = TokioResolver::builder_tokio().and_then(|builder| builder.build()).ok();
+        Ok(Self { resolver, runtime })
+    }
+
+    fn addresses(&self, host: &str) -> io::Result<Vec<IpAddr>> {
+        let literal = host.trim_start_matches('[').trim_end_matches(']');
+        if let Ok(address) = literal.parse() {
+            return Ok(vec![address]);
+        }
+        let missing = || io::Error::other(format!("no name server is known to resolve {host}"));
+        let resolver = self.resolver.as_ref().ok_or_else(missing)?;
+        let found = self.runtime.block_on(resolver.lookup_ip(host)).map_err(io::Error::other)?;
+        Ok(found.iter().collect())
+    }
+}
+
+impl Resolver for FileResolver {
+    fn resolve(
+        &self,
+        uri: &Uri,
+        _config: &Config,
+        _timeout: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        let host = uri.host().ok_or(ureq::Error::HostNotFound)?;
+        let standard = if uri.scheme_str() == Some("https") { 443 } else { 80 };
+        let port = uri.port_u16().unwrap_or(standard);
+        let mut found = self.empty();
+        // As many as fit are enough to try.
+        for address in self.addresses(host).map_err(ureq::Error::Io)?.into_iter().take(16) {
+            found.push(SocketAddr::new(address, port));
+        }
+        if found.is_empty() { Err(ureq::Error::HostNotFound) } else { Ok(found) }
+    }
+}
