@@ -3,21 +3,41 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::report::Refusal;
+use anyhow::Context as _;
+use initramfs::payload::{self, Compression};
+
+use crate::report::{self, Refusal};
+use crate::source;
 
 /// The command line of `anemos pack`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The folder to pack
     folder: PathBuf,
-    /// The file to write
+    /// The file to write: .tar.gz, .tgz or .tar.zst
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
+    /// Set later times of files back to this, in seconds since 1970
+    #[arg(long, env = "SOURCE_DATE_EPOCH", value_name = "SECONDS")]
+    latest: Option<u64>,
 }
 
 impl Args {
-    #[expect(clippy::unused_self, reason = "the command is not built in yet")]
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
-        Err(Refusal::not_built_in("anemos pack", "use a later version").into())
+        let Some(compression) = Compression::from_name(&self.output) else {
+            let reason = format!("{} does not say how to compress", self.output.display());
+            return Err(Refusal::new(reason, "end its name in .tar.gz, .tgz or .tar.zst").into());
+        };
+        let done = payload::pack_file(&self.folder, &self.output, compression, self.latest)
+            .map_err(source::refuse)
+            .with_context(|| format!("packing {}", self.folder.display()))?;
+        report::step(&format!(
+            "packed {} members into {} ({} bytes, sha256:{})",
+            done.members,
+            self.output.display(),
+            done.size,
+            done.sha256
+        ));
+        Ok(ExitCode::SUCCESS)
     }
 }
