@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::report::Refusal;
+use crate::debian::{self, Packages};
+use crate::{report, source};
 
 /// The command line of `anemos base`.
 #[derive(Debug, clap::Args)]
@@ -19,13 +20,18 @@ enum Action {
         /// The file to write
         #[arg(short, long, value_name = "FILE")]
         output: PathBuf,
+        #[command(flatten)]
+        packages: Packages,
     },
 }
 
 impl Args {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
-        let Action::Build { output } = self.action;
-        let what = format!("building {}", output.display());
-        Err(Refusal::not_built_in(&what, "use the built-in base").into())
+        let Action::Build { output, packages } = self.action;
+        report::step(&format!("building {} from Debian packages", output.display()));
+        let size = debian::build(&packages, &output)?;
+        let digest = source::digest(&output)?;
+        report::step(&format!("built {} ({size} bytes, sha256:{digest})", output.display()));
+        Ok(ExitCode::SUCCESS)
     }
 }
