@@ -20,8 +20,8 @@ pub(crate) fn write(contents: &Contents, deploy: &Deploy, output: &Path) -> anyh
     let describe = || format!("writing {}", output.display());
     let folder = output.parent().filter(|folder| !folder.as_os_str().is_empty());
     // Created with mode 0600.
-    let file = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))
-        .with_context(describe)?;
+    let file =
+        tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new("."))).with_context(describe)?;
     let size = write_to(contents, deploy, file.as_file()).with_context(describe)?;
     file.persist(output).with_context(describe)?;
     Ok(size)
@@ -41,10 +41,8 @@ fn write_to(contents: &Contents, deploy: &Deploy, file: &File) -> anyhow::Result
         }
     }
     let description = serde_json::to_vec(deploy).context("rendering the deploy description")?;
-    let description = Member::new(
-        paths::DEPLOY,
-        Source::Bytes { bytes: description, permissions: 0o600 },
-    );
+    let description =
+        Member::new(paths::DEPLOY, Source::Bytes { bytes: description, permissions: 0o600 });
     let manifest = manifest_of(contents, &description).to_bytes();
     let canary = Manifest::canary(&manifest);
     writer.segment(Packing::Zstd, |segment| {

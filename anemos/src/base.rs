@@ -67,7 +67,8 @@ impl Base {
             return Ok(Vec::new());
         };
         let inside = self.inside(&busybox);
-        let list = command::output(&inside, ["--list"]).context("asking busybox for its applets")?;
+        let list =
+            command::output(&inside, ["--list"]).context("asking busybox for its applets")?;
         self.places.insert("usr/bin/busybox".to_owned(), Place::File(inside));
         Ok(list.lines().map(|applet| format!("usr/bin/{applet}")).collect())
     }
@@ -97,7 +98,8 @@ impl Base {
     /// Adds a file at its place, and a link to it where `path` itself is one.
     fn add_file(&mut self, path: &str) -> anyhow::Result<()> {
         let file = self.inside(path);
-        let real = fs::canonicalize(&file).with_context(|| format!("reading {}", file.display()))?;
+        let real =
+            fs::canonicalize(&file).with_context(|| format!("reading {}", file.display()))?;
         let outside = real.strip_prefix(&self.root).unwrap_or(&real);
         let (name, target) = (merged(path), merged(&outside.to_string_lossy()));
         if name != target {
@@ -150,7 +152,9 @@ fn merged(path: &str) -> String {
 fn interpreter_of(path: &Path) -> anyhow::Result<Option<String>> {
     let mut start = Vec::new();
     let file = fs::File::open(path).with_context(|| format!("opening {}", path.display()))?;
-    file.take(256).read_to_end(&mut start).with_context(|| format!("reading {}", path.display()))?;
+    file.take(256)
+        .read_to_end(&mut start)
+        .with_context(|| format!("reading {}", path.display()))?;
     let line = start.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let line = String::from_utf8_lossy(line);
     Ok(line.strip_prefix("#!").and_then(|rest| rest.split_whitespace().next()).map(str::to_owned))
@@ -180,7 +184,8 @@ mod tests {
     fn the_base_of_this_system_has_shell_and_disk_tools() {
         let members = collect(Path::new("/"), &["sha512sum".to_owned()]).unwrap();
         let names = names(&members);
-        for name in ["usr/sbin/mke2fs", "etc/mke2fs.conf", "usr/bin/sha512sum", "lib", "etc/passwd"] {
+        for name in ["usr/sbin/mke2fs", "etc/mke2fs.conf", "usr/bin/sha512sum", "lib", "etc/passwd"]
+        {
             assert!(names.contains(name), "{name} is missing");
         }
         assert!(names.iter().any(|name| *name == "usr/bin/sh" || *name == "usr/bin/dash"));
@@ -198,8 +203,15 @@ mod tests {
         assert_eq!(
             names(&members),
             [
-                "bin", "etc/group", "etc/passwd", "lib", "lib64", "sbin", "usr/bin/cat",
-                "usr/bin/dash", "usr/bin/sh"
+                "bin",
+                "etc/group",
+                "etc/passwd",
+                "lib",
+                "lib64",
+                "sbin",
+                "usr/bin/cat",
+                "usr/bin/dash",
+                "usr/bin/sh"
             ]
             .into()
         );

@@ -11,9 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 pub(crate) use self::flags::ConfigArgs;
-pub(crate) use self::sections::{
-    Config, EntryMethod, FirmwareMode, HostKeys, NetworkConfig, NetworkMode,
-};
+pub(crate) use self::sections::{Config, EntryMethod, FirmwareConfig, FirmwareMode, HostKeys, NetworkConfig, NetworkMode};
 pub(crate) use self::values::{Base, Digest, KernelSource, Keys, Location, Select, Selector};
 use crate::report::Refusal;
 

@@ -36,7 +36,8 @@ pub(crate) enum Source {
 impl Source {
     /// A file with the size and permissions that it has now.
     pub(crate) fn file(path: PathBuf) -> anyhow::Result<Self> {
-        let metadata = fs::metadata(&path).with_context(|| format!("reading {}", path.display()))?;
+        let metadata =
+            fs::metadata(&path).with_context(|| format!("reading {}", path.display()))?;
         let permissions = metadata.permissions().mode() & 0o777;
         Ok(Self::File { path, size: metadata.len(), permissions })
     }
@@ -126,7 +127,8 @@ pub(crate) struct Wanted<'a> {
 impl Contents {
     /// Collects everything from the running system. Reads much, changes nothing.
     pub(crate) fn collect(wanted: Wanted<'_>) -> anyhow::Result<Self> {
-        let devices = modules::device_aliases(Path::new("/sys/devices")).context("listing devices")?;
+        let devices =
+            modules::device_aliases(Path::new("/sys/devices")).context("listing devices")?;
         let modules = modules::collect(wanted.modules, &devices)?;
         let (mut members, load) = module_members(&modules)?;
         let firmware = firmware::collect(Path::new("/"), &modules, wanted.firmware)?;

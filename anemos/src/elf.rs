@@ -113,13 +113,15 @@ mod tests {
 
     #[test]
     fn the_closure_of_a_program_is_what_ldd_lists() {
-        let program = ["/usr/sbin/mke2fs", "/sbin/mke2fs"].into_iter().find(|p| Path::new(p).exists());
+        let program =
+            ["/usr/sbin/mke2fs", "/sbin/mke2fs"].into_iter().find(|p| Path::new(p).exists());
         let program = program.expect("e2fsprogs is installed");
         let found = Loader::new(Path::new("/")).closure(&[program.to_owned()].into()).unwrap();
         #[expect(clippy::disallowed_methods, reason = "the real tool is the other side")]
         let ldd = std::process::Command::new("ldd").arg(program).output().unwrap();
         let text = String::from_utf8(ldd.stdout).unwrap();
-        let listed: BTreeSet<_> = text.split_whitespace().filter(|word| word.starts_with('/')).collect();
+        let listed: BTreeSet<_> =
+            text.split_whitespace().filter(|word| word.starts_with('/')).collect();
         assert!(!listed.is_empty(), "{text}");
         for path in listed {
             assert!(found.contains(path), "{path} is missing in {found:?}");

@@ -58,7 +58,9 @@ fn member(folder: &Path, path: PathBuf) -> anyhow::Result<Member> {
 }
 
 fn all_below(folder: &Path, files: &mut BTreeSet<PathBuf>) -> anyhow::Result<()> {
-    for entry in std::fs::read_dir(folder).with_context(|| format!("reading {}", folder.display()))? {
+    for entry in
+        std::fs::read_dir(folder).with_context(|| format!("reading {}", folder.display()))?
+    {
         let path = entry.with_context(|| format!("reading {}", folder.display()))?.path();
         if path.is_dir() {
             all_below(&path, files)?;

@@ -1,15 +1,33 @@
 //! Command `anemos`; the same binary is PID 1 of the deploy environment.
 
+mod assemble;
+mod base;
 mod cli;
+mod command;
 mod commands;
 mod config;
+mod contents;
+mod debian;
+mod description;
+mod elf;
+mod entry;
+mod facts;
+mod firmware;
+mod modules;
+mod prepare;
 mod report;
+mod source;
+mod staging;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
 fn main() -> ExitCode {
+    // Before the command line is looked at: the kernel passes on words that it does not know.
+    if std::process::id() == 1 {
+        return initramfs::init::run();
+    }
     match cli::Cli::parse().run() {
         Ok(code) => code,
         Err(error) => report::failure(&error),

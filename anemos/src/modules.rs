@@ -154,7 +154,8 @@ mod tests {
     #[test]
     fn modules_load_after_what_they_need() {
         let folder = tree();
-        let devices = ["virtio:d00000001v00001AF4", "pci:v00001234d00001111sv00001AF4sd00001100bc03sc80i00"];
+        let devices =
+            ["virtio:d00000001v00001AF4", "pci:v00001234d00001111sv00001AF4sd00001100bc03sc80i00"];
         let modules =
             collect(folder.path(), &devices.iter().map(|&d| d.to_owned()).collect()).unwrap();
         assert_eq!(
@@ -176,7 +177,8 @@ mod tests {
     fn indexes_name_what_is_packed_and_as_it_is_called_there() {
         let folder = tree();
         let modules = collect(folder.path(), &BTreeSet::new()).unwrap();
-        let text: String = modules.indexes.iter().map(|(name, text)| format!("{name}:\n{text}")).collect();
+        let text: String =
+            modules.indexes.iter().map(|(name, text)| format!("{name}:\n{text}")).collect();
         insta::assert_snapshot!(text, @"");
     }
 

@@ -53,6 +53,13 @@ pub(crate) fn step(text: &str) {
     eprintln!("{text}");
 }
 
+/// Asks a question and leaves the cursor behind it.
+#[expect(clippy::print_stderr, reason = "the one place that prints prompts")]
+pub(crate) fn prompt(text: &str) -> std::io::Result<()> {
+    eprint!("{text}");
+    std::io::Write::flush(&mut std::io::stderr())
+}
+
 /// Prints what was asked for.
 #[expect(clippy::print_stdout, reason = "the one place that prints results")]
 pub(crate) fn result(text: &str) {

@@ -3,24 +3,33 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::config::ConfigArgs;
-use crate::report::Refusal;
+use anyhow::Context;
+
+use crate::config::{ConfigArgs, Location};
+use crate::prepare::{Prepared, prepare};
+use crate::{assemble, description, report};
 
 /// The command line of `anemos build`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     config: ConfigArgs,
-    /// The payload: a tarball
-    payload: Option<PathBuf>,
+    /// The payload: a tarball, by path or URL
+    payload: Option<String>,
     /// The file to write
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
 }
 
 impl Args {
-    #[expect(clippy::unused_self, reason = "the command is not built in yet")]
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
-        Err(Refusal::not_built_in("anemos build", "use a later version").into())
+        let fetched = tempfile::tempdir().context("making a temporary folder")?;
+        let payload = self.payload.map(Location::from);
+        let prepared = prepare(self.config.load()?, payload, fetched.path())?;
+        let Prepared { facts, config, payload, contents, .. } = &prepared;
+        let deploy = description::describe(facts, config, payload, &contents.load)?;
+        let size = assemble::write(contents, &deploy, &self.output)?;
+        report::step(&format!("{} has {size} bytes", self.output.display()));
+        Ok(ExitCode::SUCCESS)
     }
 }

@@ -21,7 +21,8 @@ const LOADED: &str = "/sys/kernel/kexec_loaded";
 /// Loads a kernel with its initramfs and command line into memory. Nothing runs it yet, and
 /// [`unload`] takes it back. The files are no longer needed afterwards.
 pub(crate) fn load(kernel: &Path, initramfs: &Path, command_line: &str) -> anyhow::Result<()> {
-    let open = |path: &Path| File::open(path).with_context(|| format!("opening {}", path.display()));
+    let open =
+        |path: &Path| File::open(path).with_context(|| format!("opening {}", path.display()));
     let text = CString::new(command_line).context("reading the kernel command line")?;
     let (kernel_file, initramfs_file) = (open(kernel)?, open(initramfs)?);
     syscall::kexec_file_load(&kernel_file, &initramfs_file, &text)
@@ -29,9 +30,7 @@ pub(crate) fn load(kernel: &Path, initramfs: &Path, command_line: &str) -> anyho
             Some(refusal) => anyhow::Error::new(refusal),
             None => anyhow::Error::new(error),
         })
-        .with_context(|| {
-            format!("loading {} with {}", kernel.display(), initramfs.display())
-        })
+        .with_context(|| format!("loading {} with {}", kernel.display(), initramfs.display()))
 }
 
 /// What the errors of `kexec_file_load(2)` that users meet mean for them.

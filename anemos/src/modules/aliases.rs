@@ -26,7 +26,8 @@ impl<'a> Aliases<'a> {
 
     /// The modules whose pattern fits a device alias; patterns are those of fnmatch(3).
     pub(super) fn modules_of(&self, device: &str) -> Vec<&'a str> {
-        let fits = |pattern: &str| Pattern::new(pattern).is_ok_and(|pattern| pattern.matches(device));
+        let fits =
+            |pattern: &str| Pattern::new(pattern).is_ok_and(|pattern| pattern.matches(device));
         let patterns = self.by_bus.get(bus_of(device)).into_iter().flatten();
         patterns.filter(|(pattern, _)| fits(pattern)).map(|(_, module)| *module).collect()
     }

@@ -81,7 +81,10 @@ pub(super) fn keep_named(text: &str, position: usize, files: &BTreeSet<String>) 
     let names: BTreeSet<_> = files.iter().map(|file| name_of(file)).collect();
     let is_packed = |line: &&str| {
         !line.starts_with('#')
-            && line.split_whitespace().nth(position).is_some_and(|name| names.contains(&normal(name)))
+            && line
+                .split_whitespace()
+                .nth(position)
+                .is_some_and(|name| names.contains(&normal(name)))
     };
     text.lines().filter(is_packed).map(|line| format!("{line}\n")).collect()
 }
