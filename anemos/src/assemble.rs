@@ -118,3 +118,6 @@ fn put_folders(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

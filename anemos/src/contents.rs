@@ -156,12 +156,13 @@ impl Contents {
         base + sum(&self.members) + sum(&self.packed)
     }
 
-    /// Bytes that the file will have at the most: nothing grows by being compressed.
-    pub(crate) fn largest_file_bytes(&self) -> u64 {
-        match &self.base {
-            BaseContents::BuiltIn(members) => sum(members) + sum(&self.members) + sum(&self.packed),
-            BaseContents::File { size, .. } => size + sum(&self.members) + sum(&self.packed),
-        }
+    /// Bytes that the file will have, about: programs and modules shrink below half.
+    pub(crate) fn expected_file_bytes(&self) -> u64 {
+        let base = match &self.base {
+            BaseContents::BuiltIn(members) => sum(members) / 2,
+            BaseContents::File { size, .. } => *size,
+        };
+        base + sum(&self.members) / 2 + sum(&self.packed)
     }
 
     /// Whether the deploy environment will have a program, by path or by name alone.

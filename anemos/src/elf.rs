@@ -1,6 +1,6 @@
 //! What a program needs to run: its interpreter and its libraries, found as ld.so(8) finds them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 

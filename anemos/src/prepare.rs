@@ -1,4 +1,4 @@
-//! From configuration and payload to everything a plan is made of; reads much, changes nothing.
+//! From configuration and payload to a checked plan; reads much, changes nothing.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -8,54 +8,148 @@ use initramfs::payload::{self, Description, Limits};
 
 use crate::config::{Base, Config, HostKeys, KernelSource, Keys, Location};
 use crate::contents::{Contents, Wanted};
-use crate::facts::{self, Facts, KernelImage, access};
-use crate::report::Refusal;
-use crate::source;
+use crate::facts::{self, Facts, KernelImage, Modules, access};
+use crate::plan::{self, Inputs, Plan, Purpose, Sizes};
+use crate::preflight::{self, Refusal};
+use crate::{report, source};
 
-/// The inputs of a deployment, found and looked at.
+/// A deployment that was thought through: all that is read and decided before anything is done.
 #[derive(Debug)]
 pub(crate) struct Prepared {
-    pub(crate) config: Config,
     pub(crate) facts: Facts,
-    pub(crate) kernel: KernelImage,
-    pub(crate) payload: Payload,
-    pub(crate) contents: Contents,
+    pub(crate) plan: Plan,
+    /// Absent while there is no payload or no kernel with modules.
+    pub(crate) contents: Option<Contents>,
+    /// Every reason not to go on.
+    pub(crate) refusals: Vec<Refusal>,
+    sources: Sources,
+}
+
+/// What a plan is made of besides the facts.
+#[derive(Debug)]
+struct Sources {
+    config: Config,
+    purpose: Purpose,
+    payload: Option<Payload>,
+    image: Option<KernelImage>,
+    modules: Option<Modules>,
+    authorized_keys: String,
 }
 
 /// A payload that was read once from end to end.
 #[derive(Debug)]
-pub(crate) struct Payload {
-    pub(crate) path: PathBuf,
-    pub(crate) description: Description,
+struct Payload {
+    path: PathBuf,
+    /// Its file name, for messages.
+    name: String,
+    description: Description,
     /// Seconds since 1970 of its last change.
-    pub(crate) changed_at: u64,
+    changed_at: u64,
 }
 
-/// Finds and reads all inputs. What is named by URL is fetched into `folder`.
-pub(crate) fn prepare(
-    config: Config,
-    payload: Option<Location>,
-    folder: &Path,
-) -> anyhow::Result<Prepared> {
-    let payload = read_payload(&config, payload, folder)?;
-    let facts = Facts::gather()?;
-    let kernel = kernel_image(&config, &facts)?;
-    let base = match &config.initramfs.base {
-        Base::BuiltIn => None,
-        Base::At(location) => {
-            Some(source::bring(location, config.initramfs.digest.as_ref(), folder)?)
-        }
-    };
-    let contents = Contents::collect(Wanted {
-        base: base.as_deref(),
-        tools: &payload.description.settings.tools,
-        modules: &modules_folder(&config, &facts)?,
-        firmware: &config.firmware,
-        payload: &payload.path,
-        authorized_keys: authorized_keys(&config.access.authorized_keys)?,
-        host_keys: host_keys(config.access.host_keys),
-    })?;
-    Ok(Prepared { config, facts, kernel, payload, contents })
+impl Prepared {
+    /// Reads all inputs, decides, and checks the decision. What is named by URL is fetched into
+    /// `folder`. A payload or a file that is bad by itself is an error at once.
+    pub(crate) fn new(
+        config: Config,
+        argument: Option<Location>,
+        purpose: Purpose,
+        folder: &Path,
+    ) -> anyhow::Result<Self> {
+        let payload = read_payload(&config, argument, folder)?;
+        let facts = Facts::gather()?;
+        let sources = Sources {
+            image: kernel_image(&config, &facts)?,
+            modules: modules(&config, &facts),
+            authorized_keys: authorized_keys(&config.access.authorized_keys)?,
+            config,
+            purpose,
+            payload,
+        };
+        let contents = sources.collect(folder)?;
+        let sizes = contents.as_ref().map(|contents| Sizes {
+            file: contents.expected_file_bytes(),
+            unpacked: contents.unpacked_bytes(),
+        });
+        let (plan, refusals) = decide(&facts, &sources, contents.as_ref(), sizes);
+        Ok(Self { facts, plan, contents, refusals, sources })
+    }
+
+    /// Decides and checks again, now that the size of the final initramfs is known.
+    pub(crate) fn recheck(&self, file: u64) -> Vec<Refusal> {
+        let contents = self.contents.as_ref();
+        let sizes = contents.map(|contents| Sizes { file, unpacked: contents.unpacked_bytes() });
+        decide(&self.facts, &self.sources, contents, sizes).1
+    }
+
+    /// The parts that an execution needs, or the first refusal with all the others.
+    pub(crate) fn accept(&self) -> anyhow::Result<(&Contents, &initramfs::deploy::Deploy)> {
+        refuse(&self.refusals)?;
+        let contents = self.contents.as_ref().context("collecting the final initramfs")?;
+        let deploy = self.plan.deploy.as_ref().context("describing the deployment")?;
+        Ok((contents, deploy))
+    }
+}
+
+/// Ends in the first refusal; the others are said before it.
+pub(crate) fn refuse(refusals: &[Refusal]) -> anyhow::Result<()> {
+    let Some((first, others)) = refusals.split_first() else { return Ok(()) };
+    for other in others {
+        report::step(&format!("also: {other}; {}", other.hint()));
+    }
+    Err(report::Refusal::from(first.clone()).into())
+}
+
+fn decide(
+    facts: &Facts,
+    sources: &Sources,
+    contents: Option<&Contents>,
+    sizes: Option<Sizes>,
+) -> (Plan, Vec<Refusal>) {
+    let payload = sources.payload.as_ref();
+    let plan = plan::plan(Inputs {
+        facts,
+        config: &sources.config,
+        purpose: sources.purpose,
+        payload: payload.map(|payload| (payload.name.as_str(), &payload.description)),
+        image: sources.image.clone(),
+        modules: sources.modules.clone(),
+        sizes,
+        load: contents.map(|contents| contents.load.clone()).unwrap_or_default(),
+        authorized_keys: sources.authorized_keys.lines().count(),
+        // Not the present moment: the same inputs shall give the same bytes.
+        written_at: payload.map_or(0, |payload| payload.changed_at),
+    });
+    let mut refusals = preflight::check(facts, &plan);
+    if let (Some(payload), Some(contents)) = (payload, contents) {
+        let Description { kind, settings, .. } = &payload.description;
+        let has = |program: &str| contents.has_program(program);
+        refusals.extend(preflight::missing_programs(kind, &settings.tools, has));
+    }
+    (plan, refusals)
+}
+
+impl Sources {
+    fn collect(&self, folder: &Path) -> anyhow::Result<Option<Contents>> {
+        let (Some(payload), Some(modules)) = (&self.payload, &self.modules) else {
+            return Ok(None);
+        };
+        let initramfs = &self.config.initramfs;
+        let base = match &initramfs.base {
+            Base::BuiltIn => None,
+            Base::At(place) => Some(source::bring(place, initramfs.digest.as_ref(), folder)?),
+        };
+        let contents = Contents::collect(Wanted {
+            base: base.as_deref(),
+            tools: &payload.description.settings.tools,
+            modules: &modules.path,
+            firmware: &self.config.firmware,
+            payload: &payload.path,
+            authorized_keys: self.authorized_keys.clone(),
+            host_keys: host_keys(self.config.access.host_keys),
+        })?;
+        Ok(Some(contents))
+    }
 }
 
 /// Brings the payload here and reads it from end to end, so that a bad one is refused first.
@@ -63,11 +157,10 @@ fn read_payload(
     config: &Config,
     argument: Option<Location>,
     folder: &Path,
-) -> anyhow::Result<Payload> {
-    let location = argument.or_else(|| config.payload.source.clone()).ok_or_else(|| {
-        let reason = "no payload is named";
-        Refusal::new(reason, "name it on the command line, or as [payload] source in anemos.toml")
-    })?;
+) -> anyhow::Result<Option<Payload>> {
+    let Some(location) = argument.or_else(|| config.payload.source.clone()) else {
+        return Ok(None);
+    };
     let path = source::bring(&location, config.payload.digest.as_ref(), folder)?;
     let describe = || format!("reading {}", path.display());
     let file = File::open(&path).with_context(describe)?;
@@ -77,44 +170,25 @@ fn read_payload(
     let description = payload::inspect(file, Limits::default())
         .map_err(source::refuse)
         .with_context(|| format!("inspecting {}", path.display()))?;
-    Ok(Payload { path, description, changed_at: since.as_secs() })
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    Ok(Some(Payload { path, name, description, changed_at: since.as_secs() }))
 }
 
-fn kernel_image(config: &Config, facts: &Facts) -> anyhow::Result<KernelImage> {
-    let image = match &config.kernel.source {
-        KernelSource::Running => facts.kernel.image.clone().ok_or_else(|| {
-            Refusal::new(
-                format!("the image of the running kernel {} was not found", facts.kernel.release),
-                "name one as [kernel] source, and the folder of its modules as [kernel] modules",
-            )
-        })?,
+fn kernel_image(config: &Config, facts: &Facts) -> anyhow::Result<Option<KernelImage>> {
+    match &config.kernel.source {
+        KernelSource::Running => Ok(facts.kernel.image.clone()),
         KernelSource::File(path) => facts::kernel_image(path)
-            .with_context(|| format!("reading the kernel {}", path.display()))?,
-    };
-    if image.format.is_none() {
-        let reason = format!("{} is no kernel that can be executed", image.path.display());
-        let hint = "name a bzImage (x86) or Image (arm64) as [kernel] source";
-        return Err(Refusal::new(reason, hint).into());
+            .map(Some)
+            .with_context(|| format!("reading the kernel {}", path.display())),
     }
-    Ok(image)
 }
 
-fn modules_folder(config: &Config, facts: &Facts) -> anyhow::Result<PathBuf> {
-    if let Some(path) = &config.kernel.modules {
-        return Ok(path.clone());
+fn modules(config: &Config, facts: &Facts) -> Option<Modules> {
+    match (&config.kernel.modules, &config.kernel.source) {
+        (Some(path), _) => facts::kernel_modules(path),
+        (None, KernelSource::Running) => facts.kernel.modules.clone(),
+        (None, KernelSource::File(_)) => None,
     }
-    if config.kernel.source != KernelSource::Running {
-        let reason = "a kernel of one's own is named, but not the folder of its modules";
-        let hint = "name it as [kernel] modules, e.g. \"…/lib/modules/6.1.0-18-amd64\"";
-        return Err(Refusal::new(reason, hint).into());
-    }
-    let modules = facts.kernel.modules.as_ref().ok_or_else(|| {
-        Refusal::new(
-            format!("there are no modules of the running kernel {}", facts.kernel.release),
-            "reboot if the kernel was upgraded since the last boot, then try again",
-        )
-    })?;
-    Ok(modules.path.clone())
 }
 
 fn authorized_keys(keys: &Keys) -> anyhow::Result<String> {

@@ -6,8 +6,9 @@ use std::process::ExitCode;
 use anyhow::Context;
 
 use crate::config::{ConfigArgs, Location};
-use crate::prepare::{Prepared, prepare};
-use crate::{assemble, description, report};
+use crate::plan::Purpose;
+use crate::prepare::Prepared;
+use crate::{assemble, report};
 
 /// The command line of `anemos build`.
 #[derive(Debug, clap::Args)]
@@ -25,10 +26,10 @@ impl Args {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let fetched = tempfile::tempdir().context("making a temporary folder")?;
         let payload = self.payload.map(Location::from);
-        let prepared = prepare(self.config.load()?, payload, fetched.path())?;
-        let Prepared { facts, config, payload, contents, .. } = &prepared;
-        let deploy = description::describe(facts, config, payload, &contents.load)?;
-        let size = assemble::write(contents, &deploy, &self.output)?;
+        let config = self.config.load()?;
+        let prepared = Prepared::new(config, payload, Purpose::Build, fetched.path())?;
+        let (contents, deploy) = prepared.accept()?;
+        let size = assemble::write(contents, deploy, &self.output)?;
         report::step(&format!("{} has {size} bytes", self.output.display()));
         Ok(ExitCode::SUCCESS)
     }

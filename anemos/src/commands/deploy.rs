@@ -7,9 +7,10 @@ use anyhow::Context;
 
 use crate::config::{ConfigArgs, Location};
 use crate::entry::kexec;
-use crate::prepare::{Prepared, prepare};
+use crate::plan::Purpose;
+use crate::prepare::{Prepared, refuse};
 use crate::report::Refusal;
-use crate::{assemble, description, report, staging};
+use crate::{assemble, report, staging};
 
 /// The command line of `anemos deploy`.
 #[derive(Debug, clap::Args)]
@@ -32,7 +33,10 @@ impl Args {
         let config = self.config.load()?;
         report::step("looking at the machine and the payload");
         let fetched = tempfile::tempdir().context("making a temporary folder")?;
-        let prepared = prepare(config, self.payload.map(Location::from), fetched.path())?;
+        let payload = self.payload.map(Location::from);
+        let prepared = Prepared::new(config, payload, Purpose::Deploy, fetched.path())?;
+        prepared.accept()?;
+        report::step(&prepared.plan.render());
         if !self.yes {
             confirm(&prepared)?;
         }
@@ -46,9 +50,8 @@ impl Args {
 /// Asks for the host name, which people know by heart only for the right machine.
 fn confirm(prepared: &Prepared) -> anyhow::Result<()> {
     let hostname = &prepared.facts.hostname;
-    let disk = description::selected(&prepared.facts, &prepared.config)?;
-    let disk = disk.map_or("the disk", |disk| disk.candidate.name.as_str());
-    report::prompt(&format!("Type the host name {hostname} to overwrite {}: ", disk))?;
+    let disk = prepared.plan.disk.name();
+    report::prompt(&format!("Type the host name {hostname} to overwrite {disk}: "))?;
     let mut line = String::new();
     io::stdin().lock().read_line(&mut line).context("reading the host name")?;
     if line.trim() == hostname {
@@ -69,13 +72,12 @@ fn stage_and_load(prepared: &Prepared) -> anyhow::Result<()> {
 }
 
 fn try_stage_and_load(prepared: &Prepared) -> anyhow::Result<()> {
+    let (contents, deploy) = prepared.accept()?;
     let file = staging::prepare()?;
     report::step("assembling the final initramfs");
-    let Prepared { facts, config, kernel, payload, contents } = prepared;
-    let deploy = description::describe(facts, config, payload, &contents.load)?;
-    let size = assemble::write(contents, &deploy, &file)?;
+    let size = assemble::write(contents, deploy, &file)?;
+    refuse(&prepared.recheck(size))?;
+    let kernel = prepared.plan.kernel.image.as_ref().context("finding the kernel")?;
     report::step(&format!("loading kernel and final initramfs of {size} bytes"));
-    let command_line =
-        description::command_line(&facts.kernel.command_line, &config.kernel.command_line);
-    kexec::load(&kernel.path, &file, &command_line)
+    kexec::load(&kernel.path, &file, &prepared.plan.command_line)
 }

@@ -1,0 +1,142 @@
+//! The final initramfs as other readers see it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use initramfs::deploy::{Firmware, PayloadMember};
+use initramfs::disk::DiskIdentity;
+use initramfs::listing;
+use initramfs::network::{Network, Restore};
+
+use super::*;
+
+fn description() -> Deploy {
+    Deploy {
+        version: "1".to_owned(),
+        hostname: "vps".to_owned(),
+        firmware: Firmware::Bios,
+        arch: "x86_64".to_owned(),
+        console: None,
+        disk: DiskIdentity::default(),
+        restore: Restore::None,
+        network: Network::default(),
+        modules: Vec::new(),
+        payload: PayloadMember {
+            name: "p.tar.gz".to_owned(),
+            size: 7,
+            sha256: String::new(),
+            unpacked_limit: 0,
+        },
+        deploy_limit_secs: 1,
+        written_at: 0,
+    }
+}
+
+fn member(name: &str, text: &str) -> Member {
+    Member::new(name, Source::Bytes { bytes: text.as_bytes().to_vec(), permissions: 0o600 })
+}
+
+fn contents(base: BaseContents) -> Contents {
+    Contents {
+        base,
+        members: vec![member("init", "init"), member("usr/lib/modules/1/a.ko", "module")],
+        packed: vec![member(paths::PAYLOAD, "payload")],
+        load: Vec::new(),
+    }
+}
+
+fn built_in() -> BaseContents {
+    let link = Member::new("lib", Source::Symlink("usr/lib".to_owned()));
+    BaseContents::BuiltIn(vec![link, member("usr/bin/sh", "shell")])
+}
+
+fn write_in(folder: &Path, name: &str, base: BaseContents) -> Vec<u8> {
+    let path = folder.join(name);
+    let size = write(&contents(base), &description(), &path).unwrap();
+    let bytes = fs::read(&path).unwrap();
+    assert_eq!(bytes.len() as u64, size);
+    bytes
+}
+
+#[test]
+fn the_manifest_is_our_first_file_and_the_canary_the_last() {
+    let folder = tempfile::tempdir().unwrap();
+    let bytes = write_in(folder.path(), "final", built_in());
+    let entries = listing::list(bytes.as_slice()).unwrap();
+    let files = entries.iter().filter(|entry| entry.mode & 0o170_000 == 0o100_000);
+    let names: Vec<_> = files.map(|entry| entry.name.as_str()).collect();
+    assert_eq!(
+        names,
+        [
+            "usr/bin/sh",
+            "anemos/manifest.json",
+            "anemos/deploy.json",
+            "init",
+            "usr/lib/modules/1/a.ko",
+            "anemos/payload",
+            "anemos/canary"
+        ]
+    );
+}
+
+#[test]
+fn the_same_contents_give_the_same_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let [one, two] = ["one", "two"].map(|name| write_in(folder.path(), name, built_in()));
+    assert_eq!(one, two);
+}
+
+#[test]
+fn a_base_of_ones_own_is_not_touched() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("base");
+    fs::write(&path, write_in(folder.path(), "first", built_in())).unwrap();
+    let base = fs::read(&path).unwrap();
+    let size = base.len() as u64;
+    let bytes = write_in(
+        folder.path(),
+        "final",
+        BaseContents::File { path, size, unpacked: 0, names: BTreeSet::new() },
+    );
+    assert_eq!(bytes.get(..base.len()), Some(base.as_slice()));
+}
+
+#[test]
+fn keys_are_for_the_owner_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let bytes = write_in(folder.path(), "final", built_in());
+    let mode = fs::metadata(folder.path().join("final")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "of the file itself");
+    let entries = listing::list(bytes.as_slice()).unwrap();
+    let modes: BTreeMap<_, _> =
+        entries.iter().map(|entry| (entry.name.as_str(), entry.mode & 0o777)).collect();
+    assert_eq!(modes.get("anemos"), Some(&0o700));
+    assert_eq!(modes.get("anemos/host-keys"), Some(&0o700));
+    assert_eq!(modes.get("anemos/deploy.json"), Some(&0o600));
+}
+
+#[test]
+fn nothing_is_left_behind_when_a_member_is_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut contents = contents(built_in());
+    let gone = Source::File { path: folder.path().join("gone"), size: 1, permissions: 0o644 };
+    contents.members.push(Member::new("gone", gone));
+    let error = write(&contents, &description(), &folder.path().join("final")).unwrap_err();
+    assert!(format!("{error:#}").contains("packing gone: No such file"), "{error:#}");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn cpio_reads_the_raw_part_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let bytes = write_in(folder.path(), "final", built_in());
+    let start = bytes.windows(6).position(|window| window == b"070701").unwrap();
+    let raw = folder.path().join("raw");
+    fs::write(&raw, &bytes[start..]).unwrap();
+    let list = crate::command::output(
+        Path::new("/bin/cpio"),
+        ["-t".as_ref(), "--quiet".as_ref(), "-F".as_ref(), raw.as_os_str()],
+    );
+    assert_eq!(list.unwrap(), "anemos/payload\nanemos/canary\n");
+}
