@@ -11,8 +11,12 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 pub(crate) use self::flags::ConfigArgs;
-pub(crate) use self::sections::{Config, EntryMethod, FirmwareConfig, FirmwareMode, HostKeys, NetworkConfig, NetworkMode};
-pub(crate) use self::values::{Base, Digest, KernelSource, Keys, Location, Select, Selector};
+pub(crate) use self::sections::{
+    Config, EntryMethod, FirmwareConfig, FirmwareMode, HostKeys, NetworkConfig, NetworkMode,
+};
+pub(crate) use self::values::{
+    Base, Digest, KernelSource, Keys, Location, Prefixed, Select, Selector,
+};
 use crate::report::Refusal;
 
 /// Where a configuration is looked for when none is named, best first.

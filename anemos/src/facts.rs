@@ -17,7 +17,7 @@ use initramfs::network::Network;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::access::Access;
-pub(crate) use self::boot::{Kexec, Lockdown};
+pub(crate) use self::boot::{Kexec, Lockdown, consoles_of};
 pub(crate) use self::disks::Disk;
 pub(crate) use self::kernel::{ImageFormat, KernelImage, Modules};
 pub(crate) use self::memory::Memory;
@@ -118,4 +118,4 @@ pub(crate) fn kernel_modules(path: &Path) -> Option<Modules> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

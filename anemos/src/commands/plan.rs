@@ -1,26 +1,42 @@
-//! Command `anemos plan`: prints what deploy would do.
+//! Command `anemos plan`: prints what deploy would do, changes nothing.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::config::ConfigArgs;
-use crate::report::Refusal;
+use anyhow::Context;
+
+use crate::config::{ConfigArgs, Location};
+use crate::plan::Purpose;
+use crate::preflight::Refusal;
+use crate::prepare::{Prepared, refuse};
+use crate::report;
 
 /// The command line of `anemos plan`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     config: ConfigArgs,
-    /// The payload: a tarball
-    payload: Option<PathBuf>,
+    /// The payload: a tarball, by path or URL
+    payload: Option<String>,
     /// Print the plan as JSON
     #[arg(long)]
     json: bool,
 }
 
 impl Args {
-    #[expect(clippy::unused_self, reason = "the command is not built in yet")]
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
-        Err(Refusal::not_built_in("anemos plan", "use a later version").into())
+        let fetched = tempfile::tempdir().context("making a temporary folder")?;
+        let payload = self.payload.map(Location::from);
+        let config = self.config.load()?;
+        let prepared = Prepared::new(config, payload, Purpose::Deploy, fetched.path())?;
+        let Prepared { plan, mut refusals, .. } = prepared;
+        report::result(&if self.json {
+            serde_json::to_string_pretty(&plan).context("writing JSON")?
+        } else {
+            plan.render()
+        });
+        // A plan is wanted without root, and before there is a payload.
+        refusals.retain(|refusal| !matches!(refusal, Refusal::NotRoot | Refusal::NoPayload));
+        refuse(&refusals)?;
+        Ok(ExitCode::SUCCESS)
     }
 }

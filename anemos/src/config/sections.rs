@@ -70,7 +70,7 @@ pub(crate) struct NetworkConfig {
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum NetworkMode {
-    /// The running addresses and routes; DHCP where they came by DHCP.
+    /// The running addresses and routes.
     #[default]
     Inherit,
     Dhcp,

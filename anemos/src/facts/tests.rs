@@ -41,6 +41,16 @@ fn facts(text: &str) -> Facts {
     facts
 }
 
+/// The facts of the cloud guest, for tests of what is decided by them.
+pub(crate) fn cloud() -> Facts {
+    facts(CLOUD)
+}
+
+/// The facts of the server, which was booted by UEFI and has no kernel image.
+pub(crate) fn server() -> Facts {
+    facts(SERVER)
+}
+
 #[test]
 fn a_cloud_guest_is_read() {
     insta::assert_json_snapshot!(facts(CLOUD), @r#"

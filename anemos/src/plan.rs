@@ -1,0 +1,250 @@
+//! What a deployment will do, decided from facts and configuration alone.
+
+mod command_line;
+mod disk;
+mod memory;
+mod network;
+mod render;
+
+use std::path::PathBuf;
+
+use initramfs::deploy::{Deploy, PayloadMember};
+use initramfs::network::{Network, Restore};
+use initramfs::payload::{Description, Kind};
+use serde::Serialize;
+
+pub(crate) use self::disk::PlannedDisk;
+pub(crate) use self::memory::{Budget, Peak, Sizes, mib};
+use crate::config::{Config, EntryMethod, HostKeys, KernelSource, Keys};
+use crate::facts::{Facts, KernelImage, Lockdown, Modules};
+use crate::preflight::Refusal;
+
+/// All that a plan is made of.
+#[derive(Debug)]
+pub(crate) struct Inputs<'i> {
+    pub(crate) facts: &'i Facts,
+    pub(crate) config: &'i Config,
+    pub(crate) purpose: Purpose,
+    /// The payload, with the file name that the user gave.
+    pub(crate) payload: Option<(&'i str, &'i Description)>,
+    /// The kernel that the configuration asks for, where there is one.
+    pub(crate) image: Option<KernelImage>,
+    /// Its modules, where they are.
+    pub(crate) modules: Option<Modules>,
+    /// Sizes of the final initramfs, once its contents are known.
+    pub(crate) sizes: Option<Sizes>,
+    /// Modules that PID 1 loads, in order: paths from the root of the initramfs.
+    pub(crate) load: Vec<String>,
+    /// Lines of `authorized_keys` that go along.
+    pub(crate) authorized_keys: usize,
+    /// Seconds since 1970; the same for the same payload, so that builds can be compared.
+    pub(crate) written_at: u64,
+}
+
+/// What the plan is for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Purpose {
+    /// Taking this machine over.
+    Deploy,
+    /// Writing a final initramfs, for this machine or another one.
+    Build,
+}
+
+/// What a deployment will do.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Plan {
+    pub(crate) purpose: Purpose,
+    /// Whether it is about the machine that the facts are of.
+    pub(crate) this_machine: bool,
+    pub(crate) hostname: String,
+    pub(crate) payload: Option<PlannedPayload>,
+    pub(crate) kernel: PlannedKernel,
+    /// Kernel command line of the deploy environment.
+    pub(crate) command_line: String,
+    /// The base initramfs: `built-in`, a path or a URL.
+    pub(crate) base: String,
+    pub(crate) sizes: Option<Sizes>,
+    /// Absent when it could not be decided.
+    pub(crate) restore: Option<Restore>,
+    pub(crate) disk: PlannedDisk,
+    pub(crate) entry: PlannedEntry,
+    pub(crate) access: PlannedAccess,
+    pub(crate) memory: Budget,
+    /// Seconds that `deploy` may take.
+    pub(crate) deploy_limit_secs: u64,
+    /// The deploy description; absent while a payload, a disk or a network is missing.
+    pub(crate) deploy: Option<Deploy>,
+    /// What could not be decided.
+    #[serde(skip)]
+    pub(crate) undecided: Vec<Refusal>,
+}
+
+/// The payload, as far as the plan is about it.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct PlannedPayload {
+    /// The file name that the user gave.
+    pub(crate) file: String,
+    /// What it calls itself.
+    pub(crate) name: Option<String>,
+    pub(crate) kind: Kind,
+    /// In bytes.
+    pub(crate) size: u64,
+    /// Bytes in memory.
+    pub(crate) unpacked: u64,
+    pub(crate) members: u64,
+    pub(crate) sha256: String,
+}
+
+/// The kernel of the deploy environment.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct PlannedKernel {
+    /// Whether it is the running system's own.
+    pub(crate) running: bool,
+    pub(crate) image: Option<KernelImage>,
+    pub(crate) modules: Option<PathBuf>,
+}
+
+/// The way into the deploy environment.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct PlannedEntry {
+    pub(crate) method: &'static str,
+    pub(crate) why: String,
+}
+
+/// Who gets in.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct PlannedAccess {
+    /// Number of authorised keys that go along.
+    pub(crate) authorized_keys: usize,
+    /// Where they come from.
+    pub(crate) from: Option<String>,
+    /// Types of the SSH host keys that are kept.
+    pub(crate) host_keys: Vec<String>,
+}
+
+/// Decides what a deployment will do.
+pub(crate) fn plan(inputs: Inputs<'_>) -> Plan {
+    let Inputs { facts, config, .. } = inputs;
+    let mut undecided = Vec::new();
+    let disk = disk::select(facts, &config.disk.select, inputs.purpose)
+        .unwrap_or_else(|refusal| keep(&mut undecided, refusal, PlannedDisk::default()));
+    let this_machine = disk.this_machine();
+    let restore = network::restore(facts, &config.network, this_machine)
+        .map(Some)
+        .unwrap_or_else(|refusal| keep(&mut undecided, refusal, None));
+    let running = config.kernel.source == KernelSource::Running;
+    let inherited = if this_machine { facts.kernel.command_line.as_str() } else { "" };
+    let mut plan = Plan {
+        purpose: inputs.purpose,
+        this_machine,
+        hostname: if this_machine { facts.hostname.clone() } else { "localhost".to_owned() },
+        payload: inputs.payload.map(planned_payload),
+        kernel: PlannedKernel {
+            running,
+            image: inputs.image,
+            modules: inputs.modules.map(|modules| modules.path),
+        },
+        command_line: command_line::render(inherited, &config.kernel.command_line),
+        base: config.initramfs.base.to_string(),
+        memory: memory::budget(facts, this_machine, inputs.sizes, inputs.payload.map(|(_, it)| it)),
+        sizes: inputs.sizes,
+        restore,
+        disk,
+        entry: entry(facts, config.entry.method),
+        access: access(facts, config, inputs.authorized_keys),
+        deploy_limit_secs: config.failure.timeout,
+        deploy: None,
+        undecided,
+    };
+    plan.deploy = plan.describe(facts, config, inputs.load, inputs.written_at);
+    plan
+}
+
+fn keep<T>(undecided: &mut Vec<Refusal>, refusal: Refusal, instead: T) -> T {
+    undecided.push(refusal);
+    instead
+}
+
+fn planned_payload((file, description): (&str, &Description)) -> PlannedPayload {
+    PlannedPayload {
+        file: file.to_owned(),
+        name: description.settings.name.clone(),
+        kind: description.kind.clone(),
+        size: description.size,
+        unpacked: description.unpacked,
+        members: description.members,
+        sha256: description.sha256.clone(),
+    }
+}
+
+fn entry(facts: &Facts, method: EntryMethod) -> PlannedEntry {
+    if method == EntryMethod::Bootloader {
+        let why = "the configuration asks for it".to_owned();
+        return PlannedEntry { method: "bootloader", why };
+    }
+    let signed = facts.kexec.lockdown != Lockdown::None || facts.kexec.secure_boot;
+    let why = match (method, signed) {
+        (EntryMethod::Kexec, _) => "the configuration asks for it",
+        (_, true) => "the running kernel can execute another one whose signature it trusts",
+        (_, false) => "the running kernel can execute another one, so the disk stays as it is",
+    };
+    PlannedEntry { method: "kexec", why: why.to_owned() }
+}
+
+fn access(facts: &Facts, config: &Config, authorized_keys: usize) -> PlannedAccess {
+    let from = match &config.access.authorized_keys {
+        Keys::Inherit => Some("the running system".to_owned()),
+        Keys::None => None,
+        Keys::File(path) => Some(path.display().to_string()),
+    };
+    let host_keys = match config.access.host_keys {
+        HostKeys::Keep => facts.access.host_keys.clone(),
+        HostKeys::New => Vec::new(),
+    };
+    PlannedAccess { authorized_keys, from, host_keys }
+}
+
+impl Plan {
+    fn describe(
+        &self,
+        facts: &Facts,
+        config: &Config,
+        modules: Vec<String>,
+        written_at: u64,
+    ) -> Option<Deploy> {
+        let payload = self.payload.as_ref()?;
+        let running = if self.this_machine { facts.network.clone() } else { Network::default() };
+        Some(Deploy {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            hostname: self.hostname.clone(),
+            firmware: facts.firmware,
+            arch: facts.arch.clone(),
+            console: command_line::console(&self.command_line, self.known_consoles(facts)),
+            disk: self.disk.identity.clone()?,
+            network: network::of_new_system(running, self.restore.as_ref()?, &config.network),
+            restore: self.restore.clone()?,
+            modules,
+            payload: PayloadMember {
+                name: payload.file.clone(),
+                size: payload.size,
+                sha256: payload.sha256.clone(),
+                unpacked_limit: payload.unpacked,
+            },
+            deploy_limit_secs: self.deploy_limit_secs,
+            written_at,
+        })
+    }
+
+    fn known_consoles<'f>(&self, facts: &'f Facts) -> &'f [String] {
+        if self.this_machine { &facts.consoles } else { &[] }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

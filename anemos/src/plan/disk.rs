@@ -1,0 +1,111 @@
+//! Which disk is overwritten.
+
+use initramfs::disk::DiskIdentity;
+use serde::Serialize;
+
+use super::Purpose;
+use crate::config::{Select, Selector};
+use crate::facts::{Disk, Facts};
+use crate::preflight::Refusal;
+
+/// The disk that is overwritten.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct PlannedDisk {
+    /// Absent when none could be selected.
+    pub(crate) identity: Option<DiskIdentity>,
+    /// The disk, when it is one of this machine.
+    pub(crate) found: Option<Disk>,
+    /// Why it is this one.
+    pub(crate) why: String,
+}
+
+impl PlannedDisk {
+    /// The device as people of the running system know it.
+    pub(crate) fn name(&self) -> String {
+        let found = self.found.as_ref();
+        found.map_or_else(|| "the disk".to_owned(), |disk| format!("/dev/{}", disk.candidate.name))
+    }
+
+    /// Whether it is, or was meant to be, a disk of this machine.
+    pub(super) fn this_machine(&self) -> bool {
+        self.found.is_some() || self.identity.is_none()
+    }
+}
+
+/// Selects the disk. What is built may be for a machine that is not this one.
+pub(super) fn select(
+    facts: &Facts,
+    select: &Select,
+    purpose: Purpose,
+) -> Result<PlannedDisk, Refusal> {
+    match select {
+        Select::Root => below_root(facts),
+        Select::By(selector) => by(facts, selector, purpose),
+    }
+}
+
+fn below_root(facts: &Facts) -> Result<PlannedDisk, Refusal> {
+    let is_below = |disk: &&Disk| facts.root_disks.contains(&disk.candidate.name);
+    let below: Vec<_> = facts.disks.iter().filter(is_below).collect();
+    match below.as_slice() {
+        [] => Err(Refusal::RootDiskUnknown { seen: names(&facts.disks) }),
+        [disk] => recognisable(disk, "it is the disk below /".to_owned()),
+        several => Err(Refusal::RootDiskSpread { names: names(several.iter().copied()) }),
+    }
+}
+
+fn by(facts: &Facts, selector: &Selector, purpose: Purpose) -> Result<PlannedDisk, Refusal> {
+    let fitting: Vec<_> = facts.disks.iter().filter(|disk| fits(disk, selector)).collect();
+    let wanted = selector.to_string();
+    match fitting.as_slice() {
+        [disk] => recognisable(disk, format!("it has {wanted}")),
+        [] if purpose == Purpose::Build => elsewhere(selector),
+        [] => Err(Refusal::DiskNotFound { wanted, seen: names(&facts.disks) }),
+        several => Err(Refusal::DiskAmbiguous { wanted, names: names(several.iter().copied()) }),
+    }
+}
+
+fn names<'d>(disks: impl IntoIterator<Item = &'d Disk>) -> Vec<String> {
+    disks.into_iter().map(|disk| disk.candidate.name.clone()).collect()
+}
+
+fn fits(disk: &Disk, selector: &Selector) -> bool {
+    let identity = &disk.candidate.identity;
+    let same = |wanted: &Option<String>, found: &Option<String>| {
+        wanted.is_none() || wanted.as_deref() == found.as_deref()
+    };
+    same(&selector.serial, &identity.serial)
+        && same(&selector.wwn, &identity.wwn)
+        && same(&selector.table_id.as_ref().map(|id| id.to_lowercase()), &identity.table_id)
+        && selector.by_id.as_ref().is_none_or(|name| disk.by_id.contains(name))
+        && (selector.size.is_none() || selector.size == identity.size)
+}
+
+/// Plans for a disk that another kernel can find again, and write.
+fn recognisable(disk: &Disk, why: String) -> Result<PlannedDisk, Refusal> {
+    let (name, identity) = (disk.candidate.name.clone(), disk.candidate.identity.clone());
+    if identity.serial.is_none() && identity.wwn.is_none() && identity.table_id.is_none() {
+        return Err(Refusal::DiskNameless { name });
+    }
+    if disk.candidate.read_only {
+        return Err(Refusal::DiskReadOnly { name });
+    }
+    Ok(PlannedDisk { identity: Some(identity), found: Some(disk.clone()), why })
+}
+
+/// Plans for a disk of another machine, of which only the selector is known.
+fn elsewhere(selector: &Selector) -> Result<PlannedDisk, Refusal> {
+    let identity = DiskIdentity {
+        serial: selector.serial.clone(),
+        wwn: selector.wwn.clone(),
+        table_id: selector.table_id.as_ref().map(|id| id.to_lowercase()),
+        bus_path: None,
+        size: selector.size,
+    };
+    if identity.serial.is_none() && identity.wwn.is_none() && identity.table_id.is_none() {
+        return Err(Refusal::DiskNameless { name: format!("the disk with {selector}") });
+    }
+    let why = format!("it is a disk of another machine, with {selector}");
+    Ok(PlannedDisk { identity: Some(identity), found: None, why })
+}

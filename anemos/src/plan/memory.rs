@@ -1,0 +1,127 @@
+//! Whether the memory is enough, computed before the jump.
+
+use initramfs::payload::Description;
+use serde::Serialize;
+
+use crate::facts::Facts;
+
+const MIB: u64 = 1 << 20;
+
+/// What the kernel of the deploy environment needs for itself and its drivers.
+const KERNEL: u64 = 64 * MIB;
+/// What programs of a `deploy` may need; `payload.toml` can say more.
+const WORK: u64 = 64 * MIB;
+
+/// Sizes of a final initramfs, in bytes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Sizes {
+    /// Of the file.
+    pub(crate) file: u64,
+    /// Of everything in it, the packed payload included.
+    pub(crate) unpacked: u64,
+}
+
+/// Memory that a deployment needs, at its peaks.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Budget {
+    pub(crate) peaks: Vec<Peak>,
+}
+
+/// A moment at which memory is scarce.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Peak {
+    /// `loading`, `unpacking` or `deploying`.
+    pub(crate) during: &'static str,
+    /// In bytes.
+    pub(crate) needs: u64,
+    /// In bytes; absent when the machine is another one.
+    pub(crate) has: Option<u64>,
+    /// What for.
+    pub(crate) what_for: String,
+}
+
+impl Peak {
+    /// Whether there is less than it needs.
+    pub(crate) fn is_short(&self) -> bool {
+        self.has.is_some_and(|has| has < self.needs)
+    }
+}
+
+/// Computes the peaks, as far as sizes are known.
+pub(super) fn budget(
+    facts: &Facts,
+    this_machine: bool,
+    sizes: Option<Sizes>,
+    payload: Option<&Description>,
+) -> Budget {
+    let has = |bytes: u64| this_machine.then_some(bytes);
+    let mut peaks = Vec::new();
+    if let Some(sizes) = sizes {
+        peaks.push(loading(sizes, has(facts.memory.available)));
+        peaks.push(unpacking(sizes, has(facts.memory.total)));
+        peaks.extend(payload.map(|payload| deploying(sizes, payload, has(facts.memory.total))));
+    }
+    Budget { peaks }
+}
+
+/// `kexec_file_load` reads the file to a buffer of its own, then copies it to where it will lie.
+fn loading(sizes: Sizes, has: Option<u64>) -> Peak {
+    let what_for = format!("twice the final initramfs of {}", mib(sizes.file));
+    Peak { during: "loading", needs: 2 * sizes.file, has, what_for }
+}
+
+/// The kernel frees the packed initramfs when all of it is unpacked.
+fn unpacking(sizes: Sizes, has: Option<u64>) -> Peak {
+    let what_for = format!(
+        "kernel {}, final initramfs {}, the same unpacked {}",
+        mib(KERNEL),
+        mib(sizes.file),
+        mib(sizes.unpacked)
+    );
+    Peak { during: "unpacking", needs: KERNEL + sizes.file + sizes.unpacked, has, what_for }
+}
+
+fn deploying(sizes: Sizes, payload: &Description, has: Option<u64>) -> Peak {
+    let computed = KERNEL + sizes.unpacked + payload.unpacked + WORK;
+    let asked = payload.settings.memory.unwrap_or_default();
+    let what_for = if asked > computed {
+        format!("{} asked for by the payload", mib(asked))
+    } else {
+        format!(
+            "kernel {}, unpacked initramfs {}, unpacked payload {}, work space {}",
+            mib(KERNEL),
+            mib(sizes.unpacked),
+            mib(payload.unpacked),
+            mib(WORK)
+        )
+    };
+    Peak { during: "deploying", needs: computed.max(asked), has, what_for }
+}
+
+/// Renders bytes as MiB, rounded up.
+pub(crate) fn mib(bytes: u64) -> String {
+    format!("{} MiB", bytes.div_ceil(MIB))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MIB, Peak, Sizes, loading, mib, unpacking};
+
+    #[test]
+    fn a_peak_is_short_only_when_something_is_known_to_be_missing() {
+        for (has, short) in [(None, false), (Some(200 * MIB), false), (Some(200 * MIB - 1), true)] {
+            let peak = loading(Sizes { file: 100 * MIB, unpacked: 0 }, has);
+            assert_eq!((peak.needs, peak.is_short()), (200 * MIB, short), "{has:?}");
+        }
+    }
+
+    #[test]
+    fn unpacking_needs_packed_and_unpacked_at_once() {
+        let peak: Peak = unpacking(Sizes { file: 100 * MIB, unpacked: 300 * MIB }, None);
+        assert_eq!(mib(peak.needs), "464 MiB");
+        assert_eq!(mib(1), "1 MiB");
+    }
+}

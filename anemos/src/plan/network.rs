@@ -1,0 +1,165 @@
+//! The network of the deploy environment, and what the new system is told of it.
+
+use std::net::IpAddr;
+
+use initramfs::network::{Address, Link, Network, Restore, Route};
+
+use crate::config::{NetworkConfig, NetworkMode};
+use crate::facts::Facts;
+use crate::preflight::Refusal;
+
+/// Decides how the deploy environment gets its network.
+pub(super) fn restore(
+    facts: &Facts,
+    config: &NetworkConfig,
+    this_machine: bool,
+) -> Result<Restore, Refusal> {
+    match config.mode {
+        NetworkMode::None => Ok(Restore::None),
+        NetworkMode::Dhcp => Ok(Restore::Dhcp { macs: config_macs(facts, config)? }),
+        NetworkMode::Static => fixed(facts, config, this_machine).map(Restore::Static),
+        NetworkMode::Inherit if !this_machine => Err(Refusal::NothingToInherit),
+        NetworkMode::Inherit => Ok(inherit(facts, config)),
+    }
+}
+
+/// Exactly what is running: a lease holds longer than a deployment takes.
+fn inherit(facts: &Facts, config: &NetworkConfig) -> Restore {
+    let links = facts.network.links.iter().filter(|link| !link.addresses.is_empty());
+    let links: Vec<_> = links.cloned().collect();
+    if links.is_empty() {
+        return Restore::None;
+    }
+    Restore::Static(with_resolvers(Network { links, ..facts.network.clone() }, config))
+}
+
+fn with_resolvers(mut network: Network, config: &NetworkConfig) -> Network {
+    if !config.dns.is_empty() {
+        network.resolvers.clone_from(&config.dns);
+    }
+    network
+}
+
+/// Returns the MAC address of the link that is named; all links are meant when none is.
+fn config_macs(facts: &Facts, config: &NetworkConfig) -> Result<Vec<String>, Refusal> {
+    config.link.iter().map(|wanted| link_by_name(facts, wanted).map(|(_, mac)| mac)).collect()
+}
+
+fn fixed(facts: &Facts, config: &NetworkConfig, this_machine: bool) -> Result<Network, Refusal> {
+    let (name, mac) = match &config.link {
+        Some(wanted) => link_by_name(facts, wanted)?,
+        None if this_machine => only_link(facts)?,
+        None => return Err(Refusal::LinkNeeded { seen: Vec::new() }),
+    };
+    let known = facts.network.links.iter().find(|link| link.mac == mac);
+    let address = |one: &crate::config::Prefixed| Address {
+        address: one.address,
+        prefix: one.prefix,
+        dynamic: false,
+    };
+    let addresses: Vec<_> = config.address.iter().map(address).collect();
+    let gateways = config.gateway.iter();
+    let routes = gateways.map(|gateway| default_route(&name, *gateway, &addresses)).collect();
+    let mtu = known.map_or(1500, |link| link.mtu);
+    let resolvers = if this_machine { facts.network.resolvers.clone() } else { Vec::new() };
+    let links = vec![Link { name, mac, mtu, addresses }];
+    Ok(with_resolvers(Network { links, routes, resolvers, search: Vec::new() }, config))
+}
+
+fn default_route(link: &str, gateway: IpAddr, addresses: &[Address]) -> Route {
+    let destination: IpAddr = match gateway {
+        IpAddr::V4(_) => std::net::Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => std::net::Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let link_local = matches!(gateway, IpAddr::V6(address) if address.is_unicast_link_local());
+    Route {
+        link: link.to_owned(),
+        destination,
+        prefix: 0,
+        gateway: Some(gateway),
+        on_link: !link_local && !addresses.iter().any(|one| covers(one, gateway)),
+        metric: None,
+        source: None,
+    }
+}
+
+/// Whether an address lies in the prefix of another one.
+fn covers(prefix: &Address, address: IpAddr) -> bool {
+    let (a, b, width) = match (prefix.address, address) {
+        (IpAddr::V4(a), IpAddr::V4(b)) => (a.to_bits().into(), b.to_bits().into(), 32),
+        (IpAddr::V6(a), IpAddr::V6(b)) => (a.to_bits(), b.to_bits(), 128),
+        _ => return false,
+    };
+    let differing: u128 = a ^ b;
+    let host_bits = u32::from(width - prefix.prefix.min(width));
+    differing.checked_shr(host_bits).unwrap_or_default() == 0
+}
+
+/// Returns name and MAC address of a link that is named by either; a MAC address may be of a link
+/// that is not there now.
+fn link_by_name(facts: &Facts, wanted: &str) -> Result<(String, String), Refusal> {
+    let mac = wanted.to_lowercase();
+    let mut links = facts.network.links.iter();
+    if let Some(link) = links.find(|link| link.name == wanted || link.mac == mac) {
+        return Ok((link.name.clone(), link.mac.clone()));
+    }
+    let is_mac = mac.len() == 17 && mac.split(':').all(|part| u8::from_str_radix(part, 16).is_ok());
+    if is_mac {
+        return Ok(("eth0".to_owned(), mac));
+    }
+    Err(Refusal::LinkNotFound { wanted: wanted.to_owned(), seen: names(facts) })
+}
+
+/// Returns the link that is meant when none is named: the only one, else the only one with a
+/// default route.
+fn only_link(facts: &Facts) -> Result<(String, String), Refusal> {
+    let routed = |link: &&Link| {
+        facts.network.routes.iter().any(|route| route.prefix == 0 && route.link == link.name)
+    };
+    let all: Vec<_> = facts.network.links.iter().collect();
+    let with_route: Vec<_> = facts.network.links.iter().filter(routed).collect();
+    match (all.as_slice(), with_route.as_slice()) {
+        ([link], _) | (_, [link]) => Ok((link.name.clone(), link.mac.clone())),
+        _ => Err(Refusal::LinkNeeded { seen: names(facts) }),
+    }
+}
+
+fn names(facts: &Facts) -> Vec<String> {
+    facts.network.links.iter().map(|link| link.name.clone()).collect()
+}
+
+/// Returns the network that the new system is to have: what was configured, else what runs now.
+pub(super) fn of_new_system(
+    running: Network,
+    restore: &Restore,
+    config: &NetworkConfig,
+) -> Network {
+    match (config.mode, restore) {
+        (NetworkMode::Static, Restore::Static(network)) => network.clone(),
+        _ => with_resolvers(running, config),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use initramfs::network::Address;
+
+    use super::covers;
+
+    #[test]
+    fn a_prefix_covers_the_addresses_in_it() {
+        for (address, prefix, other, want) in [
+            ("192.0.2.10", 24, "192.0.2.1", true),
+            ("192.0.2.10", 25, "192.0.2.129", false),
+            ("203.0.113.5", 32, "172.31.1.1", false),
+            ("203.0.113.5", 0, "172.31.1.1", true),
+            ("2001:db8::2", 64, "2001:db8::1", true),
+            ("2001:db8::2", 128, "2001:db8::1", false),
+            ("2001:db8::2", 0, "fe80::1", true),
+            ("2001:db8::2", 64, "192.0.2.1", false),
+        ] {
+            let one = Address { address: address.parse().unwrap(), prefix, dynamic: false };
+            assert_eq!(covers(&one, other.parse().unwrap()), want, "{address}/{prefix} {other}");
+        }
+    }
+}

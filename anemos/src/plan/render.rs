@@ -1,0 +1,189 @@
+//! A plan in plain words.
+
+use initramfs::network::{Address, Network, Restore, Route};
+use initramfs::payload::Kind;
+
+use super::memory::mib;
+use super::{Plan, PlannedDisk, PlannedKernel, PlannedPayload};
+use crate::facts::Occupant;
+
+impl Plan {
+    /// Renders the plan for people: a heading, then what it says, one fact a line.
+    pub(crate) fn render(&self) -> String {
+        let sections: [(&str, Vec<String>); 9] = [
+            ("machine", vec![self.machine()]),
+            ("payload", self.payload.as_ref().map_or_else(|| vec!["none".into()], payload)),
+            ("kernel", kernel(&self.kernel, &self.command_line)),
+            ("initramfs", self.initramfs()),
+            ("entry", vec![format!("{}: {}", self.entry.method, self.entry.why)]),
+            ("disk", disk(&self.disk)),
+            ("network", self.restore.as_ref().map_or_else(|| vec!["not decided".into()], network)),
+            ("access", self.login()),
+            ("memory", self.memory_lines()),
+        ];
+        let mut text = String::new();
+        for (heading, lines) in sections {
+            for (index, line) in lines.iter().enumerate() {
+                let heading = if index == 0 { heading } else { "" };
+                text.push_str(format!("{heading:<11}{line}").trim_end());
+                text.push('\n');
+            }
+        }
+        text
+    }
+
+    fn machine(&self) -> String {
+        if self.this_machine { self.hostname.clone() } else { "another one".to_owned() }
+    }
+
+    fn initramfs(&self) -> Vec<String> {
+        let mut lines = vec![format!("base {}", self.base)];
+        if let Some(sizes) = self.sizes {
+            let (file, unpacked) = (mib(sizes.file), mib(sizes.unpacked));
+            lines.push(format!("about {file}, unpacked {unpacked} with the packed payload"));
+        }
+        lines
+    }
+
+    fn login(&self) -> Vec<String> {
+        let access = &self.access;
+        let from = access.from.as_ref().map(|from| format!(" of {from}")).unwrap_or_default();
+        let keys = format!("authorised keys: {}{from}", access.authorized_keys);
+        let host_keys = match access.host_keys.as_slice() {
+            [] => "SSH host keys: new ones".to_owned(),
+            kinds => format!("SSH host keys kept: {}", kinds.join(", ")),
+        };
+        vec![keys, host_keys]
+    }
+
+    fn memory_lines(&self) -> Vec<String> {
+        let peaks = self.memory.peaks.iter().map(|peak| {
+            let has = peak.has.map_or("unknown".to_owned(), mib);
+            let verdict = if peak.is_short() { " TOO LITTLE" } else { "" };
+            let (during, needs, why) = (peak.during, mib(peak.needs), &peak.what_for);
+            format!("{during} needs {needs} of {has}{verdict} ({why})")
+        });
+        let limit = format!("deploy may take {} s", self.deploy_limit_secs);
+        let unknown =
+            self.memory.peaks.is_empty().then(|| "not known without a payload".to_owned());
+        unknown.into_iter().chain(peaks).chain([limit]).collect()
+    }
+}
+
+fn payload(payload: &PlannedPayload) -> Vec<String> {
+    let name = payload.name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
+    let run_by = match &payload.kind {
+        Kind::Deploy { interpreter: Some(interpreter), program } => {
+            let program = program.as_ref().map(|program| format!(" {program}"));
+            format!(", run by {interpreter}{}", program.unwrap_or_default())
+        }
+        _ => String::new(),
+    };
+    let (size, unpacked) = (mib(payload.size), mib(payload.unpacked));
+    vec![
+        format!("{}{name}", payload.file),
+        format!("{}{run_by}; {size}, unpacked {unpacked}", payload.kind.marker()),
+        format!("sha256:{}", payload.sha256),
+    ]
+}
+
+fn kernel(kernel: &PlannedKernel, command_line: &str) -> Vec<String> {
+    let own = if kernel.running { "the running system's own" } else { "given" };
+    let image = kernel.image.as_ref().map_or("not found".to_owned(), |image| {
+        let release = image.release.as_deref().unwrap_or("release unknown");
+        format!("{} ({release}, {own})", image.path.display())
+    });
+    let modules = kernel.modules.as_ref().map(|path| path.display().to_string());
+    let modules = modules.unwrap_or("not found".to_owned());
+    vec![image, format!("modules {modules}"), format!("command line {command_line}")]
+}
+
+fn disk(disk: &PlannedDisk) -> Vec<String> {
+    let Some(identity) = &disk.identity else { return vec!["not decided".to_owned()] };
+    let Some(found) = &disk.found else {
+        return vec![format!("{identity}: {}", disk.why), overwritten()];
+    };
+    let model = found.candidate.model.as_ref().map(|model| format!(" {model},"));
+    let size = identity.size.unwrap_or_default();
+    let name = &found.candidate.name;
+    let bus = &found.candidate.bus;
+    let mut lines = vec![
+        format!("{name}:{} {bus}, {}; {}", model.unwrap_or_default(), gib(size), disk.why),
+        format!("found again by {identity}"),
+        overwritten(),
+    ];
+    occupants(&found.content, 1, &mut lines);
+    lines
+}
+
+fn overwritten() -> String {
+    "ALL DATA ON IT IS LOST:".to_owned()
+}
+
+/// Lists what lies inside, deeper things further to the right.
+fn occupants(outer: &Occupant, depth: usize, lines: &mut Vec<String>) {
+    if depth == 1 && outer.inside.is_empty() {
+        let used = use_of(outer);
+        lines.push(format!("  {}", if used.is_empty() { "nothing that is known" } else { &used }));
+    }
+    for one in &outer.inside {
+        let indent = "  ".repeat(depth);
+        let label = one.label.as_ref().map(|label| format!(" {label:?}")).unwrap_or_default();
+        let (name, kind, size, used) = (&one.name, &one.kind, gib(one.size), use_of(one));
+        lines.push(format!("{indent}{name} {kind}, {size}{label}{used}"));
+        occupants(one, depth + 1, lines);
+    }
+}
+
+fn use_of(one: &Occupant) -> String {
+    let filesystem = one.filesystem.as_ref().map(|kind| format!(", {kind}")).unwrap_or_default();
+    let mounts = match one.mounts.as_slice() {
+        [] => String::new(),
+        points => format!(" on {}", points.join(" and ")),
+    };
+    let swap = if one.swap { " in use as swap" } else { "" };
+    format!("{filesystem}{mounts}{swap}")
+}
+
+fn gib(bytes: u64) -> String {
+    const GIB: u64 = 1 << 30;
+    if bytes < GIB { mib(bytes) } else { format!("{}.{} GiB", bytes / GIB, bytes % GIB * 10 / GIB) }
+}
+
+fn network(restore: &Restore) -> Vec<String> {
+    match restore {
+        Restore::None => vec!["none".to_owned()],
+        Restore::Dhcp { macs } if macs.is_empty() => vec!["DHCP on every link".to_owned()],
+        Restore::Dhcp { macs } => vec![format!("DHCP on {}", macs.join(", "))],
+        Restore::Static(network) => fixed(network),
+    }
+}
+
+fn fixed(network: &Network) -> Vec<String> {
+    let mut lines = Vec::new();
+    for link in &network.links {
+        let addresses: Vec<_> = link.addresses.iter().map(address).collect();
+        lines.push(format!("{} {}: {}", link.name, link.mac, addresses.join(", ")));
+    }
+    lines.extend(network.routes.iter().map(route));
+    if !network.resolvers.is_empty() {
+        let resolvers: Vec<_> = network.resolvers.iter().map(ToString::to_string).collect();
+        lines.push(format!("resolvers {}", resolvers.join(", ")));
+    }
+    lines
+}
+
+fn address(one: &Address) -> String {
+    format!("{}/{}", one.address, one.prefix)
+}
+
+fn route(route: &Route) -> String {
+    let destination = if route.prefix == 0 {
+        "default".to_owned()
+    } else {
+        format!("{}/{}", route.destination, route.prefix)
+    };
+    let via = route.gateway.map(|gateway| format!(" via {gateway}")).unwrap_or_default();
+    let on_link = if route.on_link { " onlink" } else { "" };
+    format!("route {destination}{via} dev {}{on_link}", route.link)
+}

@@ -1,0 +1,233 @@
+use initramfs::network::{Address, Link, Network, Restore, Route};
+use initramfs::payload::{Compression, Description, Kind, Settings};
+
+use super::{Inputs, Plan, Purpose, Sizes, plan};
+use crate::config::{Config, KernelSource};
+use crate::facts::Facts;
+
+const MIB: u64 = 1 << 20;
+
+/// The facts of a Debian 12 cloud guest, with a static network.
+pub(crate) fn cloud() -> Facts {
+    let mut facts = crate::facts::tests::cloud();
+    let address =
+        |text: &str, prefix| Address { address: text.parse().unwrap(), prefix, dynamic: false };
+    let route = |destination: &str, gateway: &str, on_link| Route {
+        link: "ens3".to_owned(),
+        destination: destination.parse().unwrap(),
+        prefix: 0,
+        gateway: Some(gateway.parse().unwrap()),
+        on_link,
+        metric: None,
+        source: None,
+    };
+    facts.network = Network {
+        links: vec![Link {
+            name: "ens3".to_owned(),
+            mac: "52:54:00:12:34:56".to_owned(),
+            mtu: 1500,
+            addresses: vec![address("203.0.113.5", 32), address("2001:db8::2", 64)],
+        }],
+        routes: vec![route("0.0.0.0", "172.31.1.1", true), route("::", "fe80::1", false)],
+        ..facts.network
+    };
+    facts
+}
+
+pub(crate) fn payload() -> Description {
+    Description {
+        compression: Compression::Zstd,
+        kind: Kind::Deploy { interpreter: Some("/bin/sh".to_owned()), program: None },
+        top: None,
+        members: 3,
+        unpacked: 170 * MIB,
+        settings: Settings { name: Some("Debian 12".to_owned()), ..Settings::default() },
+        environment: [].into(),
+        sha256: "ab".repeat(32),
+        size: 165 * MIB,
+    }
+}
+
+/// Plans with what the facts say of the kernel.
+pub(crate) fn plan_of(facts: &Facts, config: &str, purpose: Purpose) -> Plan {
+    let config: Config = toml::from_str(config).unwrap();
+    let image = match &config.kernel.source {
+        KernelSource::Running => facts.kernel.image.clone(),
+        KernelSource::File(path) => {
+            let image = facts.kernel.image.clone().unwrap();
+            Some(crate::facts::KernelImage { path: path.clone(), ..image })
+        }
+    };
+    let modules = match &config.kernel.modules {
+        Some(path) => Some(crate::facts::Modules { path: path.clone() }),
+        None => {
+            facts.kernel.modules.clone().filter(|_| config.kernel.source == KernelSource::Running)
+        }
+    };
+    plan(Inputs {
+        facts,
+        config: &config,
+        purpose,
+        payload: Some(("debian.tar.zst", &payload())),
+        image,
+        modules,
+        authorized_keys: 2,
+        sizes: Some(Sizes { file: 190 * MIB, unpacked: 240 * MIB }),
+        load: vec!["usr/lib/modules/6.1/virtio_blk.ko".to_owned()],
+        written_at: 1_700_000_000,
+    })
+}
+
+#[test]
+fn a_plan_is_told_in_plain_words() {
+    insta::assert_snapshot!(plan_of(&cloud(), "", Purpose::Deploy).render(), @"");
+}
+
+#[test]
+fn a_plan_for_another_machine_says_so() {
+    let config = "[kernel]\nsource = \"/k/vmlinuz\"\nmodules = \"/k/6.1.0-18-cloud-amd64\"\n\
+                  command-line = \"console=ttyS0\"\n[disk]\nselect = { serial = \"other\" }\n\
+                  [network]\nmode = \"dhcp\"\n[access]\nauthorized-keys = \"none\"\n\
+                  host-keys = \"new\"\n";
+    let plan = plan_of(&cloud(), config, Purpose::Build);
+    insta::assert_snapshot!(plan.render(), @"");
+    let deploy = plan.deploy.unwrap();
+    assert_eq!(deploy.network, Network::default(), "the network of this machine is not told");
+    assert_eq!(deploy.console.as_deref(), Some("ttyS0"));
+}
+
+#[test]
+fn layers_on_the_disk_are_shown() {
+    let plan = plan_of(&crate::facts::tests::server(), "", Purpose::Deploy);
+    assert_eq!(plan.undecided.len(), 1, "/ is on two disks");
+    let config = "[disk]\nselect = { table-id = \"0A0B\" }\n[network]\nmode = \"none\"\n";
+    let mut facts = crate::facts::tests::server();
+    facts.disks[0].candidate.identity.table_id = Some("0a0b".to_owned());
+    let text = plan_of(&facts, config, Purpose::Deploy).render();
+    let lines: Vec<_> = text.lines().skip_while(|line| !line.starts_with("disk")).collect();
+    insta::assert_snapshot!(lines.join("\n"), @"");
+}
+
+#[test]
+fn the_description_for_pid_1_holds_what_was_decided() {
+    let plan = plan_of(&cloud(), "[failure]\ntimeout = 60\n", Purpose::Deploy);
+    insta::assert_json_snapshot!(plan.deploy.unwrap(), @"");
+}
+
+#[test]
+fn a_plan_is_json_too() {
+    let plan = serde_json::to_value(plan_of(&cloud(), "", Purpose::Deploy)).unwrap();
+    assert_eq!(plan["disk"]["identity"]["serial"], "anemos-main");
+    assert_eq!(plan["memory"]["peaks"][0]["during"], "loading");
+    assert_eq!(plan["deploy"]["hostname"], "vps");
+}
+
+/// Renders what a configuration of the network leads to.
+fn network(facts: &Facts, config: &str) -> String {
+    let plan = plan_of(facts, &format!("[network]\n{config}"), Purpose::Deploy);
+    match (&plan.restore, plan.undecided.as_slice()) {
+        (None, [refusal]) => refusal.to_string(),
+        (Some(Restore::Static(network)), []) => {
+            let link = &network.links[0];
+            let routes: Vec<_> = network
+                .routes
+                .iter()
+                .map(|route| format!("{} {}", route.gateway.unwrap(), route.on_link))
+                .collect();
+            format!("static {} {} {:?}", link.mac, link.addresses.len(), routes)
+        }
+        (restore, undecided) => format!("{restore:?} {undecided:?}"),
+    }
+}
+
+#[test]
+fn the_network_is_what_the_configuration_says() {
+    let one = cloud();
+    let mut two = cloud();
+    let second = Link {
+        name: "ens4".into(),
+        mac: "52:54:00:00:00:02".into(),
+        ..two.network.links[0].clone()
+    };
+    two.network.links.push(second);
+    let mut unrouted = two.clone();
+    unrouted.network.routes.clear();
+    let address = "mode = \"static\"\naddress = [\"192.0.2.10/24\"]\n";
+    for (name, facts, config, want) in [
+        (
+            "inherit",
+            &one,
+            "",
+            "static 52:54:00:12:34:56 2 [\"172.31.1.1 true\", \"fe80::1 false\"]",
+        ),
+        ("none", &one, "mode = \"none\"", "Some(None) []"),
+        ("dhcp", &one, "mode = \"dhcp\"", "Some(Dhcp { macs: [] }) []"),
+        (
+            "dhcp on one link",
+            &two,
+            "mode = \"dhcp\"\nlink = \"ens4\"",
+            "Some(Dhcp { macs: [\"52:54:00:00:00:02\"] }) []",
+        ),
+        (
+            "gateway in the prefix",
+            &one,
+            &format!("{address}gateway = [\"192.0.2.1\", \"fe80::1\"]"),
+            "static 52:54:00:12:34:56 1 [\"192.0.2.1 false\", \"fe80::1 false\"]",
+        ),
+        (
+            "gateway outside of it",
+            &one,
+            &format!("{address}gateway = [\"198.51.100.1\"]"),
+            "static 52:54:00:12:34:56 1 [\"198.51.100.1 true\"]",
+        ),
+        ("the routed link is meant", &two, address, "static 52:54:00:12:34:56 1 []"),
+        (
+            "by MAC address",
+            &two,
+            &format!("{address}link = \"52:54:00:00:00:02\""),
+            "static 52:54:00:00:00:02 1 []",
+        ),
+        (
+            "no such link",
+            &two,
+            &format!("{address}link = \"eth7\""),
+            "there is no link eth7 (links: ens3, ens4)",
+        ),
+        (
+            "which link",
+            &unrouted,
+            address,
+            "it is not said which link gets the static address (links: ens3, ens4)",
+        ),
+    ] {
+        assert_eq!(network(facts, config), want, "{name}");
+    }
+}
+
+#[test]
+fn the_disk_is_selected_by_what_it_has_or_refused() {
+    let mut facts = cloud();
+    let mut second = facts.disks[0].clone();
+    second.candidate.name = "vdb".to_owned();
+    second.candidate.identity.serial = Some("second".to_owned());
+    second.by_id = vec!["virtio-second".to_owned()];
+    facts.disks.push(second);
+    for (select, want) in [
+        ("\"root\"", "vda"),
+        ("{ serial = \"second\" }", "vdb"),
+        ("{ by-id = \"virtio-second\" }", "vdb"),
+        ("{ serial = \"third\" }", "no disk has serial third (disks: vda, vdb)"),
+        ("{ size = 4294967296 }", "several disks have size 4294967296: vda, vdb"),
+        (
+            "{ serial = \"second\", size = 1 }",
+            "no disk has serial second, size 1 (disks: vda, vdb)",
+        ),
+    ] {
+        let plan = plan_of(&facts, &format!("[disk]\nselect = {select}"), Purpose::Deploy);
+        let said = match plan.undecided.first() {
+            Some(refusal) => refusal.to_string(),
+            None => plan.disk.found.unwrap().candidate.name,
+        };
+        assert_eq!(said, want, "{select}");
+    }
+}
