@@ -179,7 +179,23 @@ mod tests {
         let modules = collect(folder.path(), &BTreeSet::new()).unwrap();
         let text: String =
             modules.indexes.iter().map(|(name, text)| format!("{name}:\n{text}")).collect();
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @r"
+        modules.dep:
+        kernel/drivers/virtio/virtio.ko:
+        kernel/drivers/virtio/virtio_ring.ko: kernel/drivers/virtio/virtio.ko
+        kernel/drivers/net/virtio_net.ko: kernel/drivers/net/net_failover.ko kernel/net/core/failover.ko kernel/drivers/virtio/virtio_ring.ko kernel/drivers/virtio/virtio.ko
+        kernel/drivers/net/net_failover.ko: kernel/net/core/failover.ko
+        kernel/net/core/failover.ko:
+        kernel/fs/xfs/xfs.ko: kernel/lib/libcrc32c.ko
+        kernel/lib/libcrc32c.ko:
+        kernel/crypto/crc32c_generic.ko:
+        modules.alias:
+        alias virtio:d00000001v* virtio_net
+        alias fs-xfs xfs
+        modules.softdep:
+        softdep libcrc32c pre: crc32c
+        softdep xfs pre: crc32c_generic
+        ");
     }
 
     #[test]

@@ -131,7 +131,9 @@ fn nothing_is_left_behind_when_a_member_is_gone() {
 fn cpio_reads_the_raw_part_of_it() {
     let folder = tempfile::tempdir().unwrap();
     let bytes = write_in(folder.path(), "final", built_in());
-    let start = bytes.windows(6).position(|window| window == b"070701").unwrap();
+    // Its first member, behind a newc header of 110 bytes.
+    let name = b"anemos/payload\0";
+    let start = bytes.windows(name.len()).rposition(|window| window == name).unwrap() - 110;
     let raw = folder.path().join("raw");
     fs::write(&raw, &bytes[start..]).unwrap();
     let list = crate::command::output(

@@ -128,6 +128,14 @@ mod tests {
                 )
             })
             .to_vec();
-        insta::assert_snapshot!(texts.join("\n"), @"");
+        insta::assert_snapshot!(texts.join("\n"), @r#"
+        1: this kernel forbids kexec (lockdown, or kernel.kexec_load_disabled) | the setting holds until the next boot; switch secure boot off or reboot first
+        8: /boot/vmlinuz is no kernel that this kernel can load | name the bzImage of a Linux kernel in [kernel] source
+        12: the kernel finds no room for the final initramfs | stop services or use a smaller payload or base, then try again
+        16: another kexec is under way | wait for it, then try again
+        38: this kernel was built without kexec_file_load | install a kernel with CONFIG_KEXEC_FILE, as distributions build them
+        126: this kernel does not trust the signature of /boot/vmlinuz | use the running system's own kernel: [kernel] source = "running"
+        5: -
+        "#);
     }
 }
