@@ -40,10 +40,21 @@ impl Args {
         if !self.yes {
             confirm(&prepared)?;
         }
-        stage_and_load(&prepared)?;
-        report::step("jumping: this connection ends, the deployment goes on");
-        kexec::execute()?;
+        stage_and_load(&prepared).and_then(|()| jump()).inspect_err(|_| take_back())?;
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn jump() -> anyhow::Result<()> {
+    report::step("jumping: this connection ends, the deployment goes on");
+    kexec::execute()
+}
+
+/// Undoes what was staged and loaded; the error that led here is the one to report.
+fn take_back() {
+    let _not_removed = staging::clear();
+    if kexec::is_loaded() {
+        let _still_loaded = kexec::unload();
     }
 }
 
@@ -61,17 +72,8 @@ fn confirm(prepared: &Prepared) -> anyhow::Result<()> {
     Err(Refusal::new(reason, "run the command again on the machine that you mean").into())
 }
 
-/// Writes the final initramfs to the staging folder and loads it; a failure takes both back.
+/// Writes the final initramfs to the staging folder and loads it with the kernel.
 fn stage_and_load(prepared: &Prepared) -> anyhow::Result<()> {
-    let result = try_stage_and_load(prepared);
-    if result.is_err() {
-        // The first error is the one that matters.
-        let _leftovers = staging::clear();
-    }
-    result
-}
-
-fn try_stage_and_load(prepared: &Prepared) -> anyhow::Result<()> {
     let (contents, deploy) = prepared.accept()?;
     let file = staging::prepare()?;
     report::step("assembling the final initramfs");
