@@ -73,8 +73,9 @@ impl Report {
     pub(super) fn line(&mut self, text: &str) {
         self.output(format!("anemos: {text}\n").as_bytes());
         if let Some(log) = &mut self.kernel_log {
-            // Debug level: kept in the kernel log, but not printed a second time.
-            let _unwritable = write!(log, "<7>anemos: {text}");
+            // Debug level: kept in the kernel log, but not printed a second time. One write is
+            // one record, so the line is made first.
+            let _unwritable = log.write_all(format!("<7>anemos: {text}").as_bytes());
         }
     }
 
