@@ -17,7 +17,7 @@ use initramfs::network::Network;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::access::Access;
-pub(crate) use self::boot::{Kexec, Lockdown, consoles_of};
+pub(crate) use self::boot::{Kexec, Lockdown, Permission, consoles_of};
 pub(crate) use self::disks::Disk;
 pub(crate) use self::kernel::{ImageFormat, KernelImage, Modules};
 pub(crate) use self::memory::Memory;

@@ -16,7 +16,7 @@ use serde::Serialize;
 pub(crate) use self::disk::PlannedDisk;
 pub(crate) use self::memory::{Budget, Peak, Sizes, mib};
 use crate::config::{Config, EntryMethod, HostKeys, KernelSource, Keys};
-use crate::facts::{Facts, KernelImage, Lockdown, Modules};
+use crate::facts::{Facts, KernelImage, Lockdown, Modules, Permission};
 use crate::preflight::Refusal;
 
 /// All that a plan is made of.
@@ -68,6 +68,8 @@ pub(crate) struct Plan {
     pub(crate) sizes: Option<Sizes>,
     /// Absent when it could not be decided.
     pub(crate) restore: Option<Restore>,
+    /// Links with addresses that the deploy environment does without, such as bridges.
+    pub(crate) not_restored: Vec<String>,
     pub(crate) disk: PlannedDisk,
     pub(crate) entry: PlannedEntry,
     pub(crate) access: PlannedAccess,
@@ -136,8 +138,7 @@ pub(crate) fn plan(inputs: Inputs<'_>) -> Plan {
         .unwrap_or_else(|refusal| keep(&mut undecided, refusal, PlannedDisk::default()));
     let this_machine = disk.this_machine();
     let restore = network::restore(facts, &config.network, this_machine)
-        .map(Some)
-        .unwrap_or_else(|refusal| keep(&mut undecided, refusal, None));
+        .map_or_else(|refusal| keep(&mut undecided, refusal, None), Some);
     let running = config.kernel.source == KernelSource::Running;
     let inherited = if this_machine { facts.kernel.command_line.as_str() } else { "" };
     let mut plan = Plan {
@@ -154,9 +155,10 @@ pub(crate) fn plan(inputs: Inputs<'_>) -> Plan {
         base: config.initramfs.base.to_string(),
         memory: memory::budget(facts, this_machine, inputs.sizes, inputs.payload.map(|(_, it)| it)),
         sizes: inputs.sizes,
+        not_restored: network::not_restored(facts, &config.network),
         restore,
         disk,
-        entry: entry(facts, config.entry.method),
+        entry: entry(facts, config.entry.method, this_machine),
         access: access(facts, config, inputs.authorized_keys),
         deploy_limit_secs: config.failure.timeout,
         deploy: None,
@@ -183,7 +185,11 @@ fn planned_payload((file, description): (&str, &Description)) -> PlannedPayload 
     }
 }
 
-fn entry(facts: &Facts, method: EntryMethod) -> PlannedEntry {
+fn entry(facts: &Facts, method: EntryMethod, this_machine: bool) -> PlannedEntry {
+    if !this_machine {
+        let why = "another machine is booted with what is built".to_owned();
+        return PlannedEntry { method: "none", why };
+    }
     if method == EntryMethod::Bootloader {
         let why = "the configuration asks for it".to_owned();
         return PlannedEntry { method: "bootloader", why };
@@ -191,6 +197,7 @@ fn entry(facts: &Facts, method: EntryMethod) -> PlannedEntry {
     let signed = facts.kexec.lockdown != Lockdown::None || facts.kexec.secure_boot;
     let why = match (method, signed) {
         (EntryMethod::Kexec, _) => "the configuration asks for it",
+        _ if facts.kexec.permission != Permission::Allowed => "it is the only way built in yet",
         (_, true) => "the running kernel can execute another one whose signature it trusts",
         (_, false) => "the running kernel can execute another one, so the disk stays as it is",
     };

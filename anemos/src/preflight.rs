@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use initramfs::payload::Kind;
 use thiserror::Error;
 
-use crate::facts::{Facts, ImageFormat, Lockdown};
+use crate::facts::{Facts, ImageFormat, Lockdown, Permission};
 use crate::plan::{Peak, Plan, Purpose};
 use crate::report;
 
@@ -50,6 +50,8 @@ pub(crate) enum Refusal {
     LinkNotFound { wanted: String, seen: Vec<String> },
     #[error("it is not said which link gets the static address (links: {})", list(seen))]
     LinkNeeded { seen: Vec<String> },
+    #[error("all addresses are on links that are no hardware: {}", list(links))]
+    NetworkOfLayers { links: Vec<String> },
     #[error("another machine cannot inherit the network of this one")]
     NothingToInherit,
     #[error("{during} needs {needs} of memory, but there is only {has} ({what_for})")]
@@ -107,11 +109,10 @@ fn entry(facts: &Facts, plan: &Plan) -> Option<Refusal> {
         let what = format!("the entry method {:?}", plan.entry.method);
         return Some(Refusal::NotBuiltIn { what, instead: "set [entry] method = \"kexec\"" });
     }
-    if !kexec.built_in {
-        return Some(Refusal::KexecNotBuiltIn);
-    }
-    if kexec.disabled {
-        return Some(Refusal::KexecDisabled);
+    match kexec.permission {
+        Permission::NotBuiltIn => return Some(Refusal::KexecNotBuiltIn),
+        Permission::Disabled => return Some(Refusal::KexecDisabled),
+        Permission::Allowed => {}
     }
     // The running system's own kernel is signed by whom it trusts, where anything is signed.
     if kexec.lockdown != Lockdown::None && !plan.kernel.running {

@@ -1,5 +1,6 @@
 //! How a command ends: refusals with a way out, the one place that prints errors, exit codes.
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use thiserror::Error;
@@ -38,32 +39,30 @@ const REFUSED: u8 = 3;
 const BROKEN: u8 = 4;
 
 /// Prints `error` with its contexts on one line, and the hint of a refusal on the next.
-#[expect(clippy::print_stderr, reason = "the one place that prints errors")]
 pub(crate) fn failure(error: &anyhow::Error) -> ExitCode {
-    eprintln!("error: {error:#}");
+    step(&format!("error: {}", format!("{error:#}").trim().replace('\n', " ")));
     if let Some(refusal) = find::<Refusal>(error) {
-        eprintln!("hint: {}", refusal.hint());
+        step(&format!("hint: {}", refusal.hint()));
     }
     ExitCode::from(status(error))
 }
 
 /// Prints one step, in the present tense, before it is done.
-#[expect(clippy::print_stderr, reason = "the one place that prints progress lines")]
+///
+/// A connection that died meanwhile must not end what is being done: nothing is said then.
 pub(crate) fn step(text: &str) {
-    eprintln!("{text}");
+    let _nobody_listens = writeln!(io::stderr(), "{text}");
 }
 
 /// Asks a question and leaves the cursor behind it.
-#[expect(clippy::print_stderr, reason = "the one place that prints prompts")]
-pub(crate) fn prompt(text: &str) -> std::io::Result<()> {
-    eprint!("{text}");
-    std::io::Write::flush(&mut std::io::stderr())
+pub(crate) fn prompt(text: &str) -> io::Result<()> {
+    write!(io::stderr(), "{text}")?;
+    io::stderr().flush()
 }
 
-/// Prints what was asked for.
-#[expect(clippy::print_stdout, reason = "the one place that prints results")]
+/// Prints what was asked for; a reader that wants no more of it, such as head(1), is fine.
 pub(crate) fn result(text: &str) {
-    println!("{}", text.strip_suffix('\n').unwrap_or(text));
+    let _nobody_reads = writeln!(io::stdout(), "{}", text.strip_suffix('\n').unwrap_or(text));
 }
 
 fn status(error: &anyhow::Error) -> u8 {

@@ -9,15 +9,23 @@ use super::root::Root;
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Kexec {
-    /// Whether the kernel was built with kexec at all.
-    pub(crate) built_in: bool,
-    /// Whether the sysctl `kernel.kexec_load_disabled` forbids it.
-    pub(crate) disabled: bool,
+    pub(crate) permission: Permission,
     /// Whether a kernel is loaded already.
     pub(crate) loaded: bool,
     pub(crate) lockdown: Lockdown,
     /// Whether the platform firmware checks signatures.
     pub(crate) secure_boot: bool,
+}
+
+/// Whether another kernel may be executed.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Permission {
+    Allowed,
+    /// By the sysctl `kernel.kexec_load_disabled`.
+    Disabled,
+    /// The kernel was built without kexec.
+    NotBuiltIn,
 }
 
 /// How far the kernel is protected from root.
@@ -38,8 +46,11 @@ pub(super) fn kexec(root: &Root) -> Kexec {
     let loaded = root.may("sys/kernel/kexec_loaded");
     let disabled = root.may("proc/sys/kernel/kexec_load_disabled");
     Kexec {
-        built_in: loaded.is_some() || disabled.is_some(),
-        disabled: disabled.is_some_and(|text| text != "0"),
+        permission: match (disabled.as_deref(), &loaded) {
+            (None, None) => Permission::NotBuiltIn,
+            (None | Some("0"), _) => Permission::Allowed,
+            (Some(_), _) => Permission::Disabled,
+        },
         loaded: loaded.is_some_and(|text| text != "0"),
         lockdown: lockdown(&root.may("sys/kernel/security/lockdown").unwrap_or_default()),
         secure_boot: secure_boot(root),

@@ -39,13 +39,6 @@ pub(crate) struct Modules {
     pub(crate) path: PathBuf,
 }
 
-impl Modules {
-    /// The release that the modules are for.
-    pub(crate) fn release(&self) -> String {
-        self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
-    }
-}
-
 /// Finds the image of the running kernel; one that says so is better than one that may be it.
 pub(super) fn find(root: &Root, release: &str, command_line: &str) -> Option<KernelImage> {
     let mut best = None;

@@ -179,7 +179,7 @@ fn route_by(
             RouteAttribute::Destination(address) => route.destination = ip(address)?,
             RouteAttribute::Gateway(address) => route.gateway = ip(address),
             RouteAttribute::Via(RouteVia::Inet6(address)) => {
-                route.gateway = Some((*address).into())
+                route.gateway = Some((*address).into());
             }
             RouteAttribute::PrefSource(address) => route.source = ip(address),
             RouteAttribute::Oif(index) => link = Some(*index),

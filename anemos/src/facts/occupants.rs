@@ -70,7 +70,7 @@ impl Uses {
     }
 }
 
-/// Parses the format of proc_pid_mountinfo(5): optional fields end with a dash.
+/// Parses the format of `proc_pid_mountinfo(5)`: optional fields end with a dash.
 fn parse_mounts(text: &str) -> Vec<Mount> {
     let parse = |line: &str| {
         let (before, after) = line.split_once(" - ")?;

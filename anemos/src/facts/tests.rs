@@ -4,9 +4,9 @@ use std::path::Path;
 
 use super::{Facts, kernel};
 
-/// The files of a Debian 12 cloud guest under QEMU (`grep -r '' …` in it), one a paragraph.
+/// The files of a Debian 12 cloud guest under QEMU as it has them.
 const CLOUD: &str = include_str!("testdata/debian-12-virtio.tree");
-/// A server with RAID 1, LVM and encryption on two NVMe disks; made up after its layout.
+/// A server with RAID 1, LVM and encryption on two disks.
 const SERVER: &str = include_str!("testdata/raid-lvm-crypt.tree");
 
 /// Lays out a tree of lines `path = text` and `path -> link`; `\n` stands for a newline.
@@ -53,117 +53,7 @@ pub(crate) fn server() -> Facts {
 
 #[test]
 fn a_cloud_guest_is_read() {
-    insta::assert_json_snapshot!(facts(CLOUD), @r#"
-    {
-      "version": "0.1.0",
-      "hostname": "vps",
-      "arch": "x86_64",
-      "firmware": "bios",
-      "privileged": true,
-      "kernel": {
-        "release": "6.1.0-18-cloud-amd64",
-        "image": {
-          "path": "/boot/vmlinuz-6.1.0-18-cloud-amd64",
-          "size": 16384,
-          "format": "bzImage",
-          "release": "6.1.0-18-cloud-amd64"
-        },
-        "modules": {
-          "path": "/usr/lib/modules/6.1.0-18-cloud-amd64"
-        },
-        "command-line": "BOOT_IMAGE=/boot/vmlinuz-6.1.0-18-cloud-amd64 root=UUID=0a1b ro console=tty0 console=ttyS0,115200 earlyprintk=ttyS0,115200 consoleblank=0"
-      },
-      "kexec": {
-        "built-in": true,
-        "disabled": false,
-        "loaded": false,
-        "lockdown": "none",
-        "secure-boot": false
-      },
-      "memory": {
-        "total": 1027862528,
-        "available": 820715520
-      },
-      "disks": [
-        {
-          "name": "vda",
-          "identity": {
-            "serial": "anemos-main",
-            "bus-path": "pci0000:00/0000:00:02.0",
-            "size": 4294967296
-          },
-          "bus": "virtio",
-          "sector-size": 512,
-          "removable": false,
-          "read-only": false,
-          "by-id": [
-            "virtio-anemos-main"
-          ],
-          "content": {
-            "name": "vda",
-            "kind": "disk",
-            "size": 4294967296,
-            "inside": [
-              {
-                "name": "vda1",
-                "kind": "partition",
-                "size": 4159700992,
-                "filesystem": "ext4",
-                "mounts": [
-                  "/"
-                ]
-              },
-              {
-                "name": "vda15",
-                "kind": "partition",
-                "size": 130023424,
-                "filesystem": "vfat",
-                "mounts": [
-                  "/boot/efi"
-                ]
-              }
-            ]
-          }
-        }
-      ],
-      "root-disks": [
-        "vda"
-      ],
-      "network": {
-        "links": [],
-        "routes": [],
-        "resolvers": [
-          "10.0.2.3"
-        ],
-        "search": [
-          "example.org"
-        ]
-      },
-      "other-links": [],
-      "consoles": [
-        "tty0",
-        "ttyS0,115200"
-      ],
-      "access": {
-        "authorized-keys": [
-          {
-            "kind": "ssh-ed25519",
-            "comment": "me@laptop",
-            "forced-command-cut": true
-          },
-          {
-            "kind": "ssh-rsa",
-            "comment": "other",
-            "forced-command-cut": false
-          }
-        ],
-        "host-keys": [
-          "ed25519",
-          "rsa"
-        ]
-      }
-    }
-    "#);
+    insta::assert_json_snapshot!(facts(CLOUD));
 }
 
 #[test]

@@ -19,18 +19,28 @@ pub(super) fn restore(
         NetworkMode::Dhcp => Ok(Restore::Dhcp { macs: config_macs(facts, config)? }),
         NetworkMode::Static => fixed(facts, config, this_machine).map(Restore::Static),
         NetworkMode::Inherit if !this_machine => Err(Refusal::NothingToInherit),
-        NetworkMode::Inherit => Ok(inherit(facts, config)),
+        NetworkMode::Inherit => inherit(facts, config),
     }
 }
 
 /// Exactly what is running: a lease holds longer than a deployment takes.
-fn inherit(facts: &Facts, config: &NetworkConfig) -> Restore {
+fn inherit(facts: &Facts, config: &NetworkConfig) -> Result<Restore, Refusal> {
     let links = facts.network.links.iter().filter(|link| !link.addresses.is_empty());
     let links: Vec<_> = links.cloned().collect();
-    if links.is_empty() {
-        return Restore::None;
+    match (links.is_empty(), facts.other_links.as_slice()) {
+        (true, []) => Ok(Restore::None),
+        (true, others) => Err(Refusal::NetworkOfLayers { links: others.to_vec() }),
+        (false, _) => {
+            let network = Network { links, ..facts.network.clone() };
+            Ok(Restore::Static(with_resolvers(network, config)))
+        }
     }
-    Restore::Static(with_resolvers(Network { links, ..facts.network.clone() }, config))
+}
+
+/// Returns the links that are to be inherited but are no hardware.
+pub(super) fn not_restored(facts: &Facts, config: &NetworkConfig) -> Vec<String> {
+    let inherits = config.mode == NetworkMode::Inherit;
+    if inherits { facts.other_links.clone() } else { Vec::new() }
 }
 
 fn with_resolvers(mut network: Network, config: &NetworkConfig) -> Network {

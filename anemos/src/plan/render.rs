@@ -17,7 +17,7 @@ impl Plan {
             ("initramfs", self.initramfs()),
             ("entry", vec![format!("{}: {}", self.entry.method, self.entry.why)]),
             ("disk", disk(&self.disk)),
-            ("network", self.restore.as_ref().map_or_else(|| vec!["not decided".into()], network)),
+            ("network", self.network()),
             ("access", self.login()),
             ("memory", self.memory_lines()),
         ];
@@ -43,6 +43,13 @@ impl Plan {
             lines.push(format!("about {file}, unpacked {unpacked} with the packed payload"));
         }
         lines
+    }
+
+    fn network(&self) -> Vec<String> {
+        let restored = self.restore.as_ref().map_or_else(|| vec!["not decided".into()], network);
+        let lost = self.not_restored.iter();
+        let lost = lost.map(|name| format!("{name} has addresses that are not restored"));
+        restored.into_iter().chain(lost).collect()
     }
 
     fn login(&self) -> Vec<String> {
@@ -117,14 +124,15 @@ fn disk(disk: &PlannedDisk) -> Vec<String> {
 }
 
 fn overwritten() -> String {
-    "ALL DATA ON IT IS LOST:".to_owned()
+    "ALL DATA ON IT IS LOST".to_owned()
 }
 
 /// Lists what lies inside, deeper things further to the right.
 fn occupants(outer: &Occupant, depth: usize, lines: &mut Vec<String>) {
     if depth == 1 && outer.inside.is_empty() {
         let used = use_of(outer);
-        lines.push(format!("  {}", if used.is_empty() { "nothing that is known" } else { &used }));
+        let known = if used.is_empty() { ": nothing that is known" } else { &used };
+        lines.push(format!("  the whole disk{known}"));
     }
     for one in &outer.inside {
         let indent = "  ".repeat(depth);

@@ -80,7 +80,33 @@ pub(crate) fn plan_of(facts: &Facts, config: &str, purpose: Purpose) -> Plan {
 
 #[test]
 fn a_plan_is_told_in_plain_words() {
-    insta::assert_snapshot!(plan_of(&cloud(), "", Purpose::Deploy).render(), @"");
+    insta::assert_snapshot!(plan_of(&cloud(), "", Purpose::Deploy).render(), @r"
+    machine    vps
+    payload    debian.tar.zst (Debian 12)
+               deploy, run by /bin/sh; 165 MiB, unpacked 170 MiB
+               sha256:abababababababababababababababababababababababababababababababab
+    kernel     /boot/vmlinuz-6.1.0-18-cloud-amd64 (6.1.0-18-cloud-amd64, the running system's own)
+               modules /usr/lib/modules/6.1.0-18-cloud-amd64
+               command line rootfstype=ramfs panic=30 console=tty0 console=ttyS0,115200 earlyprintk=ttyS0,115200
+    initramfs  base built-in
+               about 190 MiB, unpacked 240 MiB with the packed payload
+    entry      kexec: the running kernel can execute another one, so the disk stays as it is
+    disk       vda: virtio, 4.0 GiB; it is the disk below /
+               found again by serial number anemos-main, size 4294967296
+               ALL DATA ON IT IS LOST
+                 vda1 partition, 3.8 GiB, ext4 on /
+                 vda15 partition, 124 MiB, vfat on /boot/efi
+    network    ens3 52:54:00:12:34:56: 203.0.113.5/32, 2001:db8::2/64
+               route default via 172.31.1.1 dev ens3 onlink
+               route default via fe80::1 dev ens3
+               resolvers 10.0.2.3
+    access     authorised keys: 2 of the running system
+               SSH host keys kept: ed25519, rsa
+    memory     loading needs 380 MiB of 783 MiB (twice the final initramfs of 190 MiB)
+               unpacking needs 494 MiB of 981 MiB (kernel 64 MiB, final initramfs 190 MiB, the same unpacked 240 MiB)
+               deploying needs 538 MiB of 981 MiB (kernel 64 MiB, unpacked initramfs 240 MiB, unpacked payload 170 MiB, work space 64 MiB)
+               deploy may take 3600 s
+    ");
 }
 
 #[test]
@@ -90,7 +116,27 @@ fn a_plan_for_another_machine_says_so() {
                   [network]\nmode = \"dhcp\"\n[access]\nauthorized-keys = \"none\"\n\
                   host-keys = \"new\"\n";
     let plan = plan_of(&cloud(), config, Purpose::Build);
-    insta::assert_snapshot!(plan.render(), @"");
+    insta::assert_snapshot!(plan.render(), @r"
+    machine    another one
+    payload    debian.tar.zst (Debian 12)
+               deploy, run by /bin/sh; 165 MiB, unpacked 170 MiB
+               sha256:abababababababababababababababababababababababababababababababab
+    kernel     /k/vmlinuz (6.1.0-18-cloud-amd64, given)
+               modules /k/6.1.0-18-cloud-amd64
+               command line rootfstype=ramfs panic=30 console=ttyS0
+    initramfs  base built-in
+               about 190 MiB, unpacked 240 MiB with the packed payload
+    entry      none: another machine is booted with what is built
+    disk       serial number other: it is a disk of another machine, with serial other
+               ALL DATA ON IT IS LOST
+    network    DHCP on every link
+    access     authorised keys: 2
+               SSH host keys: new ones
+    memory     loading needs 380 MiB of unknown (twice the final initramfs of 190 MiB)
+               unpacking needs 494 MiB of unknown (kernel 64 MiB, final initramfs 190 MiB, the same unpacked 240 MiB)
+               deploying needs 538 MiB of unknown (kernel 64 MiB, unpacked initramfs 240 MiB, unpacked payload 170 MiB, work space 64 MiB)
+               deploy may take 3600 s
+    ");
     let deploy = plan.deploy.unwrap();
     assert_eq!(deploy.network, Network::default(), "the network of this machine is not told");
     assert_eq!(deploy.console.as_deref(), Some("ttyS0"));
@@ -105,13 +151,39 @@ fn layers_on_the_disk_are_shown() {
     facts.disks[0].candidate.identity.table_id = Some("0a0b".to_owned());
     let text = plan_of(&facts, config, Purpose::Deploy).render();
     let lines: Vec<_> = text.lines().skip_while(|line| !line.starts_with("disk")).collect();
-    insta::assert_snapshot!(lines.join("\n"), @"");
+    insta::assert_snapshot!(lines.join("\n"), @r#"
+    disk       nvme0n1: nvme, 489 MiB; it has table-id 0A0B
+               found again by table id 0a0b, size 512000000
+               ALL DATA ON IT IS LOST
+                 nvme0n1p2 partition, 440 MiB
+                   md0 raid1, 435 MiB
+                     md0_crypt crypt, 430 MiB
+                       vg-root lvm, 342 MiB, ext4 on / and /mnt/bind
+                       vg-swap lvm, 44 MiB "swapspace", swap in use as swap
+    network    none
+    access     authorised keys: 2 of the running system
+               SSH host keys: new ones
+    memory     loading needs 380 MiB of 59362 MiB (twice the final initramfs of 190 MiB)
+               unpacking needs 494 MiB of 64245 MiB (kernel 64 MiB, final initramfs 190 MiB, the same unpacked 240 MiB)
+               deploying needs 538 MiB of 64245 MiB (kernel 64 MiB, unpacked initramfs 240 MiB, unpacked payload 170 MiB, work space 64 MiB)
+               deploy may take 3600 s
+    "#);
 }
 
 #[test]
 fn the_description_for_pid_1_holds_what_was_decided() {
     let plan = plan_of(&cloud(), "[failure]\ntimeout = 60\n", Purpose::Deploy);
-    insta::assert_json_snapshot!(plan.deploy.unwrap(), @"");
+    insta::assert_json_snapshot!(plan.deploy.unwrap());
+}
+
+#[test]
+fn links_that_are_not_restored_are_named() {
+    let mut facts = cloud();
+    facts.other_links.push("docker0".to_owned());
+    let text = plan_of(&facts, "", Purpose::Deploy).render();
+    assert!(text.contains("\n           docker0 has addresses that are not restored\n"), "{text}");
+    let text = plan_of(&facts, "[network]\nmode = \"dhcp\"\n", Purpose::Deploy).render();
+    assert!(!text.contains("docker0"), "{text}");
 }
 
 #[test]
@@ -140,64 +212,62 @@ fn network(facts: &Facts, config: &str) -> String {
     }
 }
 
+/// The cloud guest with a second link of the same routes and addresses.
+fn with_two_links() -> Facts {
+    let mut facts = cloud();
+    let first = facts.network.links[0].clone();
+    let second = Link { name: "ens4".into(), mac: "52:54:00:00:00:02".into(), ..first };
+    facts.network.links.push(second);
+    facts
+}
+
 #[test]
 fn the_network_is_what_the_configuration_says() {
-    let one = cloud();
-    let mut two = cloud();
-    let second = Link {
-        name: "ens4".into(),
-        mac: "52:54:00:00:00:02".into(),
-        ..two.network.links[0].clone()
-    };
-    two.network.links.push(second);
-    let mut unrouted = two.clone();
-    unrouted.network.routes.clear();
     let address = "mode = \"static\"\naddress = [\"192.0.2.10/24\"]\n";
-    for (name, facts, config, want) in [
-        (
-            "inherit",
-            &one,
-            "",
-            "static 52:54:00:12:34:56 2 [\"172.31.1.1 true\", \"fe80::1 false\"]",
-        ),
-        ("none", &one, "mode = \"none\"", "Some(None) []"),
-        ("dhcp", &one, "mode = \"dhcp\"", "Some(Dhcp { macs: [] }) []"),
-        (
-            "dhcp on one link",
-            &two,
-            "mode = \"dhcp\"\nlink = \"ens4\"",
-            "Some(Dhcp { macs: [\"52:54:00:00:00:02\"] }) []",
-        ),
+    let inherited = "static 52:54:00:12:34:56 2 [\"172.31.1.1 true\", \"fe80::1 false\"]";
+    for (name, config, want) in [
+        ("inherit", "", inherited),
+        ("none", "mode = \"none\"", "Some(None) []"),
+        ("dhcp", "mode = \"dhcp\"", "Some(Dhcp { macs: [] }) []"),
         (
             "gateway in the prefix",
-            &one,
             &format!("{address}gateway = [\"192.0.2.1\", \"fe80::1\"]"),
             "static 52:54:00:12:34:56 1 [\"192.0.2.1 false\", \"fe80::1 false\"]",
         ),
         (
             "gateway outside of it",
-            &one,
             &format!("{address}gateway = [\"198.51.100.1\"]"),
             "static 52:54:00:12:34:56 1 [\"198.51.100.1 true\"]",
         ),
-        ("the routed link is meant", &two, address, "static 52:54:00:12:34:56 1 []"),
-        (
-            "by MAC address",
-            &two,
-            &format!("{address}link = \"52:54:00:00:00:02\""),
-            "static 52:54:00:00:00:02 1 []",
-        ),
+    ] {
+        assert_eq!(network(&cloud(), config), want, "{name}");
+    }
+}
+
+#[test]
+fn a_link_is_named_or_the_only_one_that_can_be_meant() {
+    let two = with_two_links();
+    let mut unrouted = two.clone();
+    unrouted.network.routes.clear();
+    let address = "mode = \"static\"\naddress = [\"192.0.2.10/24\"]\n";
+    let which = "it is not said which link gets the static address (links: ens3, ens4)";
+    let second = "static 52:54:00:00:00:02 1 []";
+    for (name, facts, config, want) in [
+        ("the routed one", &two, address, "static 52:54:00:12:34:56 1 []"),
+        ("by MAC address", &two, &format!("{address}link = \"52:54:00:00:00:02\""), second),
+        ("by name", &two, &format!("{address}link = \"ens4\""), second),
         (
             "no such link",
             &two,
             &format!("{address}link = \"eth7\""),
             "there is no link eth7 (links: ens3, ens4)",
         ),
+        ("none is named", &unrouted, address, which),
         (
-            "which link",
-            &unrouted,
-            address,
-            "it is not said which link gets the static address (links: ens3, ens4)",
+            "dhcp on one",
+            &two,
+            "mode = \"dhcp\"\nlink = \"ens4\"",
+            "Some(Dhcp { macs: [\"52:54:00:00:00:02\"] }) []",
         ),
     ] {
         assert_eq!(network(facts, config), want, "{name}");

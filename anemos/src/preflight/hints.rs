@@ -32,6 +32,11 @@ impl Refusal {
             Self::LinkNotFound { .. } | Self::LinkNeeded { .. } => {
                 "set [network] link to the name or MAC address of a link".to_owned()
             }
+            Self::NetworkOfLayers { .. } => {
+                "bridges, bonds and VLANs are not built in yet: set [network] mode to \"static\" \
+                 with link, address and gateway, or to \"none\""
+                    .to_owned()
+            }
             Self::NothingToInherit => {
                 "set [network] mode to \"dhcp\", \"static\" or \"none\"".to_owned()
             }

@@ -1,7 +1,7 @@
 use initramfs::payload::Kind;
 
 use super::{Refusal, check, missing_programs};
-use crate::facts::{Facts, Lockdown, Memory};
+use crate::facts::{Facts, Lockdown, Memory, Permission};
 use crate::plan::Purpose;
 use crate::plan::tests::{cloud, plan_of};
 
@@ -21,45 +21,90 @@ fn a_fit_machine_is_not_refused() {
     assert_eq!(said("", Purpose::Deploy, |_| {}), "");
 }
 
+type Unfit = fn(&mut Facts);
+
+const OTHER_KERNEL: &str = "[kernel]\nsource = \"/k\"\nmodules = \"/m/6.2\"\n";
+
+/// Machines that are unfit in one way each: name, configuration, what is wrong.
+const CASES: [(&str, &str, Unfit); 17] = [
+    ("user", "", |facts| facts.privileged = false),
+    ("no kexec", "", |facts| facts.kexec.permission = Permission::NotBuiltIn),
+    ("kexec disabled", "", |facts| facts.kexec.permission = Permission::Disabled),
+    ("lockdown", OTHER_KERNEL, |facts| facts.kexec.lockdown = Lockdown::Integrity),
+    ("boot loader", "[entry]\nmethod = \"bootloader\"", |_| {}),
+    ("no image", "", |facts| facts.kernel.image = None),
+    ("no kernel", "", |facts| facts.kernel.image.as_mut().unwrap().format = None),
+    ("no modules", "", |facts| facts.kernel.modules = None),
+    ("modules not given", "[kernel]\nsource = \"/k\"", |_| {}),
+    ("no disk", "[disk]\nselect = { serial = \"x\" }", |_| {}),
+    ("no root disk", "", |facts| facts.root_disks.clear()),
+    ("two root disks", "", |facts| {
+        let mut second = facts.disks[0].clone();
+        second.candidate.name = "vdb".to_owned();
+        facts.disks.push(second);
+        facts.root_disks.push("vdb".to_owned());
+    }),
+    ("nameless disk", "", |facts| facts.disks[0].candidate.identity.serial = None),
+    ("read-only disk", "", |facts| facts.disks[0].candidate.read_only = true),
+    ("bridge", "", |facts| {
+        facts.network.links[0].addresses.clear();
+        facts.other_links.push("br0".to_owned());
+    }),
+    ("no memory to load", "", |facts| facts.memory.available = 300 << 20),
+    ("no memory to deploy", "", |facts| facts.memory.total = 512 << 20),
+];
+
 #[test]
 fn each_unfit_machine_is_refused_with_reason_and_way_out() {
-    type Unfit = fn(&mut Facts);
-    let other_kernel = "[kernel]\nsource = \"/k\"\nmodules = \"/m/6.2\"\n";
-    let cases: [(&str, &str, Unfit); 16] = [
-        ("user", "", |facts| facts.privileged = false),
-        ("no kexec", "", |facts| facts.kexec.built_in = false),
-        ("kexec disabled", "", |facts| facts.kexec.disabled = true),
-        ("lockdown", other_kernel, |facts| facts.kexec.lockdown = Lockdown::Integrity),
-        ("boot loader", "[entry]\nmethod = \"bootloader\"", |_| {}),
-        ("no image", "", |facts| facts.kernel.image = None),
-        ("no kernel", "", |facts| facts.kernel.image.as_mut().unwrap().format = None),
-        ("no modules", "", |facts| facts.kernel.modules = None),
-        ("modules not given", "[kernel]\nsource = \"/k\"", |_| {}),
-        ("no disk", "[disk]\nselect = { serial = \"x\" }", |_| {}),
-        ("no root disk", "", |facts| facts.root_disks.clear()),
-        ("two root disks", "", |facts| {
-            let mut second = facts.disks[0].clone();
-            second.candidate.name = "vdb".to_owned();
-            facts.disks.push(second);
-            facts.root_disks.push("vdb".to_owned());
-        }),
-        ("nameless disk", "", |facts| facts.disks[0].candidate.identity.serial = None),
-        ("read-only disk", "", |facts| facts.disks[0].candidate.read_only = true),
-        ("no memory to load", "", |facts| facts.memory.available = 300 << 20),
-        ("no memory to deploy", "", |facts| facts.memory.total = 512 << 20),
-    ];
-    let told: Vec<_> = cases
+    let told: Vec<_> = CASES
         .iter()
         .map(|(name, config, unfit)| format!("[{name}] {}", said(config, Purpose::Deploy, unfit)))
         .collect();
-    insta::assert_snapshot!(told.join("\n"), @"");
+    insta::assert_snapshot!(told.join("\n"), @r#"
+    [user] anemos deploy needs root
+      run it with sudo; `anemos plan` needs no root
+    [no kexec] this kernel was built without kexec
+      boot a kernel with CONFIG_KEXEC_FILE, as distributions build them
+    [kexec disabled] this kernel forbids kexec (kernel.kexec_load_disabled is 1)
+      the setting is one-way until the next boot; reboot first
+    [lockdown] this kernel executes only kernels that it trusts, and /k is another one
+      set [kernel] source = "running"
+    the modules are for 6.2, but the kernel is 6.1.0-18-cloud-amd64
+      set [kernel] modules to the folder named like the kernel's release
+    [boot loader] the entry method "bootloader" is not built in yet
+      set [entry] method = "kexec"
+    [no image] the image of the running kernel 6.1.0-18-cloud-amd64 is not there
+      reboot if the kernel was upgraded, or set [kernel] source and modules
+    [no kernel] /boot/vmlinuz-6.1.0-18-cloud-amd64 is no kernel for x86_64
+      name the bzImage, or on arm64 the Image, of a Linux kernel
+    [no modules] there are no modules for the kernel 6.1.0-18-cloud-amd64
+      set [kernel] modules to its folder of modules, with the modules.dep of depmod
+    [modules not given] there are no modules for the kernel 6.1.0-18-cloud-amd64
+      set [kernel] modules to its folder of modules, with the modules.dep of depmod
+    [no disk] no disk has serial x (disks: vda)
+      set [disk] select = { serial = "..." }; `anemos facts` shows the disks
+    [no root disk] the disk below / cannot be told (disks: vda)
+      set [disk] select = { serial = "..." }; `anemos facts` shows the disks
+    [two root disks] / is spread over several disks: vda, vdb
+      set [disk] select = { serial = "..." }; `anemos facts` shows the disks
+    [nameless disk] vda has no serial number, world wide name or table id to be found again by
+      give it a partition table, or select another disk
+    [read-only disk] vda is read-only
+      switch its write protection off, or select another disk
+    [bridge] all addresses are on links that are no hardware: br0
+      bridges, bonds and VLANs are not built in yet: set [network] mode to "static" with link, address and gateway, or to "none"
+    [no memory to load] loading needs 380 MiB of memory, but there is only 300 MiB (twice the final initramfs of 190 MiB)
+      use a smaller payload or base, or a machine with more memory
+    [no memory to deploy] deploying needs 538 MiB of memory, but there is only 512 MiB (kernel 64 MiB, unpacked initramfs 240 MiB, unpacked payload 170 MiB, work space 64 MiB)
+      use a smaller payload or base, or a machine with more memory
+    "#);
 }
 
 #[test]
 fn building_needs_neither_root_nor_kexec() {
     let unfit = |facts: &mut Facts| {
         facts.privileged = false;
-        facts.kexec.disabled = true;
+        facts.kexec.permission = Permission::Disabled;
     };
     assert_eq!(said("", Purpose::Build, unfit), "");
 }
@@ -68,7 +113,10 @@ fn building_needs_neither_root_nor_kexec() {
 fn another_machine_inherits_nothing_and_its_memory_is_not_judged() {
     let config = "[disk]\nselect = { serial = \"x\" }\n";
     let said = said(config, Purpose::Build, |facts| facts.memory.total = 0);
-    insta::assert_snapshot!(said, @"");
+    insta::assert_snapshot!(said, @r#"
+    another machine cannot inherit the network of this one
+      set [network] mode to "dhcp", "static" or "none"
+    "#);
 }
 
 #[test]

@@ -91,7 +91,7 @@ fn routes() -> Vec<RouteMessage> {
     let eth0 = RouteAttribute::Oif(2);
     let mut on_link = route(None, 0, &[RouteAttribute::Gateway(v4("172.31.1.1")), eth0.clone()]);
     on_link.header.flags = RouteFlags::Onlink;
-    let mut made_by_kernel = route(Some("10.0.0.0"), 24, &[eth0.clone()]);
+    let mut made_by_kernel = route(Some("10.0.0.0"), 24, std::slice::from_ref(&eth0));
     made_by_kernel.header.protocol = RouteProtocol::Kernel;
     let other_table = route(None, 0, &[RouteAttribute::Table(100), eth0.clone()]);
     let mut blackhole = route(Some("10.1.0.0"), 16, &[]);

@@ -1,0 +1,204 @@
+//! The binary as a user meets it, in an emptied environment: output, exit codes, questions.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_anemos");
+
+#[expect(clippy::disallowed_methods, reason = "the one place of this file that runs the binary")]
+fn command(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(BINARY);
+    command.args(arguments).current_dir(folder).env_clear();
+    command
+}
+
+/// What one run said and how it ended.
+struct Run {
+    status: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+impl Run {
+    fn of(output: &Output) -> Self {
+        Self {
+            status: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}
+
+/// Runs the binary in a folder that holds these files and nothing else.
+#[expect(clippy::expect_used, reason = "a helper of tests")]
+fn run(files: &[(&str, &str)], arguments: &[&str]) -> Run {
+    let folder = tempfile::tempdir().expect("making a folder");
+    for (name, text) in files {
+        fs::write(folder.path().join(name), text).expect("writing a file");
+    }
+    Run::of(&command(folder.path(), arguments).output().expect("running anemos"))
+}
+
+#[test]
+fn help_names_every_command_and_the_exit_codes() {
+    let help = run(&[], &["--help"]);
+    assert_eq!((help.status, help.stderr.as_str()), (Some(0), ""));
+    insta::assert_snapshot!(help.stdout, @r"
+    Redeploy a running Linux machine in place
+
+    Usage: anemos <COMMAND>
+
+    Commands:
+      test         Rehearse the deployment of a payload in QEMU and print a verdict
+      deploy       Take this machine over: all data on the selected disk is lost
+      plan         Print what deploy would do; change nothing
+      build        Write the final initramfs only
+      reset        Undo all that deploy staged before the jump
+      facts        Print the facts of this machine as JSON
+      pack         Make a payload from a folder
+      inspect      Check and describe a payload
+      base         Build the base initramfs
+      fixture      List, build or boot simulated VPS images
+      conformance  Run the conformance suite
+      help         Print this message or the help of the given subcommand(s)
+
+    Options:
+      -h, --help     Print help
+      -V, --version  Print version
+
+    Exit status: 0 done or passed, 1 failure or verdict failed, 2 usage, 3 refusal (nothing was
+    changed), 4 broken (could not even be tried)
+    ");
+}
+
+#[test]
+fn the_first_line_of_a_help_fits_a_terminal() {
+    for name in ["test", "deploy", "plan", "build", "reset", "facts", "pack", "inspect", "base"] {
+        let help = run(&[], &[name, "--help"]);
+        let first = help.stdout.lines().next().unwrap_or_default().to_owned();
+        assert_eq!(help.status, Some(0), "{name}");
+        assert!(!first.is_empty() && first.len() <= 80 && !first.ends_with('.'), "{name}: {first}");
+    }
+}
+
+#[test]
+fn a_wrong_command_line_is_usage() {
+    for arguments in [vec![], vec!["destroy"], vec!["plan", "--nonsense"], vec!["build"]] {
+        let wrong = run(&[], &arguments);
+        assert_eq!((wrong.status, wrong.stdout.as_str()), (Some(2), ""), "{arguments:?}");
+    }
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_its_line_and_the_nearest_key() {
+    let refused = run(&[("anemos.toml", "[network]\nmode = \"dhcp\"\nadress = []\n")], &["plan"]);
+    assert_eq!((refused.status, refused.stdout.as_str()), (Some(3), ""));
+    insta::assert_snapshot!(refused.stderr, @r#"
+    error: reading anemos.toml: line 3: unknown key "adress"
+    hint: the nearest known key is "address"; known here: mode, link, address, gateway, dns
+    "#);
+}
+
+#[test]
+fn the_configuration_that_is_named_wins_over_the_one_that_is_found() {
+    let files = [("anemos.toml", "[found]\n"), ("other.toml", "[named]\n")];
+    let refused = run(&files, &["plan", "-c", "other.toml"]);
+    assert_eq!(refused.status, Some(3));
+    assert!(
+        refused.stderr.contains("other.toml: line 1: unknown key \"named\""),
+        "{}",
+        refused.stderr
+    );
+}
+
+#[test]
+fn a_configuration_that_is_not_there_is_a_failure() {
+    let failed = run(&[], &["plan", "-c", "nowhere.toml"]);
+    assert_eq!(failed.status, Some(1));
+    insta::assert_snapshot!(failed.stderr, @r"error: reading nowhere.toml: No such file or directory (os error 2)");
+}
+
+/// As with `anemos facts | head`: the pipe is closed before anything is written to it.
+#[test]
+fn a_reader_that_is_gone_is_no_crash() {
+    let folder = tempfile::tempdir().unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = command(folder.path(), &["facts"]).stdout(writer).output().unwrap();
+    let facts = Run::of(&output);
+    assert_eq!((facts.status, facts.stderr.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn facts_are_json_about_this_machine() {
+    let facts = run(&[], &["facts"]);
+    assert_eq!(facts.status, Some(0), "{}", facts.stderr);
+    let facts: serde_json::Value = serde_json::from_str(&facts.stdout).unwrap();
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    assert_eq!(facts["kernel"]["release"], release.trim());
+    assert!(facts["memory"]["total"].as_u64().unwrap() > 0);
+}
+
+/// Whether this machine could be taken over is not ours to say, but a plan it always has.
+#[test]
+fn a_plan_needs_no_payload() {
+    let plan = run(&[], &["plan", "--network", "none"]);
+    let headings: Vec<_> = plan
+        .stdout
+        .lines()
+        .filter(|line| !line.starts_with(' '))
+        .filter_map(|line| line.split(' ').next())
+        .collect();
+    let want = "machine payload kernel initramfs entry disk network access memory";
+    assert_eq!(headings.join(" "), want, "{}", plan.stderr);
+    let refused = plan.stderr.contains("\nhint: ");
+    assert_eq!(plan.status, Some(if refused { 3 } else { 0 }), "{}", plan.stderr);
+    assert!(!plan.stderr.contains("no payload"), "{}", plan.stderr);
+}
+
+#[test]
+fn a_plan_is_json_for_programs() {
+    let plan = run(&[], &["plan", "--json", "--network", "none"]);
+    let plan: serde_json::Value = serde_json::from_str(&plan.stdout).unwrap();
+    assert_eq!(plan["restore"]["mode"], "none");
+    assert_eq!(plan["payload"], serde_json::Value::Null);
+}
+
+#[test]
+fn a_payload_that_is_none_is_refused_before_anything_else() {
+    for name in ["plan", "inspect"] {
+        let refused = run(&[("p.tar.gz", "not a tarball")], &[name, "p.tar.gz"]);
+        assert_eq!((refused.status, refused.stdout.as_str()), (Some(3), ""), "{name}");
+        assert!(refused.stderr.contains("the payload is no tarball"), "{name}: {}", refused.stderr);
+    }
+}
+
+#[test]
+fn a_payload_with_another_digest_is_refused() {
+    let digest = format!("sha256:{}", "0".repeat(64));
+    let refused = run(&[("p", "x")], &["plan", "p", "--digest", &digest]);
+    assert_eq!(refused.status, Some(3));
+    assert!(refused.stderr.contains("p has the digest sha256:2d71"), "{}", refused.stderr);
+}
+
+#[test]
+fn deploy_asks_on_a_terminal_or_not_at_all() {
+    let refused = run(&[], &["deploy"]);
+    assert_eq!((refused.status, refused.stdout.as_str()), (Some(3), ""));
+    insta::assert_snapshot!(refused.stderr, @r"
+    error: there is no terminal to ask for the host name on
+    hint: say --yes to go on without being asked
+    ");
+}
+
+/// Without a payload, so that no test can ever take a machine over.
+#[test]
+fn on_a_terminal_deploy_goes_on_to_look_at_the_machine() {
+    let folder = tempfile::tempdir().unwrap();
+    let deploy = command(folder.path(), &["deploy"]);
+    let mut terminal = rexpect::session::spawn_command(deploy, Some(60_000)).unwrap();
+    terminal.exp_string("looking at the machine").unwrap();
+    terminal.exp_string("no payload is").unwrap();
+    terminal.exp_eof().unwrap();
+}
