@@ -31,8 +31,8 @@ const BLOCK: u32 = 0o060_000;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Packages {
     /// Packages to add to those of the full base
-    #[arg(long, value_delimiter = ',', value_name = "NAME,…")]
-    packages: Vec<String>,
+    #[arg(long = "packages", value_delimiter = ',', value_name = "NAME,…")]
+    added: Vec<String>,
     /// Release of Debian
     #[arg(long, default_value = "bookworm")]
     suite: String,
@@ -70,7 +70,7 @@ pub(crate) fn build(packages: &Packages, output: &Path) -> anyhow::Result<u64> {
 
 fn start(packages: &Packages) -> anyhow::Result<Child> {
     let mut names: Vec<&str> = base::lines(base::PACKAGES).collect();
-    names.extend(packages.packages.iter().map(String::as_str));
+    names.extend(packages.added.iter().map(String::as_str));
     let mut command = command::start(Path::new("mmdebstrap"));
     command
         .args(["--quiet", "--mode=auto", "--format=tar", "--variant=essential"])

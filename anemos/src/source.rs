@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use initramfs::payload::PayloadError;
+use initramfs::payload::{PayloadError, hexadecimal};
 use sha2::{Digest as _, Sha256};
 
 use crate::config::{Digest, Location};
@@ -71,7 +71,7 @@ impl<W: Write> Digesting<W> {
 
     /// The digest of all that was written, in hexadecimal digits.
     fn hex(self) -> String {
-        self.digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        hexadecimal(&self.digest.finalize())
     }
 }
 

@@ -28,6 +28,7 @@ pub use pack::{pack, pack_file};
 pub use settings::Settings;
 
 pub(crate) use packed::Packed;
+pub use packed::hexadecimal;
 
 use extract::Extractor;
 use members::Discard;

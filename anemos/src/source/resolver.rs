@@ -6,7 +6,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
-use hickory_resolver::TokioResolver;
+use hickory_resolver::{ResolverBuilder, TokioResolver};
 use ureq::config::Config;
 use ureq::http::Uri;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
@@ -24,7 +24,7 @@ impl FileResolver {
     pub(super) fn new() -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         // No settings, no resolver: a machine without name servers still fetches by address.
-        let resolver = TokioResolver::builder_tokio().and_then(|builder| builder.build()).ok();
+        let resolver = TokioResolver::builder_tokio().and_then(ResolverBuilder::build).ok();
         Ok(Self { resolver, runtime })
     }
 
