@@ -29,7 +29,7 @@ pub struct Entry {
 
 /// An initramfs that cannot be read.
 #[derive(Debug, thiserror::Error)]
-#[error("no initramfs from byte {offset} of the {depth} on: {source}")]
+#[error("no initramfs from byte {offset} of the {depth} on")]
 pub struct ListingError {
     /// Where the part that cannot be read begins.
     pub offset: u64,

@@ -90,8 +90,9 @@ fn links_lead_to_what_they_stand_for() {
 fn what_is_no_initramfs_is_named_with_its_place() {
     let good = written(&[Packing::Raw]);
     let junk = [good.as_slice(), b"junk"].concat();
-    let want = "no initramfs from byte 10480 of the file on: neither a newc archive nor gzip or zstd (junk)";
-    assert_eq!(list(junk.as_slice()).unwrap_err().to_string(), want);
+    let error = list(junk.as_slice()).unwrap_err();
+    assert_eq!(error.to_string(), "no initramfs from byte 10480 of the file on");
+    assert_eq!(error.source.to_string(), "neither a newc archive nor gzip or zstd (junk)");
     let cut = &written(&[Packing::Zstd])[..60];
     assert!(list(cut).is_err());
     assert!(list(&good[..good.len() - 130]).is_err());
