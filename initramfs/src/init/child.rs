@@ -27,12 +27,11 @@ const KILL_GRACE: Duration = Duration::from_secs(10);
 /// Every process that is not PID 1 or the kernel's (`kill(2)`).
 const EVERYBODY: Pid = Pid::from_raw(-1);
 
-/// The crate's one way to start a program: nothing on its standard input, a process group of
-/// its own, signals as a program expects them.
+/// The crate's one way to start a program, with nothing on its standard input.
 #[expect(clippy::disallowed_methods, reason = "this is the crate's one wrapper")]
 pub(super) fn command(program: &Path) -> Command {
     let mut command = Command::new(program);
-    command.stdin(Stdio::null()).process_group(0);
+    command.stdin(Stdio::null());
     command
 }
 
@@ -49,6 +48,7 @@ pub(super) fn run_deploy(
     fcntl(&output, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).context("preparing the pipe")?;
     let program = Path::new(paths::WORK).join("deploy");
     let child = command(&program)
+        .process_group(0)
         .current_dir(paths::WORK)
         .env_clear()
         .envs(environment)

@@ -5,8 +5,9 @@ use std::path::Path;
 use std::process::Stdio;
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::poll::{PollTimeout, poll};
 use nix::sys::reboot::{RebootMode, reboot};
-use nix::sys::wait::waitpid;
+use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::{Pid, sync};
 
 use super::child::{command, exists, kill_all};
@@ -81,12 +82,10 @@ fn rescue(report: &mut Report) -> ! {
     ));
     report.line(&format!("verdict {}", Outcome::Rescue));
     loop {
-        if !run_shell() {
-            report.line("error: there is no shell in the deploy environment");
-            // Without a shell there is still the console log to look at.
-            let _woken = nix::poll::poll(&mut [], nix::poll::PollTimeout::MAX);
-        }
-        let _orphans = waitpid(Pid::from_raw(-1), Some(nix::sys::wait::WaitPidFlag::WNOHANG));
+        // A shell that ends at once, as without a keyboard, must not keep the machine busy.
+        let pause = if run_shell() { PollTimeout::from(1000_u16) } else { PollTimeout::MAX };
+        let _elapsed = poll(&mut [], pause);
+        let _orphans = waitpid(Pid::from_raw(-1), Some(WaitPidFlag::WNOHANG));
     }
 }
 
@@ -95,6 +94,7 @@ fn run_shell() -> bool {
     let open = || OpenOptions::new().read(true).write(true).open("/dev/console");
     let (Ok(input), Ok(output), Ok(errors)) = (open(), open(), open()) else { return false };
     // A session of its own with a controlling terminal, so that Ctrl-C reaches what runs in it.
+    // setsid(1) stays one process only because it does not lead a process group.
     let setsid = ["/usr/bin/setsid", "/bin/setsid"].into_iter().find(|path| exists(path));
     let mut shell = command(Path::new(setsid.unwrap_or("/bin/sh")));
     if setsid.is_some() {
