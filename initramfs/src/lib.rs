@@ -1,9 +1,11 @@
 //! What `anemos` and PID 1 of the deploy environment agree on, and PID 1 itself.
 
 pub mod archive;
+pub mod base;
 pub mod deploy;
 pub mod disk;
 pub mod init;
+pub mod listing;
 pub mod manifest;
 pub mod network;
 pub mod paths;
