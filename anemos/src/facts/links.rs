@@ -83,6 +83,8 @@ fn interfaces(answers: &Answers, is_hardware: impl Fn(&str) -> bool) -> Interfac
     }
     interfaces.routes =
         answers.routes.iter().filter_map(|message| route(message, &names)).collect();
+    // A gateway can only be used once the route to itself is there.
+    interfaces.routes.sort_by_key(|route| route.gateway.is_some());
     interfaces
 }
 

@@ -109,6 +109,7 @@ fn routes() -> Vec<RouteMessage> {
     let by_bridge = route(Some("10.4.0.0"), 16, &[RouteAttribute::Oif(4)]);
     vec![
         on_link,
+        route(Some("172.31.1.1"), 32, &[RouteAttribute::Oif(2)]),
         made_by_kernel,
         other_table,
         blackhole,
@@ -148,6 +149,7 @@ fn hardware_is_kept_with_its_global_addresses_and_its_own_routes() {
       10.0.0.3/24 dynamic=false
       2001:db8::2/128 dynamic=false
     eth1 52:54:00:00:00:01 mtu 1500
+    172.31.1.1/32 by - on eth0 on_link=false metric=None from -
     0.0.0.0/0 by 172.31.1.1 on eth0 on_link=true metric=None from -
     10.2.0.0/16 by fe80::1 on eth0 on_link=false metric=Some(100) from 10.0.0.2
     10.3.0.0/16 by 10.0.1.1 on eth1 on_link=false metric=None from -
