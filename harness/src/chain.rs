@@ -154,6 +154,16 @@ impl Chain {
         self.link
     }
 
+    /// How the deploy environment is entered.
+    pub fn entry(&self) -> Entry {
+        self.route.entry
+    }
+
+    /// Whether a stage has begun, or ended already.
+    pub fn has_begun_stages(&self) -> bool {
+        self.last_stage.is_some()
+    }
+
     /// The stage that runs, for the progress line.
     pub fn stage(&self) -> Option<&'static str> {
         self.stage.and_then(|(index, _)| STAGES.get(index).copied())

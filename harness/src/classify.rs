@@ -171,7 +171,8 @@ pub fn is_login_prompt(line: &str, prompt: &str) -> bool {
 
 /// Whether the line is the first of a Linux kernel.
 pub fn is_kernel_banner(line: &str) -> bool {
-    without_clock(line).starts_with("Linux version ")
+    // A prompt without an end may stand before the kernel's clock.
+    without_clock(line).starts_with("Linux version ") || line.contains("] Linux version ")
 }
 
 /// Whether the line counts as progress: lines that only tell that time passes do not.

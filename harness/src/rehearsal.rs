@@ -13,7 +13,7 @@ use crate::evidence::Evidence;
 use crate::fixture::cache::Ready;
 use crate::image::{self, Witness};
 use crate::machine::{Bus, Disk, Format};
-use crate::verdict::{Blame, Verdict};
+use crate::verdict::{Ending, Verdict};
 
 pub(crate) mod direct;
 pub(crate) mod drive;
@@ -240,7 +240,7 @@ impl Run<'_> {
             hold: 0.0,
         };
         let judged = self.fresh("old-system-again", wanted, disk, folder).await?;
-        let back = judged.verdict == crate::verdict::Ending::Passed;
+        let back = judged.verdict == Ending::Passed;
         verdict.old_system_back = Some(back);
         if back {
             verdict.reason += "; the old system is back";
@@ -298,11 +298,7 @@ impl Run<'_> {
         let folder = jump::part(self.evidence.folder(), "control")?;
         let control = self.whole(Way::Quick, &folder).await?;
         self.times = times;
-        verdict.blame = match control.verdict {
-            crate::verdict::Ending::Passed => Some(Blame::Anemos),
-            crate::verdict::Ending::Failed => Some(Blame::Payload),
-            _ => None,
-        };
+        verdict.blame = control.blame_by_control();
         verdict.evidence.push(format!("control run: {}: {}", control.verdict, control.reason));
         Ok(())
     }

@@ -99,6 +99,20 @@ impl Verdict {
         Self { verdict, class, reason, hint, evidence, blame, outcome, old_system_back }
     }
 
+    /// Whose fault it is that a rehearsal failed, when this is what came of its control run.
+    ///
+    /// In the deploy environment only stage `deploy` is the payload's own.
+    pub fn blame_by_control(&self) -> Option<Blame> {
+        let class = match (self.verdict, self.class) {
+            (Ending::Passed, _) => return Some(Blame::Anemos),
+            (Ending::Failed, Some(class)) if class.may_be_the_payload() => class,
+            _ => return None,
+        };
+        let before_deploy = matches!(class, Class::Returned | Class::Rescue | Class::Stalled)
+            && !self.reason.contains("stage deploy");
+        Some(if before_deploy { Blame::Anemos } else { Blame::Payload })
+    }
+
     /// The exit code of the contract.
     pub fn exit_code(&self) -> u8 {
         match (self.verdict, self.class) {
@@ -125,6 +139,27 @@ mod tests {
             (Verdict::broken(Class::Interrupted, "", vec![]), 130),
         ] {
             assert_eq!(verdict.exit_code(), want, "{verdict:?}");
+        }
+    }
+
+    #[test]
+    fn a_control_run_tells_whose_fault_a_failure_is() {
+        for (control, want) in [
+            (Verdict::passed("", vec![]), Some(Blame::Anemos)),
+            (Verdict::failed(Class::BootLoader, "", vec![]), Some(Blame::Payload)),
+            (
+                Verdict::failed(Class::Returned, "stage deploy failed: 7", vec![]),
+                Some(Blame::Payload),
+            ),
+            (
+                Verdict::failed(Class::Returned, "stage disks failed: none", vec![]),
+                Some(Blame::Anemos),
+            ),
+            (Verdict::failed(Class::KernelPanic, "", vec![]), Some(Blame::Payload)),
+            (Verdict::broken(Class::QemuDied, "", vec![]), None),
+            (Verdict::failed(Class::Refused, "", vec![]), None),
+        ] {
+            assert_eq!(control.blame_by_control(), want, "{control:?}");
         }
     }
 

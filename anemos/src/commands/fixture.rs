@@ -136,7 +136,8 @@ async fn ensure(fixture: &Fixture) -> anyhow::Result<cache::Ready> {
     }
     let host = host(Progress::new()).await?;
     let about = format!("fixture-{}", fixture.name);
-    let folder = evidence::default_folder(&about, SystemTime::now());
+    let folder = std::path::absolute(evidence::default_folder(&about, SystemTime::now()));
+    let folder = folder.context("finding the current folder")?;
     let built = build::ensure(&host, fixture, &folder).await;
     built.map_err(|error| {
         let error = anyhow::Error::new(error);

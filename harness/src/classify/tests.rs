@@ -79,6 +79,7 @@ fn a_line_that_only_tells_that_time_passes_is_no_progress() {
 fn banner_and_root_are_found_behind_the_kernel_clock() {
     assert!(is_kernel_banner("[    0.000000] Linux version 6.1.0-31-cloud-amd64 (x)"));
     assert!(is_kernel_banner("Linux version 6.1.0"));
+    assert!(is_kernel_banner("vps login: [    0.000000] Linux version 6.1.0"));
     assert!(!is_kernel_banner("echo Linux version 6.1.0"));
     let line =
         "[    0.000000] Command line: BOOT_IMAGE=/boot/vmlinuz root=UUID=ab ro console=ttyS0";

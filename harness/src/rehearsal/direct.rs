@@ -13,8 +13,8 @@ use crate::guest::{Guest, GuestError};
 use crate::machine::{Boot, Disk};
 use crate::verdict::Verdict;
 
-/// Parameters of the kernel: the console we listen to, and no waiting after a panic.
-const COMMAND_LINE: &str = "console=ttyS0,115200 panic=1";
+/// The console that we listen to.
+const CONSOLE: &str = "console=ttyS0,115200";
 
 /// What is put into the machine.
 #[derive(Clone, Debug)]
@@ -80,10 +80,13 @@ pub(crate) async fn deploy(
     let boot = Boot::Direct {
         kernel: direct.kernel.to_owned(),
         initramfs: Some(initramfs),
-        command_line: COMMAND_LINE.to_owned(),
+        // After a panic nothing is waited for.
+        command_line: format!("{CONSOLE} panic=1"),
     };
     let mut machine = host.machine(direct.memory_mib, &[]).boot(boot);
-    machine.disks.clone_from(&direct.disks);
+    // QEMU's own loader of kernels takes the first place in the boot order.
+    let unordered = |disk: &Disk| Disk { boot_index: None, ..disk.clone() };
+    machine.disks = direct.disks.iter().map(unordered).collect();
     let guest = Guest::start(&machine, folder, "deploy").await?;
     let route = Route { entry: Entry::Direct, identity: String::new(), login: String::new() };
     let mut drive = Drive::new(host, guest, Chain::new(route, host.at()));
@@ -140,6 +143,11 @@ fn configuration(direct: &Direct<'_>) -> Result<String, DirectError> {
     let path = |path: &Path| toml::Value::from(absolute(path).display().to_string());
     set(&mut config, "kernel", "source", path(direct.kernel));
     set(&mut config, "kernel", "modules", path(direct.modules));
+    // The new system's console is where we listen; a machine of its own would have told so.
+    let own = config.get("kernel").and_then(|kernel| kernel.get("command-line"));
+    let own = own.and_then(toml::Value::as_str).unwrap_or_default();
+    let parameters = format!("{own} {CONSOLE}").trim_start().to_owned();
+    set(&mut config, "kernel", "command-line", parameters.into());
     set(&mut config, "firmware", "mode", "none".into());
     let serial = toml::Table::from_iter([("serial".to_owned(), direct.serial.into())]);
     set(&mut config, "disk", "select", serial.into());
@@ -207,6 +215,7 @@ mod tests {
         mode = "none"
 
         [kernel]
+        command-line = "console=ttyS0,115200"
         modules = "/m"
         source = "/k"
 

@@ -9,7 +9,7 @@ use tokio::process::Child;
 
 use super::host::Host;
 use crate::budget::{Budget, Watch};
-use crate::chain::{Chain, End, Link, Seen};
+use crate::chain::{Chain, End, Entry, Link, Seen};
 use crate::classify::{self, Class};
 use crate::guest::{Ended, Event, Guest, What};
 use crate::verdict::Verdict;
@@ -165,7 +165,11 @@ impl<'a> Drive<'a> {
     }
 
     fn show(&self) {
+        let direct = self.chain.entry() == Entry::Direct;
         let step = match (self.chain.link(), self.chain.stage()) {
+            (Link::Started, _) if direct => "deploy environment: booting".to_owned(),
+            // Between two stages the one before is still the news.
+            (Link::Jumped, None) if self.chain.has_begun_stages() => return,
             (Link::PowerOn, _) => "old system: booting".to_owned(),
             (Link::OldSystem, _) => "old system: bringing the payload in".to_owned(),
             (Link::Pushed | Link::Started, _) => "old system: anemos deploy".to_owned(),
@@ -178,7 +182,7 @@ impl<'a> Drive<'a> {
 
     fn budget(&self, link: Link) -> Budget {
         match link {
-            Link::PowerOn => self.host.budget("the old system's login prompt", 60, 12),
+            Link::PowerOn => self.host.budget("the old system's login prompt", 30, 12),
             Link::OldSystem => self.host.budget("the payload to be in the guest", 90, 90),
             Link::Pushed => self.host.budget("anemos deploy to start", 10, 10),
             Link::Started => self.host.budget("the kernel of the deploy environment", 60, 20),
