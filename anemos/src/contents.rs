@@ -111,7 +111,7 @@ pub(crate) struct Contents {
 #[derive(Debug)]
 pub(crate) struct Wanted<'a> {
     /// A base of one's own; the built-in one is made of this system's tools.
-    pub(crate) base: Option<&'a Path>,
+    pub(crate) base: Option<BaseContents>,
     /// Tools that the payload asks for.
     pub(crate) tools: &'a [String],
     /// The module folder of the kernel.
@@ -143,7 +143,10 @@ impl Contents {
             members.push(Member::secret(format!("{}/{file}", paths::HOST_KEYS), bytes));
         }
         packed.push(Member::new(paths::PAYLOAD, Source::file(wanted.payload.to_owned())?));
-        let base = base_contents(wanted.base, wanted.tools)?;
+        let base = match wanted.base {
+            Some(base) => base,
+            None => BaseContents::BuiltIn(base::collect(Path::new("/"), wanted.tools)?),
+        };
         Ok(Self { base, members, packed, load })
     }
 
@@ -207,15 +210,15 @@ fn executable(path: PathBuf) -> anyhow::Result<Source> {
     Ok(Source::File { path, size, permissions: 0o755 })
 }
 
-fn base_contents(path: Option<&Path>, tools: &[String]) -> anyhow::Result<BaseContents> {
-    let Some(path) = path else {
-        return base::collect(Path::new("/"), tools).map(BaseContents::BuiltIn);
-    };
-    let describe = || format!("reading the base initramfs {}", path.display());
-    let file = File::open(path).with_context(describe)?;
-    let size = file.metadata().with_context(describe)?.len();
-    let entries = listing::list(file).with_context(describe)?;
-    let unpacked = entries.iter().map(|entry| entry.size).sum();
-    let names = entries.into_iter().map(|entry| entry.name).collect();
-    Ok(BaseContents::File { path: path.to_owned(), size, unpacked, names })
+impl BaseContents {
+    /// Reads the list of a base of one's own, by unpacking it to nowhere.
+    pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
+        let describe = || format!("reading the base initramfs {}", path.display());
+        let file = File::open(path).with_context(describe)?;
+        let size = file.metadata().with_context(describe)?.len();
+        let entries = listing::list(file).with_context(describe)?;
+        let unpacked = entries.iter().map(|entry| entry.size).sum();
+        let names = entries.into_iter().map(|entry| entry.name).collect();
+        Ok(Self::File { path: path.to_owned(), size, unpacked, names })
+    }
 }

@@ -177,8 +177,16 @@ mod tests {
     fn indexes_name_what_is_packed_and_as_it_is_called_there() {
         let folder = tree();
         let modules = collect(folder.path(), &BTreeSet::new()).unwrap();
-        let text: String =
-            modules.indexes.iter().map(|(name, text)| format!("{name}:\n{text}")).collect();
+        let text: String = modules
+            .indexes
+            .iter()
+            .flat_map(|(name, text)| {
+                [
+                    name, ":
+", text,
+                ]
+            })
+            .collect();
         insta::assert_snapshot!(text, @r"
         modules.dep:
         kernel/drivers/virtio/virtio.ko:

@@ -3,11 +3,11 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use initramfs::payload::{self, Description, Limits};
 
 use crate::config::{Base, Config, HostKeys, KernelSource, Keys, Location};
-use crate::contents::{Contents, Wanted};
+use crate::contents::{BaseContents, Contents, Wanted};
 use crate::facts::{self, Facts, KernelImage, Modules, access};
 use crate::plan::{self, Inputs, Plan, Purpose, Sizes};
 use crate::preflight::{self, Refusal};
@@ -56,7 +56,14 @@ impl Prepared {
         purpose: Purpose,
         folder: &Path,
     ) -> anyhow::Result<Self> {
-        let payload = read_payload(&config, argument, folder)?;
+        // Both are read from end to end, which takes most of the time that a plan takes.
+        let (payload, base) = std::thread::scope(|scope| {
+            let base = scope.spawn(|| read_base(&config, folder));
+            let payload = read_payload(&config, argument, folder);
+            (payload, base.join())
+        });
+        let payload = payload?;
+        let base = base.unwrap_or_else(|_panic| bail!("reading the base initramfs panicked"))?;
         let facts = Facts::gather()?;
         let sources = Sources {
             image: kernel_image(&config, &facts)?,
@@ -66,7 +73,7 @@ impl Prepared {
             purpose,
             payload,
         };
-        let contents = sources.collect(folder)?;
+        let contents = sources.collect(base)?;
         let sizes = contents.as_ref().map(|contents| Sizes {
             file: contents.expected_file_bytes(),
             unpacked: contents.unpacked_bytes(),
@@ -130,17 +137,12 @@ fn decide(
 }
 
 impl Sources {
-    fn collect(&self, folder: &Path) -> anyhow::Result<Option<Contents>> {
+    fn collect(&self, base: Option<BaseContents>) -> anyhow::Result<Option<Contents>> {
         let (Some(payload), Some(modules)) = (&self.payload, &self.modules) else {
             return Ok(None);
         };
-        let initramfs = &self.config.initramfs;
-        let base = match &initramfs.base {
-            Base::BuiltIn => None,
-            Base::At(place) => Some(source::bring(place, initramfs.digest.as_ref(), folder)?),
-        };
         let contents = Contents::collect(Wanted {
-            base: base.as_deref(),
+            base,
             tools: &payload.description.settings.tools,
             modules: &modules.path,
             firmware: &self.config.firmware,
@@ -150,6 +152,13 @@ impl Sources {
         })?;
         Ok(Some(contents))
     }
+}
+
+/// Brings a base of one's own here and lists it.
+fn read_base(config: &Config, folder: &Path) -> anyhow::Result<Option<BaseContents>> {
+    let Base::At(place) = &config.initramfs.base else { return Ok(None) };
+    let path = source::bring(place, config.initramfs.digest.as_ref(), folder)?;
+    BaseContents::read(&path).map(Some)
 }
 
 /// Brings the payload here and reads it from end to end, so that a bad one is refused first.

@@ -68,12 +68,13 @@ pub(super) fn keep_dependencies(text: &str, files: &BTreeSet<String>) -> String 
     let kept = text
         .lines()
         .filter(|line| line.split_once(':').is_some_and(|(file, _)| files.contains(file)));
-    kept.map(|line| {
+    let lines = kept.map(|line| {
         let (file, needs) = line.split_once(':').unwrap_or((line, ""));
-        let needs = needs.split_whitespace().map(|need| format!(" {}", plain_name(need)));
-        format!("{}:{}\n", plain_name(file), needs.collect::<String>())
-    })
-    .collect()
+        let needs = needs.split_whitespace().map(plain_name).collect::<Vec<_>>().join(" ");
+        let blank = if needs.is_empty() { "" } else { " " };
+        [plain_name(file), ":", blank, &needs, "\n"].concat()
+    });
+    lines.collect()
 }
 
 /// Keeps the lines whose word number `position` (from 0) is the name of a packed module.
@@ -86,5 +87,5 @@ pub(super) fn keep_named(text: &str, position: usize, files: &BTreeSet<String>) 
                 .nth(position)
                 .is_some_and(|name| names.contains(&normal(name)))
     };
-    text.lines().filter(is_packed).map(|line| format!("{line}\n")).collect()
+    text.lines().filter(is_packed).flat_map(|line| [line, "\n"]).collect()
 }

@@ -1,4 +1,4 @@
-//! The system call kexec_file_load(2), which no library offers.
+//! The system call `kexec_file_load(2)`, which no library offers.
 #![expect(unsafe_code, reason = "raw system calls; every other file of the workspace is safe")]
 
 use std::ffi::CStr;
@@ -41,7 +41,7 @@ pub(super) fn kexec_file_unload() -> io::Result<()> {
     let no_file: libc::c_int = -1;
     let nothing: libc::c_ulong = 0;
     // SAFETY: with this flag the kernel reads neither descriptors nor the command line
-    // (kexec_file_load(2)), so no memory of ours is touched.
+    // (`kexec_file_load(2)`), so no memory of ours is touched.
     let status = unsafe {
         libc::syscall(libc::SYS_kexec_file_load, no_file, no_file, nothing, nothing, UNLOAD)
     };
