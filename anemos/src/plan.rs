@@ -9,7 +9,7 @@ mod render;
 use std::path::PathBuf;
 
 use initramfs::deploy::{Deploy, PayloadMember};
-use initramfs::network::{Network, Restore};
+use initramfs::network::Restore;
 use initramfs::payload::{Description, Kind};
 use serde::Serialize;
 
@@ -226,11 +226,11 @@ impl Plan {
         written_at: u64,
     ) -> Option<Deploy> {
         let payload = self.payload.as_ref()?;
-        let running = if self.this_machine { facts.network.clone() } else { Network::default() };
+        let running = self.this_machine.then(|| facts.network.clone());
         Some(Deploy {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             hostname: self.hostname.clone(),
-            firmware: facts.firmware,
+            firmware: self.this_machine.then_some(facts.firmware),
             arch: facts.arch.clone(),
             console: command_line::console(&self.command_line, self.known_consoles(facts)),
             disk: self.disk.identity.clone()?,

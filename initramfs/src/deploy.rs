@@ -13,18 +13,20 @@ pub struct Deploy {
     pub version: String,
     /// Host name of the running system.
     pub hostname: String,
-    /// Platform firmware.
-    pub firmware: Firmware,
+    /// Platform firmware; absent when the machine was not looked at, and PID 1 has to.
+    pub firmware: Option<Firmware>,
     /// Machine architecture, as in `uname -m`.
     pub arch: String,
-    /// The console people look at, e.g. `ttyS0,115200`; absent when the machine has none.
+    /// The console people look at, e.g. `ttyS0,115200`; absent when the machine was not looked
+    /// at, and PID 1 has to.
     pub console: Option<String>,
     /// The selected disk.
     pub disk: DiskIdentity,
     /// What the deploy environment does about its network.
     pub restore: Restore,
-    /// The network of the running system, for the new system.
-    pub network: Network,
+    /// The network of the running system, for the new system; absent when the machine was not
+    /// looked at, and what DHCP says holds.
+    pub network: Option<Network>,
     /// Modules to load, in order: paths from the root of the initramfs.
     pub modules: Vec<String>,
     /// The payload.
@@ -60,6 +62,11 @@ pub enum Firmware {
 }
 
 impl Firmware {
+    /// The firmware of the machine that this runs on (Linux, `ABI/testing/sysfs-firmware-efi`).
+    pub fn here(sys: &std::path::Path) -> Self {
+        if sys.join("firmware/efi").exists() { Self::Uefi } else { Self::Bios }
+    }
+
     /// The word of the contract: `bios` or `uefi`.
     pub fn name(self) -> &'static str {
         match self {

@@ -60,11 +60,12 @@ fn deploy(report: &mut Report, selected: &mut Option<Selected>) -> anyhow::Resul
     })?;
     let disk =
         selected.insert(report.stage(Stage::Disks, |report| disks::wait(report, &deploy.disk))?);
-    report.stage(Stage::Network, |report| links::restore(report, &deploy.restore))?;
+    let leased = report.stage(Stage::Network, |report| links::restore(report, &deploy.restore))?;
+    let network = deploy.network.clone().or(leased).unwrap_or_default();
     report.stage(Stage::VerifyPayload, |_| payload::verify(&deploy.payload))?;
     let settings = report.stage(Stage::Unpack, |_| payload::unpack(&deploy.payload))?;
     report.stage(Stage::Deploy, |report| {
-        network::files::write(&deploy.network, Path::new(paths::NETWORK))
+        network::files::write(&network, Path::new(paths::NETWORK))
             .with_context(|| format!("writing {}", paths::NETWORK))?;
         let limit = Duration::from_secs(deploy.deploy_limit_secs);
         child::run_deploy(report, environment::of(&deploy, disk, &settings), limit)

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use initramfs::deploy::{Firmware, PayloadMember};
 use initramfs::disk::DiskIdentity;
 use initramfs::listing;
-use initramfs::network::{Network, Restore};
+use initramfs::network::Restore;
 
 use super::*;
 
@@ -15,12 +15,12 @@ fn description() -> Deploy {
     Deploy {
         version: "1".to_owned(),
         hostname: "vps".to_owned(),
-        firmware: Firmware::Bios,
+        firmware: Some(Firmware::Bios),
         arch: "x86_64".to_owned(),
         console: None,
         disk: DiskIdentity::default(),
         restore: Restore::None,
-        network: Network::default(),
+        network: None,
         modules: Vec::new(),
         payload: PayloadMember {
             name: "p.tar.gz".to_owned(),

@@ -138,15 +138,16 @@ fn names(facts: &Facts) -> Vec<String> {
     facts.network.links.iter().map(|link| link.name.clone()).collect()
 }
 
-/// Returns the network that the new system is to have: what was configured, else what runs now.
+/// Returns the network that the new system is to have: what was configured, else what runs now,
+/// which nobody knows of another machine.
 pub(super) fn of_new_system(
-    running: Network,
+    running: Option<Network>,
     restore: &Restore,
     config: &NetworkConfig,
-) -> Network {
+) -> Option<Network> {
     match (config.mode, restore) {
-        (NetworkMode::Static, Restore::Static(network)) => network.clone(),
-        _ => with_resolvers(running, config),
+        (NetworkMode::Static, Restore::Static(network)) => Some(network.clone()),
+        _ => running.map(|network| with_resolvers(network, config)),
     }
 }
 

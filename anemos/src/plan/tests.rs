@@ -138,7 +138,7 @@ fn a_plan_for_another_machine_says_so() {
                deploy may take 3600 s
     ");
     let deploy = plan.deploy.unwrap();
-    assert_eq!(deploy.network, Network::default(), "the network of this machine is not told");
+    assert_eq!(deploy.network, None, "the network of this machine is not told");
     assert_eq!(deploy.console.as_deref(), Some("ttyS0"));
 }
 

@@ -1,9 +1,11 @@
 //! The environment of `deploy` (a contract).
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
 
 use super::disks::Selected;
-use crate::deploy::Deploy;
+use crate::deploy::{Deploy, Firmware};
 use crate::paths;
 
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -19,14 +21,15 @@ pub(super) fn of(
     variables.entry("PATH".to_owned()).or_insert_with(|| PATH.to_owned());
     variables.entry("HOME".to_owned()).or_insert_with(|| "/root".to_owned());
     variables.entry("TERM".to_owned()).or_insert_with(|| "linux".to_owned());
+    let firmware = deploy.firmware.unwrap_or_else(|| Firmware::here(Path::new("/sys")));
     let ours = [
         ("ANEMOS_VERSION", deploy.version.clone()),
         ("ANEMOS_DISK", disk.device.clone()),
         ("ANEMOS_DISK_PART", partition_prefix(&disk.device)),
-        ("ANEMOS_FIRMWARE", deploy.firmware.name().to_owned()),
+        ("ANEMOS_FIRMWARE", firmware.name().to_owned()),
         ("ANEMOS_ARCH", deploy.arch.clone()),
         ("ANEMOS_HOSTNAME", deploy.hostname.clone()),
-        ("ANEMOS_CONSOLE", deploy.console.clone().unwrap_or_default()),
+        ("ANEMOS_CONSOLE", deploy.console.clone().unwrap_or_else(main_console)),
         ("ANEMOS_ROOT", paths::NEW_ROOT.to_owned()),
         ("ANEMOS_NETWORK", paths::NETWORK.to_owned()),
         ("ANEMOS_AUTHORIZED_KEYS", format!("/{}", paths::AUTHORIZED_KEYS)),
@@ -34,6 +37,12 @@ pub(super) fn of(
     ];
     variables.extend(ours.map(|(name, value)| (name.to_owned(), value)));
     variables
+}
+
+/// The console of this kernel that `/dev/console` is: the last one of the list.
+fn main_console() -> String {
+    let list = fs::read_to_string("/sys/class/tty/console/active").unwrap_or_default();
+    list.split_whitespace().next_back().unwrap_or_default().to_owned()
 }
 
 /// The kernel puts a `p` before the number where the name of the disk ends in a digit

@@ -19,8 +19,8 @@ use crate::network::{Link, Network, Restore, Route};
 /// How long a link may take to appear after its driver was loaded.
 const LINK_LIMIT: Duration = Duration::from_mins(1);
 
-/// Does what the deploy description says about the network.
-pub(super) fn restore(report: &mut Report, restore: &Restore) -> anyhow::Result<()> {
+/// Does what the deploy description says about the network. Returns what DHCP said.
+pub(super) fn restore(report: &mut Report, restore: &Restore) -> anyhow::Result<Option<Network>> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -31,9 +31,11 @@ pub(super) fn restore(report: &mut Report, restore: &Restore) -> anyhow::Result<
         tokio::spawn(connection);
         set_up(&handle, "lo").await?;
         match restore {
-            Restore::None => Ok(()),
-            Restore::Static(network) => restore_static(report, &handle, network).await,
-            Restore::Dhcp { macs } => restore_by_dhcp(report, &handle, macs).await,
+            Restore::None => Ok(None),
+            Restore::Static(network) => {
+                restore_static(report, &handle, network).await.map(|()| None)
+            }
+            Restore::Dhcp { macs } => restore_by_dhcp(report, &handle, macs).await.map(Some),
         }
     })
 }
@@ -61,7 +63,7 @@ async fn restore_by_dhcp(
     report: &mut Report,
     handle: &Handle,
     macs: &[String],
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Network> {
     let mut names = Vec::new();
     for mac in macs {
         names.push(wait_for_link(mac)?);
@@ -78,7 +80,8 @@ async fn restore_by_dhcp(
                     apply(handle, name, link, &network).await?;
                     report.line(&format!("link {name} got {} by DHCP", summary(link)));
                 }
-                return write_resolvers(&network);
+                write_resolvers(&network)?;
+                return Ok(network);
             }
             Err(error) => last = Some(error.context(format!("asking for an address on {name}"))),
         }
