@@ -1,3 +1,5 @@
+//! What the configuration accepts, refuses and defaults to.
+
 use super::{Config, parse, sections};
 use crate::config::values::{Base, Location, Select, Selector};
 

@@ -1,3 +1,5 @@
+//! Facts out of file trees of real machines.
+
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;

@@ -1,3 +1,5 @@
+//! Plans out of facts, as people and PID 1 read them.
+
 use initramfs::network::{Address, Link, Network, Restore, Route};
 use initramfs::payload::{Compression, Description, Kind, Settings};
 

@@ -1,3 +1,5 @@
+//! Every refusal with its reason and its way out.
+
 use initramfs::payload::Kind;
 
 use super::{Refusal, check, missing_programs};

@@ -1,3 +1,5 @@
+//! Links, addresses and routes out of netlink messages.
+
 use std::net::{IpAddr, Ipv4Addr};
 
 use rtnetlink::packet_route::AddressFamily;

@@ -1,3 +1,5 @@
+//! Disks out of copies of sysfs.
+
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;

@@ -1,0 +1,118 @@
+//! The housekeeper: what the repository promises about itself.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Lines of a Rust file, tests not counted, beyond which it has become two things.
+const LONGEST_FILE: usize = 450;
+/// Lines of a shell file.
+const LONGEST_SHELL: usize = 80;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_owned).unwrap_or_default()
+}
+
+/// Every file that is not hidden, built or evidence.
+fn files() -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![root()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).into_iter().flatten().filter_map(Result::ok) {
+            let (path, name) = (entry.path(), entry.file_name());
+            let name = name.to_string_lossy();
+            if name.starts_with('.') || ["target", "anemos-evidence"].contains(&&*name) {
+                continue;
+            }
+            if path.is_dir() { folders.push(path) } else { found.push(path) }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn texts() -> Vec<(String, String)> {
+    let name = |path: &Path| path.strip_prefix(root()).unwrap_or(path).display().to_string();
+    let read = |path: PathBuf| Some((name(&path), fs::read_to_string(path).ok()?));
+    files().into_iter().filter_map(read).collect()
+}
+
+fn folders_of(parent: &str) -> BTreeSet<String> {
+    let entries = fs::read_dir(root().join(parent)).into_iter().flatten().filter_map(Result::ok);
+    let folders = entries.filter(|entry| entry.path().is_dir());
+    folders.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+}
+
+#[test]
+fn every_rust_file_begins_with_its_job() {
+    for (name, text) in texts().iter().filter(|(name, _)| name.ends_with(".rs")) {
+        assert!(text.starts_with("//! "), "{name} begins with no `//!` sentence");
+    }
+}
+
+#[test]
+fn no_file_has_become_two_things() {
+    for (name, text) in texts() {
+        let lines = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or(&text).lines().count();
+        let limit = match name.as_str() {
+            name if name.ends_with(".rs") => LONGEST_FILE,
+            _ if text.starts_with("#!/bin/sh") => LONGEST_SHELL,
+            _ => continue,
+        };
+        assert!(lines <= limit, "{name} has {lines} lines, more than {limit}");
+    }
+}
+
+#[test]
+fn shell_is_for_payloads_and_fixtures_alone() {
+    for (name, text) in texts() {
+        let home = ["payloads/", "fixtures/", "scenarios/"].iter().any(|one| name.starts_with(one));
+        assert!(home || !text.starts_with("#!/"), "{name} is a script outside of payloads");
+    }
+}
+
+#[test]
+fn every_payload_and_fixture_is_used_by_a_scenario() {
+    let scenarios: String = texts()
+        .into_iter()
+        .filter(|(name, _)| name.starts_with("scenarios/") && name.ends_with(".toml"))
+        .map(|(_, text)| text)
+        .collect();
+    for payload in folders_of("payloads") {
+        assert!(
+            scenarios.contains(&format!("payloads/{payload}\"")),
+            "no scenario deploys {payload}"
+        );
+    }
+    for payload in folders_of("scenarios/payloads") {
+        assert!(scenarios.contains(&format!("/{payload}\"")), "no scenario uses {payload}");
+    }
+}
+
+#[test]
+fn every_folder_is_in_its_readme() {
+    for (parent, readme) in [
+        ("", "README.md"),
+        ("scenarios", "scenarios/README.md"),
+        ("payloads", "payloads/README.md"),
+        ("fixtures", "fixtures/README.md"),
+    ] {
+        let text = fs::read_to_string(root().join(readme)).unwrap_or_default();
+        for folder in folders_of(parent) {
+            let hidden =
+                folder.starts_with('.') || ["target", "anemos-evidence"].contains(&&*folder);
+            assert!(hidden || text.contains(&format!("`{folder}`")), "{readme} has no `{folder}`");
+        }
+    }
+}
+
+#[test]
+fn no_mirror_is_written_down() {
+    // The tools' own defaults, the system's configuration or an option decide.
+    let hosts = [["deb.", "debian.org"], ["archive.", "ubuntu.com"], ["static.", "crates.io"]];
+    for (name, text) in texts() {
+        for host in hosts.map(|parts| parts.concat()) {
+            assert!(!text.contains(&host), "{name} names {host}");
+        }
+    }
+}
