@@ -19,7 +19,7 @@ pub mod login;
 ///
 /// The binary is no input: an initramfs that writes the same root file system to the same table
 /// makes the same disk, and a cache that ended with every compilation would be none.
-const RECIPE: &str = "anemos fixture recipe 1";
+const RECIPE: &str = "anemos fixture recipe 2";
 
 /// `fixture.toml`
 #[derive(Clone, Debug, Deserialize, PartialEq)]

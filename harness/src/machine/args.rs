@@ -184,7 +184,9 @@ fn network(args: &mut Args, network: &Network, wiring: &Wiring) -> Result<(), Ma
     }
     args.pair("-netdev", backend);
     // Without its ROM, a machine that finds no boot loader says so at once.
-    args.pair("-device", format!("virtio-net-pci,netdev=net,mac={mac},romfile="));
+    // In a slot of its own, whatever the number of disks: names of links are made from slots.
+    let device = format!("virtio-net-pci,netdev=net,mac={mac},romfile=,addr=0x10");
+    args.pair("-device", device);
     if let Wiring::Sockets(sockets) = wiring {
         let file = option(&sockets.packets)?;
         args.pair("-object", format!("filter-dump,id=packets,netdev=net,file={file}"));

@@ -182,7 +182,7 @@ impl<'a> Drive<'a> {
 
     fn budget(&self, link: Link) -> Budget {
         match link {
-            Link::PowerOn => self.host.budget("the old system's login prompt", 30, 12),
+            Link::PowerOn => self.host.budget("the old system's login prompt", 60, 12),
             Link::OldSystem => self.host.budget("the payload to be in the guest", 90, 90),
             Link::Pushed => self.host.budget("anemos deploy to start", 10, 10),
             Link::Started => self.host.budget("the kernel of the deploy environment", 60, 20),

@@ -62,7 +62,7 @@ fn a_vps_has_its_disk_first_in_the_boot_order_and_a_witness_beside_it() {
     -blockdev {"detect-zeroes":"unmap","discard":"unmap","driver":"raw","file":"witness-file","node-name":"witness","read-only":false}
     -device scsi-hd,bus=scsi.0,id=disk-witness,drive=witness
     -netdev user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:2222-:22
-    -device virtio-net-pci,netdev=net,mac=52:54:00:12:34:56,romfile=
+    -device virtio-net-pci,netdev=net,mac=52:54:00:12:34:56,romfile=,addr=0x10
     -object filter-dump,id=packets,netdev=net,file=/evidence/a,,b.pcap
     "#);
 }
