@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::Context as _;
 use harness::chain::Timed;
 use harness::evidence::{self, Evidence};
-use harness::fixture::{build, cache, parse_size};
+use harness::fixture::{Fixture, build, cache, parse_size};
 use harness::machine::Bus;
 use harness::progress::Progress;
 use harness::rehearsal::host::Host;
@@ -98,7 +98,7 @@ struct KeepArgs {
 /// Reads the name of a bus.
 pub(crate) fn bus(text: &str) -> Result<Bus, String> {
     let value = toml::Value::from(text);
-    value.try_into().map_err(|_| "use virtio-blk, virtio-scsi, nvme or sata".to_owned())
+    value.try_into().map_err(|_unknown| "use virtio-blk, virtio-scsi, nvme or sata".to_owned())
 }
 
 /// Reads a size with its unit.
@@ -109,12 +109,16 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
 impl Args {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let payload = check(&self.payload, self.config.as_deref())?;
+        let name = self.fixture.as_deref().or(payload.settings.fixture.as_deref());
+        let (fixture, _data) = self.fixtures.open(name.unwrap_or("debian-12"))?;
+        self.check_bus(&fixture.description.buses, &fixture.name)?;
         let about = payload.settings.name.clone().unwrap_or_else(|| stem(&self.payload));
         let folder = self.keep.evidence.clone();
         let folder = folder.unwrap_or_else(|| evidence::default_folder(&about, SystemTime::now()));
         let evidence =
             Evidence::create(&folder).with_context(|| format!("making {}", folder.display()))?;
-        let done = interrupt::run(self.rehearse(&payload, &evidence)).context("starting")?;
+        let done =
+            interrupt::run(self.rehearse(&payload, &fixture, &evidence)).context("starting")?;
         let (verdict, times) = match done {
             Ok(done) => done?,
             Err(interrupted) => return self.interrupted(interrupted, &evidence),
@@ -127,14 +131,12 @@ impl Args {
     async fn rehearse(
         &self,
         payload: &Description,
+        fixture: &Fixture,
         evidence: &Evidence,
     ) -> anyhow::Result<(Verdict, Vec<Timed>)> {
-        let name = self.fixture.as_deref().or(payload.settings.fixture.as_deref());
-        let (fixture, _data) = self.fixtures.open(name.unwrap_or("debian-12"))?;
-        self.check_bus(&fixture.description.buses, &fixture.name)?;
         let anemos = std::env::current_exe().context("finding this program")?;
         let mut host = Host::prove(&anemos, &cache::folder(), Progress::new()).await;
-        let ready = build::ensure(&host, &fixture, &evidence.folder().join("fixture")).await;
+        let ready = build::ensure(&host, fixture, &evidence.folder().join("fixture")).await;
         let ready = ready.map_err(|error| Broken(format!("building the fixture: {error:#}")))?;
         host.measure(&ready.kernel()).await;
         host.cpus = self.machine.cpus;
