@@ -195,7 +195,7 @@ impl Chain {
                 Some(self.panicked("the kernel told the machine that it panicked"))
             }
             Seen::Pushed => self.reach(Link::Pushed, at, "push"),
-            Seen::CommandStarted => self.reach(Link::Started, at, "start"),
+            Seen::CommandStarted => self.reach(Link::Started, at, "start command"),
             Seen::CommandSaid(line) => {
                 self.said.push(line.clone());
                 None
@@ -243,7 +243,7 @@ impl Chain {
             Link::Started => {
                 self.jump_announced |= line.contains("Starting new kernel");
                 if classify::is_kernel_banner(line) {
-                    return self.reach(Link::Jumped, at, "jump");
+                    return self.reach(Link::Jumped, at, "anemos deploy");
                 }
                 None
             }
@@ -303,6 +303,9 @@ impl Chain {
             return Some(
                 self.out_of_order(&format!("stage {stage} began a second time or too late")),
             );
+        }
+        if self.last_stage.is_none() {
+            self.timed("boot deploy environment", at);
         }
         self.stage = Some((index, at));
         self.last_stage = Some(index);
@@ -399,11 +402,16 @@ impl Chain {
     }
 
     fn reach(&mut self, link: Link, at: f64, name: &str) -> Option<End> {
-        let start = self.since;
-        self.times.push(Timed { name: name.to_owned(), start, seconds: at - start });
+        self.timed(name, at);
         self.link = link;
         self.since = at;
         None
+    }
+
+    /// Notes that what began with the last link has ended.
+    fn timed(&mut self, name: &str, at: f64) {
+        let start = self.since;
+        self.times.push(Timed { name: name.to_owned(), start, seconds: at - start });
     }
 
     fn panicked(&self, words: &str) -> End {

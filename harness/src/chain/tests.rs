@@ -87,8 +87,9 @@ fn every_link_in_its_order_is_a_deployment() {
         [
             "boot old system",
             "push",
-            "start",
-            "jump",
+            "start command",
+            "anemos deploy",
+            "boot deploy environment",
             "verify-initramfs",
             "mount",
             "deploy",
