@@ -86,9 +86,11 @@ fn unpacking(sizes: Sizes, has: Option<u64>) -> Peak {
 
 fn deploying(sizes: Sizes, payload: &Description, has: Option<u64>) -> Peak {
     let computed = KERNEL + sizes.unpacked + payload.unpacked + WORK;
-    let asked = payload.settings.memory.unwrap_or_default();
+    // People name the size of a machine, of which the kernel counts only what it does not keep.
+    let machine = payload.settings.memory.unwrap_or_default();
+    let asked = machine.saturating_sub(KERNEL);
     let what_for = if asked > computed {
-        format!("{} asked for by the payload", mib(asked))
+        format!("a machine with {} asked for by the payload", mib(machine))
     } else {
         format!(
             "kernel {}, unpacked initramfs {}, unpacked payload {}, work space {}",
@@ -108,7 +110,21 @@ pub(crate) fn mib(bytes: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{MIB, Peak, Sizes, loading, mib, unpacking};
+    use initramfs::payload::Settings;
+
+    use super::{Description, MIB, Peak, Sizes, deploying, loading, mib, unpacking};
+
+    #[test]
+    fn a_machine_of_the_size_that_a_payload_asks_for_is_enough() {
+        let gib = 1024 * MIB;
+        let settings = Settings { memory: Some(gib), ..Settings::default() };
+        let payload = Description { settings, ..crate::plan::tests::payload() };
+        let sizes = Sizes { file: MIB, unpacked: MIB };
+        // What Linux 6.1 counts of 1 GiB, and of 896 MiB.
+        for (total, short) in [(973 * MIB, false), (848 * MIB, true)] {
+            assert_eq!(deploying(sizes, &payload, Some(total)).is_short(), short, "{total}");
+        }
+    }
 
     #[test]
     fn a_peak_is_short_only_when_something_is_known_to_be_missing() {
