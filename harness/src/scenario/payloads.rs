@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::Mutex;
 
 use crate::command::{Command, CommandError};
+use crate::fixture::build::script_command;
 
 /// Why a payload cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -88,7 +89,7 @@ impl Payloads {
         let aside = aside.map_err(file(&self.cache))?;
         let script = std::path::absolute(source.join("build")).map_err(file(source))?;
         let payload = aside.path().join("payload");
-        Command::new(&script).arg(&payload).run().await?;
+        script_command(&script).arg(&payload).run().await?;
         fs::rename(&payload, &built).map_err(file(&built))?;
         Ok(built)
     }
