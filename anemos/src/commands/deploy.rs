@@ -65,11 +65,15 @@ fn confirm(prepared: &Prepared) -> anyhow::Result<()> {
     report::prompt(&format!("Type the host name {hostname} to overwrite {disk}: "))?;
     let mut line = String::new();
     io::stdin().lock().read_line(&mut line).context("reading the host name")?;
-    if line.trim() == hostname {
+    Ok(check_answer(line.trim(), hostname)?)
+}
+
+fn check_answer(answer: &str, hostname: &str) -> Result<(), Refusal> {
+    if answer == hostname {
         return Ok(());
     }
-    let reason = format!("{:?} is not the host name {hostname}; nothing was changed", line.trim());
-    Err(Refusal::new(reason, "run the command again on the machine that you mean").into())
+    let reason = format!("{answer:?} is not the host name {hostname}; nothing was changed");
+    Err(Refusal::new(reason, "run the command again on the machine that you mean"))
 }
 
 /// Writes the final initramfs to the staging folder and loads it with the kernel.
@@ -82,4 +86,23 @@ fn stage_and_load(prepared: &Prepared) -> anyhow::Result<()> {
     let kernel = prepared.plan.kernel.image.as_ref().context("finding the kernel")?;
     report::step(&format!("loading kernel and final initramfs of {size} bytes"));
     kexec::load(&kernel.path, &file, &prepared.plan.command_line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_whole_host_name_lets_a_deployment_begin() {
+        for (answer, accepted) in [
+            ("vps", true),
+            ("", false),
+            ("y", false),
+            ("yes", false),
+            ("VPS", false),
+            ("vps1", false),
+        ] {
+            assert_eq!(check_answer(answer, "vps").is_ok(), accepted, "{answer:?}");
+        }
+    }
 }
