@@ -1,7 +1,7 @@
 # An index of commands: `make` lists it. What grows beyond three lines becomes a verb of anemos.
 
 PACKAGES = qemu-system-x86 qemu-utils ovmf mmdebstrap debian-archive-keyring uidmap zstd xz-utils \
-	cpio fdisk e2fsprogs util-linux busybox-static kmod openssh-client
+	cpio fdisk e2fsprogs util-linux busybox-static kmod openssh-client initramfs-tools-core
 MISSING = $(strip $(shell for package in $(PACKAGES); do dpkg-query -W -f='$${Status}' $$package \
 	2>/dev/null | grep -q 'ok installed' || echo $$package; done))
 CHECKS = 'cargo fmt --all --check' 'cargo clippy --workspace --all-targets -- -D warnings' \
@@ -34,7 +34,7 @@ check: ## Formatting, lints, documentation, shell syntax; names every failure
 		echo "check: FAILED: $$check" >&2; }; done; exit $$failed
 
 bench: setup ## Measures generating the final initramfs against the shell way
-	cargo bench --package anemos
+	cargo bench --package anemos --bench initramfs
 
 target/payloads/%.tar.zst: payloads/%/build payloads/%/deploy
 	rm -rf target/payloads/$*
