@@ -16,6 +16,8 @@ mod payload;
 mod report;
 mod uevents;
 
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -30,24 +32,35 @@ use crate::{network, paths};
 use disks::Selected;
 use report::Report;
 
+/// What is known of a deployment when it ends early.
+#[derive(Debug, Default)]
+struct Known {
+    /// The selected disk.
+    disk: Option<Selected>,
+    /// The environment of `deploy`.
+    environment: BTreeMap<String, String>,
+}
+
 /// Runs the deployment. Returns only when the machine could not be rebooted.
 pub fn run() -> ExitCode {
     let mut report = Report::start();
-    let mut selected = None;
-    let result = deploy(&mut report, &mut selected);
+    let mut known = Known::default();
+    // A panic of PID 1 would be one of the kernel, which reboots whatever is on the disk.
+    let result = catch_unwind(AssertUnwindSafe(|| deploy(&mut report, &mut known)))
+        .unwrap_or_else(|_message_is_on_the_console| bail!("PID 1 panicked"));
     let outcome = match &result {
         Ok(()) => Outcome::Deployed,
         Err(error) => {
             report.line(&format!("error: {}", report::one_line(error)));
-            ending::outcome_of_failure(selected.as_ref())
+            ending::outcome_of_failure(known.disk.as_ref())
         }
     };
-    ending::end(&mut report, outcome);
+    ending::end(&mut report, outcome, &known.environment);
     ExitCode::FAILURE
 }
 
-/// Every stage up to the reboot. `selected` is set once the disk is known.
-fn deploy(report: &mut Report, selected: &mut Option<Selected>) -> anyhow::Result<()> {
+/// Every stage up to the reboot. `known` is filled on the way.
+fn deploy(report: &mut Report, known: &mut Known) -> anyhow::Result<()> {
     let deploy = report.stage(Stage::VerifyInitramfs, |_| read_description())?;
     report.stage(Stage::Mount, |report| {
         mounts::mount_all()?;
@@ -58,17 +71,18 @@ fn deploy(report: &mut Report, selected: &mut Option<Selected>) -> anyhow::Resul
         modules::load(report, &deploy.modules);
         set_clock_floor(report, deploy.written_at)
     })?;
-    let disk =
-        selected.insert(report.stage(Stage::Disks, |report| disks::wait(report, &deploy.disk))?);
+    let disk = report.stage(Stage::Disks, |report| disks::wait(report, &deploy.disk))?;
+    let disk = known.disk.insert(disk);
     let leased = report.stage(Stage::Network, |report| links::restore(report, &deploy.restore))?;
     let network = deploy.network.clone().or(leased).unwrap_or_default();
     report.stage(Stage::VerifyPayload, |_| payload::verify(&deploy.payload))?;
     let settings = report.stage(Stage::Unpack, |_| payload::unpack(&deploy.payload))?;
+    known.environment = environment::of(&deploy, disk, &settings);
     report.stage(Stage::Deploy, |report| {
         network::files::write(&network, Path::new(paths::NETWORK))
             .with_context(|| format!("writing {}", paths::NETWORK))?;
         let limit = Duration::from_secs(deploy.deploy_limit_secs);
-        child::run_deploy(report, environment::of(&deploy, disk, &settings), limit)
+        child::run_deploy(report, &known.environment, limit)
     })?;
     report.stage(Stage::Settle, |report| {
         ending::settle(report);

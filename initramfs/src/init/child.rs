@@ -13,8 +13,7 @@ use anyhow::{Context, bail};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigSet, Signal, kill};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
@@ -24,8 +23,14 @@ use crate::paths;
 /// How long a killed process may take to be gone; only one stuck in the kernel takes longer.
 const KILL_GRACE: Duration = Duration::from_secs(10);
 
+/// Between two looks whether a child has ended.
+const TURN: Duration = Duration::from_millis(100);
+
+/// Chunks of output that are passed on before anything else is looked at.
+const CHUNKS_A_TURN: usize = 16;
+
 /// Every process that is not PID 1 or the kernel's (`kill(2)`).
-const EVERYBODY: Pid = Pid::from_raw(-1);
+pub(super) const EVERYBODY: Pid = Pid::from_raw(-1);
 
 /// The crate's one way to start a program, with nothing on its standard input.
 #[expect(clippy::disallowed_methods, reason = "this is the crate's one wrapper")]
@@ -40,25 +45,32 @@ pub(super) fn command(program: &Path) -> Command {
 /// An error says the status or the limit. Nothing that it started is alive afterwards.
 pub(super) fn run_deploy(
     report: &mut Report,
-    environment: BTreeMap<String, String>,
+    environment: &BTreeMap<String, String>,
     limit: Duration,
 ) -> anyhow::Result<()> {
-    let signals = child_signals().context("watching for children")?;
+    run(report, &Path::new(paths::WORK).join("deploy"), environment, limit)
+}
+
+fn run(
+    report: &mut Report,
+    program: &Path,
+    environment: &BTreeMap<String, String>,
+    limit: Duration,
+) -> anyhow::Result<()> {
     let (output, input) = io::pipe().context("making a pipe for `deploy`")?;
     fcntl(&output, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).context("preparing the pipe")?;
-    let program = Path::new(paths::WORK).join("deploy");
-    let child = command(&program)
+    let child = command(program)
         .process_group(0)
-        .current_dir(paths::WORK)
+        .current_dir(program.parent().unwrap_or(Path::new("/")))
         .env_clear()
         .envs(environment)
         .stdout(input.try_clone().context("duplicating the pipe")?)
         .stderr(input)
         .spawn()
-        .map_err(|error| explain_start(&program, error))?;
+        .map_err(|error| explain_start(program, error))?;
     let pid = Pid::from_raw(i32::try_from(child.id()).context("reading the process id")?);
-    let ended = watch(report, &signals, output, pid, Instant::now() + limit);
-    kill_all();
+    let ended = Watched { pid, deadline: Instant::now() + limit }.follow(report, output);
+    kill_all(pid);
     match ended? {
         Some(WaitStatus::Exited(_, 0)) => Ok(()),
         Some(WaitStatus::Exited(_, status)) => bail!("`deploy` ended with status {status}"),
@@ -79,72 +91,55 @@ fn explain_start(program: &Path, error: io::Error) -> anyhow::Error {
     anyhow::Error::new(error).context(what)
 }
 
-fn child_signals() -> nix::Result<SignalFd> {
-    let mut signals = SigSet::empty();
-    signals.add(Signal::SIGCHLD);
-    signals.thread_block()?;
-    SignalFd::with_flags(&signals, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
-}
-
-/// Returns how `pid` ended, or `None` when the deadline came first.
-fn watch(
-    report: &mut Report,
-    signals: &SignalFd,
-    mut output: PipeReader,
+/// A child, and when it must have ended.
+#[derive(Debug)]
+struct Watched {
     pid: Pid,
     deadline: Instant,
-) -> anyhow::Result<Option<WaitStatus>> {
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
-        let mut fds = [
-            PollFd::new(signals.as_fd(), PollFlags::POLLIN),
-            PollFd::new(output.as_fd(), PollFlags::POLLIN),
-        ];
-        match poll(&mut fds, timeout) {
-            Ok(0) => return Ok(None),
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(errno) => return Err(errno).context("waiting for `deploy`"),
-        }
-        while signals.read_signal().context("reading a signal")?.is_some() {}
-        let ended = reap(pid);
-        // After the end too, so that its last words are seen.
-        let open = pass_on(report, &mut output)?;
-        if ended.is_some() {
-            return Ok(ended);
-        }
-        if !open {
-            return wait_without_output(signals, pid, deadline);
+}
+
+impl Watched {
+    /// Passes output on until the child has ended; `None` when the deadline came first.
+    ///
+    /// The deadline is looked at in every turn: a child that never stops talking would
+    /// otherwise never be late.
+    fn follow(
+        &self,
+        report: &mut Report,
+        output: PipeReader,
+    ) -> anyhow::Result<Option<WaitStatus>> {
+        let mut output = Some(output);
+        loop {
+            let ended = reap(self.pid);
+            // After the end too, so that its last words are seen.
+            let open = output.as_mut().map_or(Ok(false), |output| pass_on(report, output))?;
+            output = output.filter(|_| open);
+            let left = self.deadline.saturating_duration_since(Instant::now());
+            if ended.is_some() || left.is_zero() {
+                return Ok(ended);
+            }
+            wait(output.as_ref(), left.min(TURN))?;
         }
     }
 }
 
-/// `deploy` has closed both of its output streams and goes on.
-fn wait_without_output(
-    signals: &SignalFd,
-    pid: Pid,
-    deadline: Instant,
-) -> anyhow::Result<Option<WaitStatus>> {
-    loop {
-        if let Some(status) = reap(pid) {
-            return Ok(Some(status));
-        }
-        let left = deadline.saturating_duration_since(Instant::now());
-        let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
-        let mut fds = [PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
-        match poll(&mut fds, timeout) {
-            Ok(0) => return Ok(None),
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(errno) => return Err(errno).context("waiting for `deploy`"),
-        }
-        while signals.read_signal().context("reading a signal")?.is_some() {}
+/// Waits for output, for a turn at the most.
+///
+/// A signal handler or a blocked SIGCHLD would tell of the end at once, but children inherit the
+/// latter, and the `wait` of a shell then never returns; ten looks a second cost nothing.
+fn wait(output: Option<&PipeReader>, turn: Duration) -> anyhow::Result<()> {
+    let mut fds: Vec<_> =
+        output.map(|output| PollFd::new(output.as_fd(), PollFlags::POLLIN)).into_iter().collect();
+    match poll(&mut fds, PollTimeout::try_from(turn).unwrap_or(PollTimeout::ZERO)) {
+        Ok(_) | Err(Errno::EINTR) => Ok(()),
+        Err(errno) => Err(errno).context("waiting for `deploy`"),
     }
 }
 
-/// Passes on what is there; false at the end of the stream.
+/// Passes on what is there, up to a limit; false at the end of the stream.
 fn pass_on(report: &mut Report, output: &mut PipeReader) -> anyhow::Result<bool> {
     let mut bytes = [0; 4096];
-    loop {
+    for _ in 0..CHUNKS_A_TURN {
         match output.read(&mut bytes) {
             Ok(0) => return Ok(false),
             Ok(length) => report.output(bytes.get(..length).unwrap_or_default()),
@@ -153,12 +148,14 @@ fn pass_on(report: &mut Report, output: &mut PipeReader) -> anyhow::Result<bool>
             Err(error) => return Err(error).context("reading the output of `deploy`"),
         }
     }
+    Ok(true)
 }
 
 /// Reaps all that has ended; PID 1 inherits every orphan. Returns the status of `pid`.
 fn reap(pid: Pid) -> Option<WaitStatus> {
     let mut found = None;
-    while let Ok(status) = waitpid(EVERYBODY, Some(WaitPidFlag::WNOHANG)) {
+    let whom = if std::process::id() == 1 { EVERYBODY } else { pid };
+    while let Ok(status) = waitpid(whom, Some(WaitPidFlag::WNOHANG)) {
         match status.pid() {
             None => break,
             Some(ended) if ended == pid => found = Some(status),
@@ -168,16 +165,18 @@ fn reap(pid: Pid) -> Option<WaitStatus> {
     found
 }
 
-/// Ends every process but PID 1 and waits until they are gone, for a moment at the most.
-pub(super) fn kill_all() {
+/// Ends every process but PID 1, or, elsewhere than in PID 1, the process group of `child`; waits
+/// until they are gone, for a moment at the most.
+pub(super) fn kill_all(child: Pid) {
+    let whom = if std::process::id() == 1 { EVERYBODY } else { Pid::from_raw(-child.as_raw()) };
     // ESRCH: there is nobody left, which is what is wanted.
-    let _nobody = kill(EVERYBODY, Signal::SIGKILL);
+    let _nobody = kill(whom, Signal::SIGKILL);
     let deadline = Instant::now() + KILL_GRACE;
     while Instant::now() < deadline {
-        match waitpid(EVERYBODY, Some(WaitPidFlag::WNOHANG)) {
+        match waitpid(whom, Some(WaitPidFlag::WNOHANG)) {
             Err(Errno::ECHILD) => return,
             Ok(WaitStatus::StillAlive) => {
-                // Nothing to read: the pause between two looks, cut short by SIGCHLD.
+                // Nothing to read: the pause between two looks.
                 let _elapsed = poll(&mut [], PollTimeout::from(50_u8));
             }
             _ => {}
@@ -188,4 +187,56 @@ pub(super) fn kill_all() {
 /// Whether a program of the deploy environment is there.
 pub(super) fn exists(path: &str) -> bool {
     fs::exists(path).unwrap_or(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    /// Runs a script as `deploy` is run; the limit is short for those that never end.
+    fn run_script(script: &str) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join("deploy");
+        fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        let environment = BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".to_owned())]);
+        let limit = Duration::from_secs(if script.contains("never") { 1 } else { 60 });
+        run(&mut Report::silent(), &program, &environment, limit)
+            .map_or_else(|error| error.to_string(), |()| "ok".to_owned())
+    }
+
+    #[test]
+    fn a_script_ends_by_its_status_its_signal_or_its_limit() {
+        for (script, want) in [
+            ("exit 0", "ok"),
+            ("exit 7", "`deploy` ended with status 7"),
+            ("kill -9 $$", "`deploy` was killed by SIGKILL"),
+            ("exec >&- 2>&-; exit 3", "`deploy` ended with status 3"),
+            ("sleep 600 & exit 0", "ok"),
+            ("sleep 600 # never ends", "`deploy` took longer than its limit of 1 s"),
+            ("while :; do :; done # never ends", "`deploy` took longer than its limit of 1 s"),
+            ("yes >/dev/stderr # never ends", "`deploy` took longer than its limit of 1 s"),
+        ] {
+            assert_eq!(run_script(script), want, "{script}");
+        }
+    }
+
+    #[test]
+    fn a_shell_can_wait_for_its_own_children() {
+        assert_eq!(run_script("sleep 0 & sleep 0 & wait; exit 0"), "ok");
+    }
+
+    #[test]
+    fn a_missing_interpreter_is_named_as_such() {
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join("deploy");
+        fs::write(&program, "#!/no/such/shell\n").unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        let limit = Duration::from_secs(1);
+        let error = run(&mut Report::silent(), &program, &BTreeMap::new(), limit).unwrap_err();
+        let want = "starting `deploy`: its interpreter is not in the deploy environment";
+        assert_eq!(error.to_string(), want);
+    }
 }

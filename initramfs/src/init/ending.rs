@@ -1,5 +1,6 @@
 //! How a deployment ends: reboot into the new or the old system, or a shell in the middle.
 
+use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::path::Path;
 use std::process::Stdio;
@@ -8,9 +9,9 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::poll::{PollTimeout, poll};
 use nix::sys::reboot::{RebootMode, reboot};
 use nix::sys::wait::{WaitPidFlag, waitpid};
-use nix::unistd::{Pid, sync};
+use nix::unistd::sync;
 
-use super::child::{command, exists, kill_all};
+use super::child::{EVERYBODY, command, exists, kill_all};
 use super::disks::{Selected, sectors_written};
 use super::mounts;
 use super::report::Report;
@@ -28,7 +29,7 @@ pub(super) fn outcome_of_failure(selected: Option<&Selected>) -> Outcome {
 
 /// Writes everything back and unmounts all that `deploy` left mounted.
 pub(super) fn settle(report: &mut Report) {
-    kill_all();
+    kill_all(EVERYBODY);
     sync();
     let table = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     for target in foreign_targets(&table) {
@@ -60,11 +61,11 @@ fn unmount(target: &str) -> nix::Result<()> {
 }
 
 /// Ends the deployment. Returns only when the reboot is refused.
-pub(super) fn end(report: &mut Report, outcome: Outcome) {
+pub(super) fn end(report: &mut Report, outcome: Outcome, environment: &BTreeMap<String, String>) {
     if outcome == Outcome::Rescue {
-        rescue(report);
+        rescue(report, environment);
     }
-    kill_all();
+    kill_all(EVERYBODY);
     report.begin(Stage::Reboot);
     report.line(&format!("verdict {outcome}"));
     sync();
@@ -72,25 +73,26 @@ pub(super) fn end(report: &mut Report, outcome: Outcome) {
     report.line(&format!("error: rebooting: {errno}"));
 }
 
-/// Keeps the machine as it is, with a shell on the console, for ever.
-fn rescue(report: &mut Report) -> ! {
+/// Keeps the machine as it is, with a shell on the console, for ever. The shell has the
+/// environment of `deploy`, so that it can be run again.
+fn rescue(report: &mut Report, environment: &BTreeMap<String, String>) -> ! {
     report.line("the disk was written, so the old system cannot be booted again");
     report.line(&format!(
-        "this shell is in RAM; the log is {}; run ./deploy in {} to try again",
-        crate::paths::LOG,
-        crate::paths::WORK
+        "this shell is in RAM; the log is {}; ./deploy tries again",
+        crate::paths::LOG
     ));
     report.line(&format!("verdict {}", Outcome::Rescue));
     loop {
         // A shell that ends at once, as without a keyboard, must not keep the machine busy.
-        let pause = if run_shell() { PollTimeout::from(1000_u16) } else { PollTimeout::MAX };
+        let pause =
+            if run_shell(environment) { PollTimeout::from(1000_u16) } else { PollTimeout::MAX };
         let _elapsed = poll(&mut [], pause);
-        let _orphans = waitpid(Pid::from_raw(-1), Some(WaitPidFlag::WNOHANG));
+        let _orphans = waitpid(EVERYBODY, Some(WaitPidFlag::WNOHANG));
     }
 }
 
 /// Runs a shell until it is left; false when it could not be started.
-fn run_shell() -> bool {
+fn run_shell(environment: &BTreeMap<String, String>) -> bool {
     let open = || OpenOptions::new().read(true).write(true).open("/dev/console");
     let (Ok(input), Ok(output), Ok(errors)) = (open(), open(), open()) else { return false };
     // A session of its own with a controlling terminal, so that Ctrl-C reaches what runs in it.
@@ -101,8 +103,10 @@ fn run_shell() -> bool {
         shell.args(["-c", "/bin/sh"]);
     }
     let child = shell
-        .env("PS1", "rescue# ")
         .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .envs(environment)
+        .env("PS1", "rescue# ")
+        .current_dir(if exists(crate::paths::WORK) { crate::paths::WORK } else { "/" })
         .stdin(Stdio::from(input))
         .stdout(Stdio::from(output))
         .stderr(Stdio::from(errors))

@@ -45,6 +45,12 @@ impl Report {
         }
     }
 
+    /// Says nothing to anybody.
+    #[cfg(test)]
+    pub(super) fn silent() -> Self {
+        Self { early: None, ..Self::start() }
+    }
+
     /// Goes over to the log and to all consoles of the kernel (`/dev`, `/sys` are needed).
     /// What was said before is repeated where it was not seen.
     pub(super) fn open_consoles(&mut self) {

@@ -31,6 +31,10 @@ impl Uevents {
     /// Waits for the next event; false when `deadline` came first.
     pub(super) fn wait(&self, deadline: Instant) -> io::Result<bool> {
         let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            // However many events there are.
+            return Ok(false);
+        }
         let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
         let mut fds = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
         match poll(&mut fds, timeout) {
