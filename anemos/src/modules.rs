@@ -74,13 +74,13 @@ pub(crate) fn collect(folder: &Path, devices: &BTreeSet<String>) -> anyhow::Resu
     let mut own = Vec::new();
     for name in devices.iter().flat_map(|device| table.modules_of(device)) {
         if index.file(name).is_some_and(|file| USEFUL.iter().any(|dir| file.starts_with(dir))) {
-            index.add_closure(name, &mut own);
+            index.add_closure(&table, name, &mut own);
         }
     }
     let mut load = own.clone();
-    words(DRIVERS).for_each(|name| index.add_closure(name, &mut load));
+    words(DRIVERS).for_each(|name| index.add_closure(&table, name, &mut load));
     let mut files = load.clone();
-    words(ON_DEMAND).for_each(|name| index.add_closure(name, &mut files));
+    words(ON_DEMAND).for_each(|name| index.add_closure(&table, name, &mut files));
     let files: BTreeSet<_> = files.into_iter().collect();
     let indexes = vec![
         ("modules.dep", index::keep_dependencies(&dependencies, &files)),
@@ -171,6 +171,40 @@ mod tests {
         assert!(modules.files.contains("kernel/fs/xfs/xfs.ko"), "packed on demand");
         assert!(modules.files.contains("kernel/crypto/crc32c_generic.ko"), "by soft dependency");
         assert!(!modules.files.contains("kernel/drivers/gpu/drm/tiny/bochs.ko"), "no use for it");
+    }
+
+    #[test]
+    fn a_soft_dependency_by_alias_brings_the_modules_that_serve_it() {
+        let folder = tempfile::tempdir().unwrap();
+        // Lines of Debian 12's generic kernel, where ext4 and its checksums are modules.
+        for (name, text) in [
+            (
+                "modules.dep",
+                "kernel/fs/ext4/ext4.ko: kernel/fs/jbd2/jbd2.ko\nkernel/fs/jbd2/jbd2.ko:\n\
+                 kernel/crypto/crc32c_generic.ko:\nkernel/arch/x86/crypto/crc32c-intel.ko:\n",
+            ),
+            (
+                "modules.alias",
+                "alias crypto-crc32c crc32c_intel\nalias crypto-crc32c crc32c_generic\n\
+                 alias crc32c crc32c_generic\nalias fs-ext4 ext4\n",
+            ),
+            (
+                "modules.softdep",
+                "softdep ext4 pre: crypto-crc32c\nsoftdep ext4 pre: gone\n\
+                 softdep jbd2 pre: ext4\n",
+            ),
+        ] {
+            fs::write(folder.path().join(name), text).unwrap();
+        }
+        assert_eq!(
+            collect(folder.path(), &BTreeSet::new()).unwrap().load,
+            [
+                "kernel/arch/x86/crypto/crc32c-intel.ko",
+                "kernel/crypto/crc32c_generic.ko",
+                "kernel/fs/jbd2/jbd2.ko",
+                "kernel/fs/ext4/ext4.ko"
+            ]
+        );
     }
 
     #[test]

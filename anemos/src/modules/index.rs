@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::aliases::Aliases;
 use super::compressed::plain_name;
 
 /// Modules by name.
@@ -24,7 +25,9 @@ impl<'a> Index<'a> {
             let mut words = line.split_whitespace();
             if let (Some("softdep"), Some(name)) = (words.next(), words.next()) {
                 let pre = words.skip_while(|word| *word != "pre:").skip(1);
-                index.soft.insert(name, pre.take_while(|word| *word != "post:").collect());
+                // One module may have several lines.
+                let soft: &mut Vec<_> = index.soft.entry(name).or_default();
+                soft.extend(pre.take_while(|word| *word != "post:"));
             }
         }
         index
@@ -37,19 +40,44 @@ impl<'a> Index<'a> {
 
     /// Appends the files of a module and of all that it needs, in load order, to `files`.
     /// What is not there is built into the kernel, or the kernel lacks it.
-    pub(super) fn add_closure(&self, name: &str, files: &mut Vec<String>) {
-        let Some(file) = self.file(name) else { return };
-        if files.iter().any(|known| known == file) {
+    ///
+    /// A soft dependency may be an alias, as `crypto-crc32c` of ext4 is, for which every module
+    /// that has it goes in: which one serves, the machine tells.
+    pub(super) fn add_closure(&self, aliases: &Aliases<'a>, name: &str, files: &mut Vec<String>) {
+        let mut closure = Closure { index: self, aliases, begun: BTreeSet::new(), files };
+        closure.add(name);
+    }
+}
+
+/// A closure being collected.
+struct Closure<'c, 'a> {
+    index: &'c Index<'a>,
+    aliases: &'c Aliases<'a>,
+    /// Names that are under way: soft dependencies may go round in circles.
+    begun: BTreeSet<String>,
+    files: &'c mut Vec<String>,
+}
+
+impl Closure<'_, '_> {
+    fn add(&mut self, name: &str) {
+        if !self.begun.insert(normal(name)) {
             return;
         }
-        for soft in self.soft.get(normal(name).as_str()).into_iter().flatten() {
-            self.add_closure(soft, files);
+        let Some(file) = self.index.file(name) else {
+            self.aliases.modules_of(name).into_iter().for_each(|module| self.add(module));
+            return;
+        };
+        if self.files.iter().any(|known| known == file) {
+            return;
+        }
+        for soft in self.index.soft.get(normal(name).as_str()).into_iter().flatten() {
+            self.add(soft);
         }
         // The farthest dependency is the last one of its line.
-        for need in self.needs.get(file).into_iter().flatten().rev() {
-            self.add_closure(&name_of(need), files);
+        for need in self.index.needs.get(file).into_iter().flatten().rev() {
+            self.add(&name_of(need));
         }
-        files.push(file.to_owned());
+        self.files.push(file.to_owned());
     }
 }
 
