@@ -85,6 +85,12 @@ fn interfaces(answers: &Answers, is_hardware: impl Fn(&str) -> bool) -> Interfac
         answers.routes.iter().filter_map(|message| route(message, &names)).collect();
     // A gateway can only be used once the route to itself is there.
     interfaces.routes.sort_by_key(|route| route.gateway.is_some());
+    let direct = interfaces.routes.clone();
+    for route in &mut interfaces.routes {
+        // Of an address with a peer only the address is kept, and its gateway may be the peer.
+        let link = interfaces.links.iter().find(|link| link.name == route.link);
+        route.reach_gateway(link.map_or(&[], |link| &link.addresses), &direct);
+    }
     interfaces
 }
 

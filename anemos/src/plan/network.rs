@@ -1,7 +1,5 @@
 //! The network of the deploy environment, and what the new system is told of it.
 
-use std::net::IpAddr;
-
 use initramfs::network::{Address, Link, Network, Restore, Route};
 
 use crate::config::{NetworkConfig, NetworkMode};
@@ -69,40 +67,11 @@ fn fixed(facts: &Facts, config: &NetworkConfig, this_machine: bool) -> Result<Ne
     };
     let addresses: Vec<_> = config.address.iter().map(address).collect();
     let gateways = config.gateway.iter();
-    let routes = gateways.map(|gateway| default_route(&name, *gateway, &addresses)).collect();
+    let routes = gateways.map(|gateway| Route::default_over(&name, *gateway, &addresses)).collect();
     let mtu = known.map_or(1500, |link| link.mtu);
     let resolvers = if this_machine { facts.network.resolvers.clone() } else { Vec::new() };
     let links = vec![Link { name, mac, mtu, addresses }];
     Ok(with_resolvers(Network { links, routes, resolvers, search: Vec::new() }, config))
-}
-
-fn default_route(link: &str, gateway: IpAddr, addresses: &[Address]) -> Route {
-    let destination: IpAddr = match gateway {
-        IpAddr::V4(_) => std::net::Ipv4Addr::UNSPECIFIED.into(),
-        IpAddr::V6(_) => std::net::Ipv6Addr::UNSPECIFIED.into(),
-    };
-    let link_local = matches!(gateway, IpAddr::V6(address) if address.is_unicast_link_local());
-    Route {
-        link: link.to_owned(),
-        destination,
-        prefix: 0,
-        gateway: Some(gateway),
-        on_link: !link_local && !addresses.iter().any(|one| covers(one, gateway)),
-        metric: None,
-        source: None,
-    }
-}
-
-/// Whether an address lies in the prefix of another one.
-fn covers(prefix: &Address, address: IpAddr) -> bool {
-    let (a, b, width) = match (prefix.address, address) {
-        (IpAddr::V4(a), IpAddr::V4(b)) => (a.to_bits().into(), b.to_bits().into(), 32),
-        (IpAddr::V6(a), IpAddr::V6(b)) => (a.to_bits(), b.to_bits(), 128),
-        _ => return false,
-    };
-    let differing: u128 = a ^ b;
-    let host_bits = u32::from(width - prefix.prefix.min(width));
-    differing.checked_shr(host_bits).unwrap_or_default() == 0
 }
 
 /// Returns name and MAC address of a link that is named by either; a MAC address may be of a link
@@ -148,29 +117,5 @@ pub(super) fn of_new_system(
     match (config.mode, restore) {
         (NetworkMode::Static, Restore::Static(network)) => Some(network.clone()),
         _ => running.map(|network| with_resolvers(network, config)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use initramfs::network::Address;
-
-    use super::covers;
-
-    #[test]
-    fn a_prefix_covers_the_addresses_in_it() {
-        for (address, prefix, other, want) in [
-            ("192.0.2.10", 24, "192.0.2.1", true),
-            ("192.0.2.10", 25, "192.0.2.129", false),
-            ("203.0.113.5", 32, "172.31.1.1", false),
-            ("203.0.113.5", 0, "172.31.1.1", true),
-            ("2001:db8::2", 64, "2001:db8::1", true),
-            ("2001:db8::2", 128, "2001:db8::1", false),
-            ("2001:db8::2", 0, "fe80::1", true),
-            ("2001:db8::2", 64, "192.0.2.1", false),
-        ] {
-            let one = Address { address: address.parse().unwrap(), prefix, dynamic: false };
-            assert_eq!(covers(&one, other.parse().unwrap()), want, "{address}/{prefix} {other}");
-        }
     }
 }

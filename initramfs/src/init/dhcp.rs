@@ -147,7 +147,9 @@ fn network_of(link: &str, mac: &[u8], lease: &Message) -> anyhow::Result<Network
     };
     let mac = mac.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":");
     let routes = match lease.opts().get(OptionCode::Router) {
-        Some(DhcpOption::Router(routers)) => routers.first().map(|router| default(link, *router)),
+        Some(DhcpOption::Router(routers)) => routers.first().map(|router| {
+            Route::default_over(link, IpAddr::V4(*router), std::slice::from_ref(&address))
+        }),
         _ => None,
     };
     let resolvers = match lease.opts().get(OptionCode::DomainNameServer) {
@@ -159,18 +161,6 @@ fn network_of(link: &str, mac: &[u8], lease: &Message) -> anyhow::Result<Network
     let link = Link { name: link.to_owned(), mac, mtu, addresses: vec![address] };
     let routes = routes.into_iter().collect();
     Ok(Network { links: vec![link], routes, resolvers, search: Vec::new() })
-}
-
-fn default(link: &str, router: Ipv4Addr) -> Route {
-    Route {
-        link: link.to_owned(),
-        destination: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        prefix: 0,
-        gateway: Some(IpAddr::V4(router)),
-        on_link: false,
-        metric: None,
-        source: None,
-    }
 }
 
 #[cfg(test)]
@@ -222,6 +212,16 @@ mod tests {
           "search": []
         }
         "#);
+    }
+
+    #[test]
+    fn the_router_of_a_single_address_is_on_the_link() {
+        let mut lease = message(7, &[0; 6], MessageType::Ack);
+        lease.set_yiaddr([198, 51, 100, 7]);
+        lease.opts_mut().insert(DhcpOption::SubnetMask([255; 4].into()));
+        lease.opts_mut().insert(DhcpOption::Router(vec![[172, 31, 1, 1].into()]));
+        let network = network_of("ens3", &[0; 6], &lease).unwrap();
+        assert_eq!(network.routes.iter().map(|route| route.on_link).collect::<Vec<_>>(), [true]);
     }
 
     #[test]

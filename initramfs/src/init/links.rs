@@ -7,6 +7,7 @@ use std::{fs, io};
 
 use anyhow::{Context, bail};
 use futures::TryStreamExt;
+use nix::poll::{PollTimeout, poll};
 use rtnetlink::packet_route::link::LinkAttribute;
 use rtnetlink::packet_route::route::{RouteHeader, RouteScope};
 use rtnetlink::{Handle, LinkUnspec, RouteMessageBuilder};
@@ -18,6 +19,8 @@ use crate::network::{Link, Network, Restore, Route};
 
 /// How long a link may take to appear after its driver was loaded.
 const LINK_LIMIT: Duration = Duration::from_mins(1);
+/// How long a link may take from up to a carrier, spanning tree included.
+const CARRIER_LIMIT: Duration = Duration::from_secs(30);
 
 /// Does what the deploy description says about the network. Returns what DHCP said.
 pub(super) fn restore(report: &mut Report, restore: &Restore) -> anyhow::Result<Option<Network>> {
@@ -40,17 +43,40 @@ pub(super) fn restore(report: &mut Report, restore: &Restore) -> anyhow::Result<
     })
 }
 
+/// Restores all links with their addresses first, then the routes. What the default routes need
+/// must be there; a link that leads elsewhere may be missing, and is said to be.
 async fn restore_static(
     report: &mut Report,
     handle: &Handle,
     network: &Network,
 ) -> anyhow::Result<()> {
+    let mut names = Vec::new();
     for link in &network.links {
-        let name = wait_for_link(&link.mac)?;
-        apply(handle, &name, link, network).await?;
+        let name = match wait_for_link(&link.mac) {
+            Ok(name) => name,
+            Err(error) if !is_needed(network, link) => {
+                report.line(&format!("going on without link {}: {error:#}", link.name));
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        add_addresses(handle, &name, link).await?;
+        names.push((name, link));
+    }
+    for (name, link) in &names {
+        add_routes(report, handle, name, link, network).await?;
+        if is_needed(network, link) {
+            wait_for_carrier(report, name)?;
+        }
         report.line(&format!("link {name} has {}", summary(link)));
     }
     write_resolvers(network)
+}
+
+/// Whether a default route leads over a link, or there is no other link.
+fn is_needed(network: &Network, link: &Link) -> bool {
+    let leads = |route: &Route| route.prefix == 0 && route.link == link.name;
+    network.links.len() == 1 || network.routes.iter().any(leads)
 }
 
 fn summary(link: &Link) -> String {
@@ -74,10 +100,12 @@ async fn restore_by_dhcp(
     let mut last = None;
     for name in &names {
         set_up(handle, name).await?;
+        wait_for_carrier(report, name)?;
         match dhcp::ask(name) {
             Ok(network) => {
                 for link in &network.links {
-                    apply(handle, name, link, &network).await?;
+                    add_addresses(handle, name, link).await?;
+                    add_routes(report, handle, name, link, &network).await?;
                     report.line(&format!("link {name} got {} by DHCP", summary(link)));
                 }
                 write_resolvers(&network)?;
@@ -89,8 +117,8 @@ async fn restore_by_dhcp(
     Err(last.unwrap_or_else(|| anyhow::anyhow!("there is no link to ask for an address on")))
 }
 
-/// Gives the link called `name` here what `link` had, and the routes that lead over it.
-async fn apply(handle: &Handle, name: &str, link: &Link, network: &Network) -> anyhow::Result<()> {
+/// Sets the link called `name` here up and gives it the addresses of `link`.
+async fn add_addresses(handle: &Handle, name: &str, link: &Link) -> anyhow::Result<()> {
     let index = index_of(handle, name).await?;
     let up = LinkUnspec::new_with_index(index).mtu(link.mtu).up().build();
     handle.link().set(up).execute().await.with_context(|| format!("setting up link {name}"))?;
@@ -101,14 +129,48 @@ async fn apply(handle: &Handle, name: &str, link: &Link, network: &Network) -> a
             .await
             .with_context(|| format!("adding {}/{} to {name}", address.address, address.prefix))?;
     }
+    Ok(())
+}
+
+/// Adds the routes that lead over `link`. A default route must be accepted; another one that is
+/// not is said and left out.
+async fn add_routes(
+    report: &mut Report,
+    handle: &Handle,
+    name: &str,
+    link: &Link,
+    network: &Network,
+) -> anyhow::Result<()> {
+    let index = index_of(handle, name).await?;
     let mut routes: Vec<_> =
         network.routes.iter().filter(|route| route.link == link.name).collect();
     // Routes to what is on the link come first: gateways may be reachable by them only.
     routes.sort_by_key(|route| route.gateway.is_some());
     for route in routes {
-        add_route(handle, index, route).await.with_context(|| {
-            format!("adding the route to {}/{}", route.destination, route.prefix)
-        })?;
+        let to = format!("{}/{}", route.destination, route.prefix);
+        match add_route(handle, index, route).await {
+            Ok(()) => {}
+            Err(error) if route.prefix == 0 => {
+                return Err(error).with_context(|| format!("adding the route to {to}"));
+            }
+            Err(error) => report.line(&format!("going on without the route to {to}: {error:#}")),
+        }
+    }
+    Ok(())
+}
+
+/// Waits until the link has a carrier: network cards of servers need seconds after they are up.
+/// A link that stays without one is said to; whether it was needed, whoever uses it finds out.
+fn wait_for_carrier(report: &mut Report, name: &str) -> anyhow::Result<()> {
+    let deadline = Instant::now() + CARRIER_LIMIT;
+    let path = format!("/sys/class/net/{name}/carrier");
+    while fs::read_to_string(&path).is_ok_and(|text| text.trim() != "1") {
+        if Instant::now() >= deadline {
+            report.line(&format!("link {name} has no carrier"));
+            break;
+        }
+        // There is no event for it in sysfs; this is the pause between two looks.
+        poll(&mut [], PollTimeout::from(100_u8)).context("waiting for the carrier")?;
     }
     Ok(())
 }
@@ -178,14 +240,16 @@ fn wait<T>(what: &str, look: impl Fn() -> io::Result<Option<T>>) -> anyhow::Resu
     }
 }
 
-/// Names and MAC addresses of links that belong to a device.
+/// Names and MAC addresses of links that belong to a device. A link that is part of another one
+/// is left out: on Hyper-V both have the same MAC address, and only the other one has addresses.
 fn physical_links() -> io::Result<Vec<(String, String)>> {
     let mut links = Vec::new();
     for entry in fs::read_dir("/sys/class/net")? {
         let path = entry?.path();
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
         let mac = fs::read_to_string(path.join("address")).unwrap_or_default();
-        if let (true, Some(name)) = (path.join("device").exists(), name) {
+        let is_whole = path.join("device").exists() && !path.join("master").exists();
+        if let (true, Some(name)) = (is_whole, name) {
             links.push((name, mac.trim().to_lowercase()));
         }
     }

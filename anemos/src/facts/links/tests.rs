@@ -154,7 +154,7 @@ fn hardware_is_kept_with_its_global_addresses_and_its_own_routes() {
     172.31.1.1/32 by - on eth0 on_link=false metric=None from -
     0.0.0.0/0 by 172.31.1.1 on eth0 on_link=true metric=None from -
     10.2.0.0/16 by fe80::1 on eth0 on_link=false metric=Some(100) from 10.0.0.2
-    10.3.0.0/16 by 10.0.1.1 on eth1 on_link=false metric=None from -
+    10.3.0.0/16 by 10.0.1.1 on eth1 on_link=true metric=None from -
     others: br0
     ");
 }
