@@ -1,13 +1,13 @@
 //! What goes into a final initramfs, before any of it is written: names, sources, sizes.
 
-use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use initramfs::{listing, paths};
+use initramfs::listing::{self, Entry};
+use initramfs::paths;
 
 use crate::modules::{self, Modules};
 use crate::{base, firmware};
@@ -90,8 +90,8 @@ pub(crate) enum BaseContents {
         size: u64,
         /// Bytes that it takes in RAM once unpacked.
         unpacked: u64,
-        /// Its files.
-        names: BTreeSet<String>,
+        /// What is in it.
+        entries: Vec<Entry>,
     },
 }
 
@@ -170,15 +170,20 @@ impl Contents {
 
     /// Whether the deploy environment will have a program, by path or by name alone.
     pub(crate) fn has_program(&self, program: &str) -> bool {
-        let has = |name: &str| match &self.base {
-            BaseContents::BuiltIn(members) => members.iter().any(|member| member.name == name),
-            BaseContents::File { names, .. } => names.contains(name),
-        };
-        if let Some(path) = program.strip_prefix('/') {
-            return has(path) || has(&format!("usr/{path}"));
+        if program.starts_with('/') {
+            return self.base.has(program);
         }
-        let folders = ["usr/local/sbin", "usr/local/bin", "usr/sbin", "usr/bin", "sbin", "bin"];
-        folders.iter().any(|folder| has(&format!("{folder}/{program}")))
+        let folders =
+            ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+        folders.iter().any(|folder| self.base.has(&format!("{folder}/{program}")))
+    }
+
+    /// The first member that is too large for the format, whose sizes have 32 bits.
+    pub(crate) fn too_large(&self) -> Option<&Member> {
+        self.packed
+            .iter()
+            .chain(&self.members)
+            .find(|one| u32::try_from(one.source.size()).is_err())
     }
 }
 
@@ -218,7 +223,18 @@ impl BaseContents {
         let size = file.metadata().with_context(describe)?.len();
         let entries = listing::list(file).with_context(describe)?;
         let unpacked = entries.iter().map(|entry| entry.size).sum();
-        let names = entries.into_iter().map(|entry| entry.name).collect();
-        Ok(Self::File { path: path.to_owned(), size, unpacked, names })
+        Ok(Self::File { path: path.to_owned(), size, unpacked, entries })
+    }
+
+    /// Whether a file is at a path, links followed.
+    fn has(&self, path: &str) -> bool {
+        match self {
+            // Every name of the built-in base is below `usr`, where `/bin` and the like lead to.
+            Self::BuiltIn(members) => {
+                let path = path.trim_start_matches('/');
+                members.iter().any(|one| one.name == path || one.name == format!("usr/{path}"))
+            }
+            Self::File { entries, .. } => listing::find(entries, path).is_some(),
+        }
     }
 }

@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use crate::facts::{Facts, ImageFormat, Lockdown, Permission};
 use crate::plan::{Peak, Plan, Purpose};
-use crate::report;
+use crate::{plan, report};
 
 /// A foreseen reason not to deploy.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
@@ -56,6 +56,10 @@ pub(crate) enum Refusal {
     NothingToInherit,
     #[error("{during} needs {needs} of memory, but there is only {has} ({what_for})")]
     TooLittleMemory { during: &'static str, needs: String, has: String, what_for: String },
+    #[error("{member} has {}, and an initramfs holds files below 4 GiB only", plan::mib(*size))]
+    MemberTooLarge { member: String, size: u64 },
+    #[error("an initramfs of ours is zstd, which the kernel {release} cannot unpack")]
+    NoZstd { release: String },
     #[error("deploy is run by {program}, which the base initramfs does not have")]
     InterpreterMissing { program: String },
     #[error("payload.toml asks for {tool}, which the base initramfs does not have")]
@@ -140,11 +144,24 @@ fn kernel(facts: &Facts, plan: &Plan) -> Option<Refusal> {
     };
     let modules = modules.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let kernel = image.release.clone()?;
+    if !unpacks_zstd(&kernel) {
+        return Some(Refusal::NoZstd { release: kernel });
+    }
     (kernel != modules).then_some(Refusal::ModulesOfAnother { kernel, modules })
 }
 
+/// Linux unpacks zstd from 5.9 on (`CONFIG_RD_ZSTD`); a release that is no number may.
+fn unpacks_zstd(release: &str) -> bool {
+    let mut numbers = release.split(|other: char| !other.is_ascii_digit());
+    let mut number = || numbers.next().and_then(|digits| digits.parse::<u32>().ok());
+    match (number(), number()) {
+        (Some(major), Some(minor)) => (major, minor) >= (5, 9),
+        _ => true,
+    }
+}
+
 fn short(peak: &Peak) -> Option<Refusal> {
-    let mib = crate::plan::mib;
+    let mib = plan::mib;
     peak.is_short().then(|| Refusal::TooLittleMemory {
         during: peak.during,
         needs: mib(peak.needs),

@@ -97,7 +97,7 @@ fn a_base_of_ones_own_is_not_touched() {
     let bytes = write_in(
         folder.path(),
         "final",
-        BaseContents::File { path, size, unpacked: 0, names: BTreeSet::new() },
+        BaseContents::File { path, size, unpacked: 0, entries: Vec::new() },
     );
     assert_eq!(bytes.get(..base.len()), Some(base.as_slice()));
 }

@@ -40,7 +40,10 @@ impl Args {
         if !self.yes {
             confirm(&prepared)?;
         }
-        stage_and_load(&prepared).and_then(|()| jump()).inspect_err(|_| take_back())?;
+        stage_and_load(&prepared).inspect_err(|_| take_back())?;
+        // What was fetched is in the initramfs now, and nothing runs after a jump.
+        drop(fetched);
+        jump().inspect_err(|_| take_back())?;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -85,7 +88,9 @@ fn stage_and_load(prepared: &Prepared) -> anyhow::Result<()> {
     refuse(&prepared.recheck(size))?;
     let kernel = prepared.plan.kernel.image.as_ref().context("finding the kernel")?;
     report::step(&format!("loading kernel and final initramfs of {size} bytes"));
-    kexec::load(&kernel.path, &file, &prepared.plan.command_line)
+    kexec::load(&kernel.path, &file, &prepared.plan.command_line)?;
+    // The kernel has copied it; a machine that returns shall not keep the keys in it.
+    staging::clear().map(drop)
 }
 
 #[cfg(test)]

@@ -91,7 +91,8 @@ pub(crate) fn execute() -> anyhow::Result<()> {
     let _without_sysrq = fs::write("/proc/sysrq-trigger", "u");
     sync();
     let Err(errno) = reboot(RebootMode::RB_KEXEC);
-    Err(errno).context("executing the loaded kernel")
+    let failure = anyhow::Error::new(errno).context("executing the loaded kernel");
+    Err(failure.context("file systems are read-only now; reboot, the old system is intact"))
 }
 
 /// Mount points of writable file systems on block devices, the last mounted first.

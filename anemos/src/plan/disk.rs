@@ -1,6 +1,7 @@
 //! Which disk is overwritten.
 
 use initramfs::disk::DiskIdentity;
+use initramfs::disk::sysfs::{ChoiceError, Names, choose};
 use serde::Serialize;
 
 use super::Purpose;
@@ -50,7 +51,7 @@ fn below_root(facts: &Facts) -> Result<PlannedDisk, Refusal> {
     let below: Vec<_> = facts.disks.iter().filter(is_below).collect();
     match below.as_slice() {
         [] => Err(Refusal::RootDiskUnknown { seen: names(&facts.disks) }),
-        [disk] => recognisable(disk, "it is the disk below /".to_owned()),
+        [disk] => recognisable(facts, disk, "it is the disk below /".to_owned()),
         several => Err(Refusal::RootDiskSpread { names: names(several.iter().copied()) }),
     }
 }
@@ -59,7 +60,7 @@ fn by(facts: &Facts, selector: &Selector, purpose: Purpose) -> Result<PlannedDis
     let fitting: Vec<_> = facts.disks.iter().filter(|disk| fits(disk, selector)).collect();
     let wanted = selector.to_string();
     match fitting.as_slice() {
-        [disk] => recognisable(disk, format!("it has {wanted}")),
+        [disk] => recognisable(facts, disk, format!("it has {wanted}")),
         [] if purpose == Purpose::Build => elsewhere(selector),
         [] => Err(Refusal::DiskNotFound { wanted, seen: names(&facts.disks) }),
         several => Err(Refusal::DiskAmbiguous { wanted, names: names(several.iter().copied()) }),
@@ -83,10 +84,18 @@ fn fits(disk: &Disk, selector: &Selector) -> bool {
 }
 
 /// Plans for a disk that another kernel can find again, and write.
-fn recognisable(disk: &Disk, why: String) -> Result<PlannedDisk, Refusal> {
+///
+/// A clone of it, with the same table id and the same size, is refused while it is there: which
+/// of the two comes first after the jump, nobody knows.
+fn recognisable(facts: &Facts, disk: &Disk, why: String) -> Result<PlannedDisk, Refusal> {
     let (name, identity) = (disk.candidate.name.clone(), disk.candidate.identity.clone());
     if identity.serial.is_none() && identity.wwn.is_none() && identity.table_id.is_none() {
         return Err(Refusal::DiskNameless { name });
+    }
+    let anywhere = DiskIdentity { bus_path: None, ..identity.clone() };
+    let all: Vec<_> = facts.disks.iter().map(|disk| disk.candidate.clone()).collect();
+    if let Err(ChoiceError::Doubt { names: Names(names), .. }) = choose(&anywhere, &all) {
+        return Err(Refusal::DiskAmbiguous { wanted: anywhere.to_string(), names });
     }
     if disk.candidate.read_only {
         return Err(Refusal::DiskReadOnly { name });

@@ -277,6 +277,22 @@ fn a_link_is_named_or_the_only_one_that_can_be_meant() {
 }
 
 #[test]
+fn a_disk_with_a_clone_beside_it_is_refused() {
+    let mut facts = cloud();
+    let identity = &mut facts.disks[0].candidate.identity;
+    (identity.serial, identity.wwn) = (None, None);
+    identity.table_id = Some("0123abcd".to_owned());
+    let mut clone = facts.disks[0].clone();
+    clone.candidate.name = "vdb".to_owned();
+    clone.candidate.identity.bus_path = Some("pci0000:00/0000:00:09.0".to_owned());
+    facts.disks.push(clone);
+    let plan = plan_of(&facts, "", Purpose::Deploy);
+    let said: Vec<_> = plan.undecided.iter().map(ToString::to_string).collect();
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(said[0].ends_with(": vda, vdb"), "{said:?}");
+}
+
+#[test]
 fn the_disk_is_selected_by_what_it_has_or_refused() {
     let mut facts = cloud();
     let mut second = facts.disks[0].clone();

@@ -40,6 +40,12 @@ impl Refusal {
             Self::NothingToInherit => {
                 "set [network] mode to \"dhcp\", \"static\" or \"none\"".to_owned()
             }
+            Self::MemberTooLarge { .. } => {
+                "let `deploy` fetch the large part itself instead of packing it".to_owned()
+            }
+            Self::NoZstd { .. } => {
+                "name a kernel from 5.9 on as [kernel] source, and its modules".to_owned()
+            }
             Self::InterpreterMissing { .. } | Self::ToolMissing { .. } => {
                 "install it on this system, or use the full base: `anemos base build`".to_owned()
             }

@@ -141,3 +141,18 @@ fn programs_that_the_base_lacks_are_named() {
         assert!(said.starts_with(want) && said.is_empty() == want.is_empty(), "{kind:?}: {said}");
     }
 }
+
+#[test]
+fn kernels_before_5_9_cannot_unpack_zstd() {
+    for (release, want) in [
+        ("4.18.0-553.el8.x86_64", false),
+        ("5.8.18", false),
+        ("5.9.0-1-amd64", true),
+        ("5.10.0-26-cloud-amd64", true),
+        ("6.1.0-56-cloud-amd64", true),
+        ("10.0", true),
+        ("my-kernel", true),
+    ] {
+        assert_eq!(super::unpacks_zstd(release), want, "{release}");
+    }
+}

@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-pub use super::choose::{ChoiceError, choose};
+pub use super::choose::{ChoiceError, Names, choose};
 use super::{Candidate, DiskIdentity};
 
 /// Unit of `/sys/block/*/size`, whatever the sectors of the disk are.

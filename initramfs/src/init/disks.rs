@@ -56,9 +56,29 @@ pub(super) fn sectors_written(disk: &Selected) -> anyhow::Result<bool> {
 }
 
 fn sectors(name: &str) -> anyhow::Result<u64> {
-    let path = format!("/sys/block/{name}/stat");
-    let text = fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
-    parse_stat(&text).with_context(|| format!("parsing {path}"))
+    let mut sum = 0;
+    let entries = fs::read_dir("/sys/block").context("reading /sys/block")?;
+    for entry in entries {
+        let other = entry.context("reading /sys/block")?.file_name();
+        let other = other.to_string_lossy();
+        if other == name || is_path_of(&other, name) {
+            let path = format!("/sys/block/{other}/stat");
+            let text = fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
+            sum += parse_stat(&text).with_context(|| format!("parsing {path}"))?;
+        }
+    }
+    Ok(sum)
+}
+
+/// Whether a hidden disk is one path to an NVMe namespace, as `nvme0c1n1` is to `nvme0n1`: with
+/// native multipath, older kernels count what is written on the paths alone.
+fn is_path_of(path: &str, name: &str) -> bool {
+    let Some((controller, namespace)) = name.rsplit_once('n') else { return false };
+    let middle = path
+        .strip_prefix(controller)
+        .and_then(|rest| rest.strip_suffix(&format!("n{namespace}")))
+        .and_then(|middle| middle.strip_prefix('c'));
+    name.starts_with("nvme") && middle.is_some_and(|digits| digits.parse::<u32>().is_ok())
 }
 
 /// Adds up sectors written (field 7) and discarded (field 14, from Linux 4.18), as
@@ -75,6 +95,21 @@ fn parse_stat(text: &str) -> anyhow::Result<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn paths_of_an_nvme_namespace_are_told_from_other_disks() {
+        for (path, name, want) in [
+            ("nvme0c0n1", "nvme0n1", true),
+            ("nvme0c12n1", "nvme0n1", true),
+            ("nvme0c0n2", "nvme0n1", false),
+            ("nvme1c0n1", "nvme0n1", false),
+            ("nvme0n1", "nvme0n1", false),
+            ("vda", "vda", false),
+            ("sdn1", "sdn", false),
+        ] {
+            assert_eq!(is_path_of(path, name), want, "{path} {name}");
+        }
+    }
 
     #[test]
     fn written_and_discarded_sectors_are_added_up() {
