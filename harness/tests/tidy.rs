@@ -37,6 +37,10 @@ fn texts() -> Vec<(String, String)> {
     files().into_iter().filter_map(read).collect()
 }
 
+fn is(name: &str, extension: &str) -> bool {
+    Path::new(name).extension().is_some_and(|found| found == extension)
+}
+
 fn folders_of(parent: &str) -> BTreeSet<String> {
     let entries = fs::read_dir(root().join(parent)).into_iter().flatten().filter_map(Result::ok);
     let folders = entries.filter(|entry| entry.path().is_dir());
@@ -45,7 +49,7 @@ fn folders_of(parent: &str) -> BTreeSet<String> {
 
 #[test]
 fn every_rust_file_begins_with_its_job() {
-    for (name, text) in texts().iter().filter(|(name, _)| name.ends_with(".rs")) {
+    for (name, text) in texts().iter().filter(|(name, _)| is(name, "rs")) {
         assert!(text.starts_with("//! "), "{name} begins with no `//!` sentence");
     }
 }
@@ -55,7 +59,7 @@ fn no_file_has_become_two_things() {
     for (name, text) in texts() {
         let lines = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or(&text).lines().count();
         let limit = match name.as_str() {
-            name if name.ends_with(".rs") => LONGEST_FILE,
+            name if is(name, "rs") => LONGEST_FILE,
             _ if text.starts_with("#!/bin/sh") => LONGEST_SHELL,
             _ => continue,
         };
@@ -75,7 +79,7 @@ fn shell_is_for_payloads_and_fixtures_alone() {
 fn every_payload_and_fixture_is_used_by_a_scenario() {
     let scenarios: String = texts()
         .into_iter()
-        .filter(|(name, _)| name.starts_with("scenarios/") && name.ends_with(".toml"))
+        .filter(|(name, _)| name.starts_with("scenarios/") && is(name, "toml"))
         .map(|(_, text)| text)
         .collect();
     for payload in folders_of("payloads") {
