@@ -11,42 +11,15 @@ use crate::classify::{self, Class};
 use crate::verdict::Verdict;
 
 pub mod contract;
+mod seen;
 #[cfg(test)]
 mod tests;
 
 use contract::{STAGES, Said};
+pub use seen::Seen;
 
 /// Lines kept to show what was there last.
 const CONTEXT: usize = 12;
-
-/// One thing that a sensor told.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Seen {
-    /// A whole line of the serial console.
-    Line(String),
-    /// A line of the serial console that has no end yet.
-    Pending(String),
-    /// A line that the platform firmware wrote to its debug port.
-    Firmware(String),
-    /// A line on the screen.
-    Screen(String),
-    /// The guest reset itself.
-    Reset,
-    /// The guest switched itself off.
-    PoweredOff,
-    /// The guest's kernel told the machine that it panicked.
-    Panicked,
-    /// The binary, configuration and payload are in the guest.
-    Pushed,
-    /// `anemos deploy` was started in the guest.
-    CommandStarted,
-    /// A line of what `anemos deploy` said.
-    CommandSaid(String),
-    /// `anemos deploy` ended; without a status when the connection broke.
-    CommandEnded(Option<i32>),
-    /// A TCP port of the guest accepted a connection.
-    Connected(u16),
-}
 
 /// How far the chain is proved.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]

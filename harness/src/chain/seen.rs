@@ -1,0 +1,30 @@
+//! What the sensors tell the chain and the judge.
+
+/// One thing that a sensor told.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Seen {
+    /// A whole line of the serial console.
+    Line(String),
+    /// A line of the serial console that has no end yet.
+    Pending(String),
+    /// A line that the platform firmware wrote to its debug port.
+    Firmware(String),
+    /// A line on the screen.
+    Screen(String),
+    /// The guest reset itself.
+    Reset,
+    /// The guest switched itself off.
+    PoweredOff,
+    /// The guest's kernel told the machine that it panicked.
+    Panicked,
+    /// The binary, configuration and payload are in the guest.
+    Pushed,
+    /// `anemos deploy` was started in the guest.
+    CommandStarted,
+    /// A line of what `anemos deploy` said.
+    CommandSaid(String),
+    /// `anemos deploy` ended; without a status when the connection broke.
+    CommandEnded(Option<i32>),
+    /// A TCP port of the guest accepted a connection.
+    Connected(u16),
+}
