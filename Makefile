@@ -26,7 +26,8 @@ demo: setup target/payloads/debian.tar.zst ## Carries a real Debian onto a simul
 	$(ANEMOS) test target/payloads/debian.tar.zst --disk nvme
 
 test: setup build ## Runs every test, then the guest suite
-	cargo test --workspace
+	cargo run --quiet -- fixture build debian-12
+	ANEMOS_TEST_KERNEL="$$(cargo run --quiet -- fixture list | sed -n 's/^debian-12 .*built, //p')/vmlinuz" cargo test --workspace
 	cargo run --quiet -- conformance
 
 check: ## Formatting, lints, documentation, shell syntax; names every failure
