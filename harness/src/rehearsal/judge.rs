@@ -133,6 +133,13 @@ impl Judge {
         if let Some((class, _, line)) = self.bad.clone() {
             return self.failed(class, &line);
         }
+        // Before what was expected: nothing can be expected of a system that was never started.
+        if self.boot_sector_started && !self.heard {
+            let reason = format!(
+                "the firmware started the boot sector, and no boot loader was heard of ({waited})"
+            );
+            return Verdict::failed(Class::BootLoader, reason, self.context());
+        }
         if let Some(expect) = &self.expectation.expect
             && self.expected.is_none()
         {
@@ -142,12 +149,6 @@ impl Judge {
         if let (Some(port), None) = (self.expectation.tcp, self.connected) {
             let reason = format!("the new system never accepted TCP port {port} ({waited})");
             return Verdict::failed(Class::Expectation, reason, self.context());
-        }
-        if self.boot_sector_started && !self.heard {
-            let reason = format!(
-                "the firmware started the boot sector, and no boot loader was heard of ({waited})"
-            );
-            return Verdict::failed(Class::BootLoader, reason, self.context());
         }
         let reason = if self.heard {
             format!("the new system never reached a login prompt ({waited})")

@@ -104,3 +104,17 @@ fn a_port_that_must_accept_is_waited_for() {
     let verdict = judge(wanted, &[Seen::Connected(22)]);
     assert_eq!(verdict.evidence, ["network: TCP port 22 accepts"]);
 }
+
+#[test]
+fn a_boot_sector_that_leads_nowhere_is_told_from_a_system_that_breaks_its_word() {
+    let expect = Regex::new("hello").ok();
+    let boots = Seen::Firmware("Booting from 0000:7c00".into());
+    for (seen, want) in [
+        (vec![boots.clone()], Class::BootLoader),
+        (vec![boots, line("Linux version 6.1")], Class::Expectation),
+        (vec![], Class::Expectation),
+    ] {
+        let verdict = judge(Expectation { expect: expect.clone(), ..expectation() }, &seen);
+        assert_eq!(verdict.class, Some(want), "{seen:?}");
+    }
+}
