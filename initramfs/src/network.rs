@@ -77,7 +77,7 @@ pub struct Route {
 pub enum Restore {
     /// Exactly these links, addresses and routes.
     Static(Network),
-    /// DHCP on the links named; on every physical link when none is.
+    /// DHCP on the first link named that gets an answer; of all physical links when none is.
     Dhcp {
         /// MAC addresses.
         macs: Vec<String>,

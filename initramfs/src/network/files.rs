@@ -54,9 +54,12 @@ fn networkd(network: &Network, link: &Link) -> String {
             let _infallible = writeln!(text, "Domains={domain}");
         }
     }
+    // What a lease or an advertisement brings: the default route and those to the link itself.
+    // Any other one beside it was made by hand.
     let is_static = |route: &&Route| {
         let dynamic = if route.destination.is_ipv4() { dhcp } else { advertised };
-        route.link == link.name && !dynamic
+        let brought = dynamic && (route.prefix == 0 || route.gateway.is_none());
+        route.link == link.name && !brought
     };
     for route in network.routes.iter().filter(is_static) {
         text += &networkd_route(route);
@@ -145,9 +148,14 @@ mod tests {
     #[test]
     fn a_dynamic_address_is_asked_for_again() {
         let address = "10.0.2.15".parse().unwrap();
+        let private = Route {
+            destination: "10.0.0.0".parse().unwrap(),
+            prefix: 8,
+            ..default_route("10.0.2.9", false)
+        };
         let network = network(
             vec![Address { address, prefix: 24, dynamic: true }],
-            vec![default_route("10.0.2.2", false)],
+            vec![default_route("10.0.2.2", false), private],
         );
         insta::assert_snapshot!(networkd(&network, &network.links[0]), @r"
         [Match]
@@ -158,6 +166,10 @@ mod tests {
 
         [Network]
         DHCP=ipv4
+
+        [Route]
+        Destination=10.0.0.0/8
+        Gateway=10.0.2.9
         ");
     }
 }
