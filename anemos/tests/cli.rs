@@ -183,6 +183,16 @@ fn a_payload_with_another_digest_is_refused() {
 }
 
 #[test]
+fn a_kernel_that_is_none_is_refused_by_its_name() {
+    let kernel = ("kernel", "not a kernel");
+    let arguments = ["plan", "--kernel", "kernel", "--modules", ".", "--disk", "serial"];
+    let refused = run(&[kernel, ("modules.dep", "")], &arguments);
+    assert_eq!(refused.status, Some(3));
+    assert!(refused.stderr.contains("kernel is no kernel for "), "{}", refused.stderr);
+    assert!(refused.stderr.contains("name the bzImage"), "{}", refused.stderr);
+}
+
+#[test]
 fn deploy_asks_on_a_terminal_or_not_at_all() {
     let refused = run(&[], &["deploy"]);
     assert_eq!((refused.status, refused.stdout.as_str()), (Some(3), ""));

@@ -32,9 +32,9 @@ impl Args {
             .map_err(source::refuse)
             .with_context(|| format!("packing {}", self.folder.display()))?;
         report::step(&format!(
-            "packed {} members into {} ({} bytes, sha256:{})",
-            done.members,
+            "{}: {} members in {} bytes, sha256:{}",
             self.output.display(),
+            done.members,
             done.size,
             done.sha256
         ));
