@@ -17,9 +17,15 @@ pub struct Evidence {
 }
 
 impl Evidence {
-    /// Makes the folder, which may exist already.
+    /// Makes the folder, which may exist already; a verdict of an earlier run is removed.
     pub fn create(folder: &Path) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
+        for name in ["verdict.json", "stages.json"] {
+            match fs::remove_file(folder.join(name)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
         Ok(Self { folder: std::path::absolute(folder)? })
     }
 

@@ -240,6 +240,9 @@ impl Run<'_> {
             hold: 0.0,
         };
         let judged = self.fresh("old-system-again", wanted, disk, folder).await?;
+        if judged.verdict == Ending::Broken {
+            return Ok(judged);
+        }
         let back = judged.verdict == Ending::Passed;
         verdict.old_system_back = Some(back);
         if back {
@@ -288,7 +291,8 @@ impl Run<'_> {
 
     fn wants_control(&self, verdict: &Verdict) -> bool {
         let may_be = verdict.class.is_some_and(Class::may_be_the_payload);
-        may_be && self.rehearsal.control == Control::Run && self.rehearsal.way == Way::Jump
+        let asked = self.rehearsal.control == Control::Run && self.rehearsal.way == Way::Jump;
+        may_be && asked && !self.host.is_over()
     }
 
     /// Runs the payload alone; the times of that are no part of the rehearsal's.
@@ -298,6 +302,10 @@ impl Run<'_> {
         let folder = jump::part(self.evidence.folder(), "control")?;
         let control = self.whole(Way::Quick, &folder).await?;
         self.times = times;
+        if self.host.is_over() {
+            verdict.evidence.push("control run: there was no time left for it".to_owned());
+            return Ok(());
+        }
         verdict.blame = control.blame_by_control();
         verdict.evidence.push(format!("control run: {}: {}", control.verdict, control.reason));
         Ok(())

@@ -28,6 +28,8 @@ pub(crate) fn seen(what: &What) -> Option<Seen> {
         What::Event(Event::Shutdown { reason }) => match reason.as_str() {
             "guest-reset" => Some(Seen::Reset),
             "guest-panic" => Some(Seen::Panicked),
+            // QEMU was asked to end by somebody else; its end is what follows.
+            by_host if by_host.starts_with("host-") => None,
             _ => Some(Seen::PoweredOff),
         },
         _ => None,

@@ -44,6 +44,8 @@ pub struct Judge {
     bad: Option<(Class, f64, String)>,
     good_since: Option<f64>,
     heard: bool,
+    /// Whether its kernel said so.
+    started: bool,
     boot_sector_started: bool,
     recent: VecDeque<String>,
     screen: Vec<String>,
@@ -60,6 +62,7 @@ impl Judge {
             bad: None,
             good_since: None,
             heard: false,
+            started: false,
             boot_sector_started: false,
             recent: VecDeque::new(),
             screen: Vec::new(),
@@ -170,11 +173,16 @@ impl Judge {
             return Some(self.old_system(&format!("{sensor}: {line}")));
         }
         if classify::is_kernel_banner(line) {
-            self.heard = true;
-            self.bad.take_if(|(class, ..)| *class == Class::BootLoader);
+            self.kernel_starts();
+            return None;
         }
         if let Some(class) = classify::failure(line) {
             self.fail(at, class, &format!("{sensor}: {line}"));
+            return None;
+        }
+        // A screen keeps what it showed; where there is a serial console, that one counts.
+        let old = sensor == "screen" && !self.recent.is_empty();
+        if sensor == "firmware" || old {
             return None;
         }
         if self.expected.is_none()
@@ -189,11 +197,21 @@ impl Judge {
         None
     }
 
+    /// What was said before is the boot loader's, whose menu may hold the same words.
+    fn kernel_starts(&mut self) {
+        self.heard = true;
+        self.started = true;
+        self.bad.take_if(|(class, ..)| *class == Class::BootLoader);
+        (self.expected, self.login, self.good_since) = (None, None, None);
+    }
+
     fn look(&mut self, at: f64) {
         let wanted = &self.expectation;
         let expected = wanted.expect.is_none() || self.expected.is_some();
         let connected = wanted.tcp.is_none() || self.connected.is_some();
-        let anything = self.expected.is_some() || self.login.is_some() || self.connected.is_some();
+        // A quiet kernel is not heard of; then what is expected may still be the boot loader's.
+        let said = self.started && self.expected.is_some();
+        let anything = said || self.login.is_some() || self.connected.is_some();
         if expected && connected && anything {
             self.good_since.get_or_insert(at);
         }

@@ -94,7 +94,8 @@ fn what_is_expected_must_be_seen_though_a_prompt_is_there() {
     let verdict = judge(wanted.clone(), &[prompt()]);
     assert_eq!(verdict.class, Some(Class::Expectation));
     assert_eq!(verdict.reason, "the new system never said /^hello from (the )?payload$/ (60s)");
-    assert_eq!(judge(wanted, &[line("hello from payload")]).verdict, Ending::Passed);
+    let seen = [line("Linux version 6.1"), line("hello from payload")];
+    assert_eq!(judge(wanted, &seen).verdict, Ending::Passed);
 }
 
 #[test]
@@ -116,5 +117,22 @@ fn a_boot_sector_that_leads_nowhere_is_told_from_a_system_that_breaks_its_word()
     ] {
         let verdict = judge(Expectation { expect: expect.clone(), ..expectation() }, &seen);
         assert_eq!(verdict.class, Some(want), "{seen:?}");
+    }
+}
+
+#[test]
+fn words_of_firmware_and_boot_menu_are_not_the_systems() {
+    let expect = Regex::new("Debian").ok();
+    let menu = || line("*Debian GNU/Linux");
+    let banner = || line("[    0.0] Linux version 6.1 (debian-kernel@lists) (gcc Debian 12)");
+    let says = || line("Debian GNU/Linux 12 new ttyS0");
+    for (seen, want) in [
+        (vec![Seen::Firmware("Debian".into()), menu()], Ending::Failed),
+        (vec![menu(), banner()], Ending::Failed),
+        (vec![menu(), banner(), says()], Ending::Passed),
+        (vec![menu(), says(), prompt()], Ending::Passed),
+    ] {
+        let verdict = judge(Expectation { expect: expect.clone(), ..expectation() }, &seen);
+        assert_eq!(verdict.verdict, want, "{seen:?}");
     }
 }
