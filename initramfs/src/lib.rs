@@ -7,6 +7,7 @@ pub mod disk;
 pub mod init;
 pub mod listing;
 pub mod manifest;
+pub mod mount_table;
 pub mod network;
 pub mod paths;
 pub mod payload;

@@ -8,14 +8,14 @@ use std::io;
 use std::path::Path;
 
 use anyhow::Context;
+use initramfs::mount_table::unescape;
 use nix::mount::{MsFlags, mount};
 use nix::sys::reboot::{RebootMode, reboot};
 use nix::unistd::sync;
 
 use crate::report::Refusal;
 
-/// Says whether a kernel is loaded (Linux, `Documentation/ABI/testing/sysfs-kernel-mm`
-/// neighbour `kexec_loaded`).
+/// Says whether a kernel is loaded (Linux, `kernel/ksysfs.c`).
 const LOADED: &str = "/sys/kernel/kexec_loaded";
 
 /// Loads a kernel with its initramfs and command line into memory. Nothing runs it yet, and
@@ -102,7 +102,7 @@ fn writable_targets(table: &str) -> Vec<String> {
         let (device, target, _, options) =
             (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
         let writable = options.split(',').any(|option| option == "rw");
-        (device.starts_with("/dev/") && writable).then(|| target.replace("\\040", " "))
+        (device.starts_with("/dev/") && writable).then(|| unescape(target))
     };
     table.lines().rev().filter_map(fields).collect()
 }

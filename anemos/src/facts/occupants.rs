@@ -1,5 +1,6 @@
 //! What lies on a disk: partitions, file systems, swap, and what other layers make of them.
 
+use initramfs::mount_table::unescape;
 use serde::{Deserialize, Serialize};
 
 use super::root::Root;
@@ -79,7 +80,7 @@ fn parse_mounts(text: &str) -> Vec<Mount> {
         let mut after = after.split(' ');
         Some(Mount {
             device: device.to_owned(),
-            point: point.replace("\\040", " "),
+            point: unescape(point),
             filesystem: after.next()?.to_owned(),
             source: after.next()?.to_owned(),
         })

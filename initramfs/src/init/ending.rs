@@ -15,6 +15,7 @@ use super::child::{EVERYBODY, command, exists, kill_all};
 use super::disks::{Selected, sectors_written};
 use super::mounts;
 use super::report::Report;
+use crate::mount_table::unescape;
 use crate::stages::{Outcome, Stage};
 
 /// What a failure leads to. When it cannot be told whether the disk was written, it was.
@@ -44,12 +45,6 @@ pub(super) fn settle(report: &mut Report) {
 fn foreign_targets(table: &str) -> Vec<String> {
     let target = |line: &str| line.split_whitespace().nth(1).map(unescape);
     table.lines().rev().filter_map(target).filter(|target| !mounts::is_ours(target)).collect()
-}
-
-/// Undoes the octal escapes of `/proc/self/mounts` (`proc_pid_mounts(5)`).
-fn unescape(field: &str) -> String {
-    let codes = [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")];
-    codes.iter().fold(field.to_owned(), |text, (code, plain)| text.replace(code, plain))
 }
 
 /// A busy file system is made read-only instead: all that matters is that it is written back.

@@ -1,0 +1,26 @@
+//! Names in the kernel's mount tables.
+
+/// Undoes the octal escapes of `/proc/self/mounts` and `mountinfo` (`proc_pid_mounts(5)`).
+///
+/// The backslash comes last: what it would make of an escaped one is no escape.
+pub fn unescape(field: &str) -> String {
+    let codes = [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")];
+    codes.iter().fold(field.to_owned(), |text, (code, plain)| text.replace(code, plain))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::unescape;
+
+    #[test]
+    fn blanks_and_backslashes_come_back() {
+        for (field, want) in [
+            ("/mnt", "/mnt"),
+            ("/my\\040folder", "/my folder"),
+            ("/a\\011b\\012c", "/a\tb\nc"),
+            ("/back\\134slash", "/back\\slash"),
+        ] {
+            assert_eq!(unescape(field), want, "{field}");
+        }
+    }
+}
