@@ -61,7 +61,7 @@ async fn watch_it(
     mut judge: Judge,
     answers: &watch::Receiver<bool>,
 ) -> Verdict {
-    let mut watch = Watch::begin(host.budget("the new system", 60, 12), Instant::now());
+    let mut watch = Watch::begin(host.budget("the new system", 180, 12), Instant::now());
     let mut held = false;
     loop {
         let next = guest.next(Instant::now() + BEAT).await;
