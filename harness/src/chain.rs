@@ -3,11 +3,10 @@
 //! A pure state machine: it is told what the sensors see, and says when the chain has ended and
 //! how. Whether the deployed disk boots is judged by [`crate::rehearsal`] in a fresh guest.
 
-use std::collections::VecDeque;
-
 use serde::Serialize;
 
 use crate::classify::{self, Class};
+use crate::recent::{KEPT, Recent};
 use crate::verdict::Verdict;
 
 pub mod contract;
@@ -17,9 +16,6 @@ mod tests;
 
 use contract::{STAGES, Said};
 pub use seen::Seen;
-
-/// Lines kept to show what was there last.
-const CONTEXT: usize = 12;
 
 /// How far the chain is proved.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
@@ -85,7 +81,7 @@ pub struct Chain {
     outcome: Option<String>,
     old_root: Option<String>,
     said: Vec<String>,
-    recent: VecDeque<String>,
+    recent: Recent,
     times: Vec<Timed>,
     since: f64,
 }
@@ -116,7 +112,7 @@ impl Chain {
             outcome: None,
             old_root: None,
             said: Vec::new(),
-            recent: VecDeque::new(),
+            recent: Recent::default(),
             times: Vec::new(),
             since: at,
         }
@@ -406,20 +402,14 @@ impl Chain {
     }
 
     fn remember(&mut self, line: &str) {
-        if line.trim().is_empty() {
-            return;
-        }
-        if self.recent.len() == CONTEXT {
-            self.recent.pop_front();
-        }
-        self.recent.push_back(line.to_owned());
+        self.recent.remember(line);
     }
 
     fn context(&self) -> Vec<String> {
-        self.recent.iter().cloned().collect()
+        self.recent.lines()
     }
 }
 
 fn tail(lines: &[String]) -> Vec<String> {
-    lines.iter().skip(lines.len().saturating_sub(CONTEXT)).cloned().collect()
+    lines.iter().skip(lines.len().saturating_sub(KEPT)).cloned().collect()
 }

@@ -13,6 +13,7 @@ pub mod image;
 pub mod machine;
 pub mod progress;
 mod qmp;
+mod recent;
 pub mod rehearsal;
 pub mod report;
 pub mod scenario;

@@ -2,16 +2,13 @@
 //!
 //! A pure state machine over observations, like the chain.
 
-use std::collections::VecDeque;
-
 use regex::Regex;
 
 use crate::chain::Seen;
 use crate::classify::{self, Class};
+use crate::recent::Recent;
 use crate::verdict::Verdict;
 
-/// Lines kept to show what was there last.
-const CONTEXT: usize = 12;
 /// Seconds after a failing line in which a more telling one may follow.
 const SETTLE: f64 = 1.5;
 /// The same for a boot loader's complaint, which a boot may follow.
@@ -47,7 +44,7 @@ pub struct Judge {
     /// Whether its kernel said so.
     started: bool,
     boot_sector_started: bool,
-    recent: VecDeque<String>,
+    recent: Recent,
     screen: Vec<String>,
 }
 
@@ -64,7 +61,7 @@ impl Judge {
             heard: false,
             started: false,
             boot_sector_started: false,
-            recent: VecDeque::new(),
+            recent: Recent::default(),
             screen: Vec::new(),
         }
     }
@@ -265,20 +262,14 @@ impl Judge {
 
     fn remember(&mut self, line: &str) {
         self.heard = true;
-        if line.trim().is_empty() {
-            return;
-        }
-        if self.recent.len() == CONTEXT {
-            self.recent.pop_front();
-        }
-        self.recent.push_back(line.to_owned());
+        self.recent.remember(line);
     }
 
     fn context(&self) -> Vec<String> {
         if self.recent.is_empty() {
             return self.screen.iter().map(|line| format!("screen: {line}")).collect();
         }
-        self.recent.iter().cloned().collect()
+        self.recent.lines()
     }
 }
 
