@@ -43,8 +43,8 @@ pub(crate) mod tests {
             evidence: "e".into(),
         };
         vec![
-            outcome("happy/minimal", Ending::Passed, &[]),
-            outcome("faults/hangs", Ending::Failed, &["exit code is 0, not 1"]),
+            outcome("boot/minimal", Ending::Passed, &[]),
+            outcome("failure/hangs", Ending::Failed, &["exit code is 0, not 1"]),
         ]
     }
 
@@ -52,8 +52,8 @@ pub(crate) mod tests {
     fn a_claim_that_is_not_true_says_why_and_where_to_look() {
         let text: Vec<_> = outcomes().iter().map(render).collect();
         insta::assert_snapshot!(text.join("\n"), @r"
-        passed    12.3s  happy/minimal
-        failed    12.3s  faults/hangs
+        passed    12.3s  boot/minimal
+        failed    12.3s  failure/hangs
           claim: It is <so>.
           exit code is 0, not 1
           evidence: e

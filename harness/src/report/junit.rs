@@ -48,8 +48,8 @@ mod tests {
         insta::assert_snapshot!(render(&outcomes()), @r#"
         <?xml version="1.0" encoding="UTF-8"?>
         <testsuite name="anemos conformance" tests="2" failures="1" errors="0" time="24.7">
-          <testcase name="happy/minimal" time="12.3"/>
-          <testcase name="faults/hangs" time="12.3">
+          <testcase name="boot/minimal" time="12.3"/>
+          <testcase name="failure/hangs" time="12.3">
             <failure message="It is &lt;so&gt;.">exit code is 0, not 1</failure>
           </testcase>
         </testsuite>

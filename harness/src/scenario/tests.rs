@@ -85,15 +85,15 @@ fn an_unknown_key_and_a_bad_expression_are_named() {
 #[test]
 fn a_filter_that_matches_nothing_is_an_error() {
     let scenario = |name: &str| Scenario { name: name.into(), ..Scenario::parse(TEXT).unwrap() };
-    let all = || vec![scenario("faults/hangs"), scenario("happy/minimal")];
+    let all = || vec![scenario("failure/hangs"), scenario("boot/minimal")];
     let names = |filters: &[&str]| {
         let filters: Vec<_> = filters.iter().map(|filter| (*filter).to_owned()).collect();
         select(all(), &filters)
             .map(|chosen| chosen.into_iter().map(|s| s.name).collect::<Vec<_>>())
             .map_err(|error| error.to_string())
     };
-    assert_eq!(names(&[]).unwrap(), ["faults/hangs", "happy/minimal"]);
-    assert_eq!(names(&["mini"]).unwrap(), ["happy/minimal"]);
+    assert_eq!(names(&[]).unwrap(), ["failure/hangs", "boot/minimal"]);
+    assert_eq!(names(&["mini"]).unwrap(), ["boot/minimal"]);
     assert_eq!(names(&["nothing"]).unwrap_err(), "no scenario matches nothing");
 }
 
