@@ -8,6 +8,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use crate::machine::Bus;
+use crate::size::Size;
 
 pub mod boot;
 pub mod build;
@@ -35,10 +36,10 @@ pub struct Description {
     pub user: String,
     /// Memory of the machine, e.g. `1G`.
     #[serde(default = "memory")]
-    pub memory: String,
+    pub memory: Size,
     /// Size of its disk, e.g. `4G`.
     #[serde(default = "disk_size")]
-    pub disk_size: String,
+    pub disk_size: Size,
     /// The buses that its kernel finds a disk on.
     #[serde(default = "buses")]
     pub buses: Vec<Bus>,
@@ -56,16 +57,16 @@ fn user() -> String {
     "root".to_owned()
 }
 
-fn memory() -> String {
-    "1G".to_owned()
+fn memory() -> Size {
+    Size::of_bytes(1 << 30)
 }
 
 fn buses() -> Vec<Bus> {
     vec![Bus::VirtioBlk]
 }
 
-fn disk_size() -> String {
-    "4G".to_owned()
+fn disk_size() -> Size {
+    Size::of_bytes(4 << 30)
 }
 
 /// A fixture as data.
@@ -158,20 +159,6 @@ impl Fixture {
     }
 }
 
-/// Reads a size such as `512M`, `4G` or `1073741824`; returns bytes.
-pub fn parse_size(text: &str) -> Option<u64> {
-    let text = text.trim();
-    let text = text.strip_suffix("iB").or_else(|| text.strip_suffix('B')).unwrap_or(text);
-    let (digits, shift) = match text.char_indices().last()? {
-        (at, 'k' | 'K') => (&text[..at], 10),
-        (at, 'm' | 'M') => (&text[..at], 20),
-        (at, 'g' | 'G') => (&text[..at], 30),
-        (at, 't' | 'T') => (&text[..at], 40),
-        _ => (text, 0),
-    };
-    digits.parse::<u64>().ok()?.checked_mul(1 << shift)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -185,22 +172,6 @@ mod tests {
     }
 
     const TOML: &str = "identity = 'i am f'\nbuild = 'build'\ninputs = ['issue']\n";
-
-    #[test]
-    fn sizes_are_read_with_and_without_unit() {
-        for (text, want) in [
-            ("1G", Some(1 << 30)),
-            ("512M", Some(512 << 20)),
-            ("2GiB", Some(2 << 30)),
-            ("4096", Some(4096)),
-            ("16 M", None),
-            ("", None),
-            ("G", None),
-            ("99999999999T", None),
-        ] {
-            assert_eq!(parse_size(text), want, "{text:?}");
-        }
-    }
 
     #[test]
     fn every_input_changes_the_digest() {

@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 use crate::accelerator::Accelerator;
 
 pub mod args;
+pub mod setup;
+
+pub use setup::Firmware;
 
 /// A machine to be simulated.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,15 +92,6 @@ impl Machine {
     pub fn accelerator(self, accelerator: Accelerator) -> Self {
         Self { accelerator, ..self }
     }
-}
-
-/// Platform firmware.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Firmware {
-    /// `SeaBIOS`, which comes with QEMU.
-    Bios,
-    /// UEFI; rendering refuses it so far.
-    Uefi,
 }
 
 /// One disk of a machine.
@@ -184,10 +178,11 @@ impl Format {
 }
 
 /// How a disk is attached.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Bus {
     /// `/dev/vda`
+    #[default]
     VirtioBlk,
     /// `/dev/sda` on a paravirtual adapter.
     VirtioScsi,

@@ -12,7 +12,8 @@ use crate::command::{Command, CommandError};
 use crate::evidence::Evidence;
 use crate::fixture::cache::Ready;
 use crate::image::{self, Witness};
-use crate::machine::{Bus, Disk, Format};
+use crate::machine::setup::{Setup, Way};
+use crate::machine::{Disk, Format};
 use crate::verdict::{Ending, Verdict};
 
 pub(crate) mod direct;
@@ -48,31 +49,16 @@ pub struct Rehearsal {
     pub config: Option<PathBuf>,
     /// The simulated VPS.
     pub fixture: Ready,
-    /// How its disks are attached.
-    pub bus: Bus,
-    /// Its memory.
-    pub memory_mib: u32,
-    /// Size of its disk in bytes, at least that of the fixture's.
-    pub disk_size: u64,
+    /// The machine; what it leaves open is as the fixture has it.
+    pub setup: Setup,
     /// What must be seen on the console of the new system.
     pub expect: Option<Regex>,
     /// Port that the new system must accept connections on.
     pub tcp: Option<u16>,
-    /// The way that is gone.
-    pub way: Way,
     /// Whether a control run tells whose fault a failure is.
     pub control: Control,
     /// What becomes of the disks.
     pub disks: Disks,
-}
-
-/// How the deploy environment is entered.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Way {
-    /// From the old system.
-    Jump,
-    /// Directly, onto an empty disk.
-    Quick,
 }
 
 /// Whether a control run tells whose fault a failure is.
@@ -111,7 +97,7 @@ pub async fn rehearse(
     let workspace = Workspace::create(&host.cache.join("runs"));
     let workspace = workspace.map_err(file("making a folder for the run"))?;
     let mut run = Run { host, rehearsal, workspace, evidence, times: Vec::new() };
-    let mut verdict = run.whole(rehearsal.way, evidence.folder()).await?;
+    let mut verdict = run.whole(rehearsal.setup.entry, evidence.folder()).await?;
     if run.wants_control(&verdict) {
         run.blame(&mut verdict).await?;
     }
@@ -130,7 +116,7 @@ impl Run<'_> {
         witness.write(&image).map_err(file("writing the witness disk"))?;
         let verdict = match way {
             Way::Jump => self.jump(folder).await?,
-            Way::Quick => self.quick(folder).await?,
+            Way::Direct => self.quick(folder).await?,
         };
         match witness.first_difference(&image).map_err(file("reading the witness disk"))? {
             None => Ok(verdict),
@@ -149,7 +135,7 @@ impl Run<'_> {
         let backing = std::path::absolute(fixture.disk()).map_err(file("finding the fixture"))?;
         let made = image::overlay(&disk, &backing, Format::Qcow2).await;
         let made = match made {
-            Ok(()) => grow(&disk, self.rehearsal.disk_size).await,
+            Ok(()) => grow(&disk, self.disk_size()).await,
             Err(error) => Err(error),
         };
         if let Err(error) = made {
@@ -160,7 +146,7 @@ impl Run<'_> {
             fixture,
             payload: &self.rehearsal.payload,
             config: self.rehearsal.config.as_deref(),
-            memory_mib: self.rehearsal.memory_mib,
+            memory_mib: self.memory_mib(),
             disks: self.disks(&disk),
             known_hosts: &known_hosts,
         };
@@ -173,7 +159,7 @@ impl Run<'_> {
         let disk = self.workspace.join("quick.qcow2");
         // A control run may follow a rehearsal in the same folder.
         drop(fs::remove_file(&disk));
-        if let Err(error) = image::create(&disk, self.rehearsal.disk_size).await {
+        if let Err(error) = image::create(&disk, self.disk_size()).await {
             return Ok(Verdict::broken(Class::FixtureFailed, error.to_string(), Vec::new()));
         }
         let fixture = &self.rehearsal.fixture;
@@ -189,7 +175,7 @@ impl Run<'_> {
             modules: &modules,
             authorized_keys: Some(&keys),
             serial: SERIAL,
-            memory_mib: self.rehearsal.memory_mib,
+            memory_mib: self.memory_mib(),
             disks: self.disks(&disk),
             work: self.workspace.folder().to_owned(),
         };
@@ -217,7 +203,7 @@ impl Run<'_> {
                 self.timed("judge new system", start);
                 Ok(verdict)
             }
-            End::Returned(verdict) if self.rehearsal.way == Way::Quick => Ok(verdict),
+            End::Returned(verdict) if self.rehearsal.setup.entry == Way::Direct => Ok(verdict),
             End::Returned(verdict) => self.returned(verdict, disk, folder).await,
         }
     }
@@ -263,7 +249,7 @@ impl Run<'_> {
         disk: &Path,
         folder: &Path,
     ) -> Result<Verdict, DirectError> {
-        let memory_mib = self.rehearsal.memory_mib;
+        let memory_mib = self.memory_mib();
         let fresh = Fresh { memory_mib, disks: self.disks(disk), name };
         Ok(fresh::judge(self.host, fresh, wanted, &jump::part(folder, name)?).await?)
     }
@@ -281,7 +267,7 @@ impl Run<'_> {
     }
 
     fn disks(&self, system: &Path) -> Vec<Disk> {
-        let bus = self.rehearsal.bus;
+        let bus = self.rehearsal.setup.system_disk().bus;
         let witness = self.workspace.join("witness.raw");
         vec![
             Disk::new("system", system).bus(bus).serial(SERIAL).boot_index(0),
@@ -289,9 +275,22 @@ impl Run<'_> {
         ]
     }
 
+    /// Memory of the machine.
+    fn memory_mib(&self) -> u32 {
+        let memory = self.rehearsal.setup.memory;
+        memory.unwrap_or(self.rehearsal.fixture.description.memory).mib()
+    }
+
+    /// Size of the disk with the system in bytes, at least that of the fixture's.
+    fn disk_size(&self) -> u64 {
+        let size = self.rehearsal.setup.system_disk().size;
+        size.unwrap_or(self.rehearsal.fixture.description.disk_size).bytes()
+    }
+
     fn wants_control(&self, verdict: &Verdict) -> bool {
         let may_be = verdict.class.is_some_and(Class::may_be_the_payload);
-        let asked = self.rehearsal.control == Control::Run && self.rehearsal.way == Way::Jump;
+        let asked =
+            self.rehearsal.control == Control::Run && self.rehearsal.setup.entry == Way::Jump;
         may_be && asked && !self.host.is_over()
     }
 
@@ -300,7 +299,7 @@ impl Run<'_> {
         self.host.progress.note("it failed; a control run tells whose fault it is");
         let times = self.times.clone();
         let folder = jump::part(self.evidence.folder(), "control")?;
-        let control = self.whole(Way::Quick, &folder).await?;
+        let control = self.whole(Way::Direct, &folder).await?;
         self.times = times;
         if self.host.is_over() {
             verdict.evidence.push("control run: there was no time left for it".to_owned());

@@ -8,6 +8,7 @@ use regex::Regex;
 use serde::Deserialize;
 
 use crate::classify::Class;
+use crate::machine::setup::Setup;
 use crate::verdict::{Blame, Ending, Verdict};
 
 pub mod payloads;
@@ -23,7 +24,13 @@ pub struct Scenario {
     pub payload: PathBuf,
     /// A folder whose files are added to the payload; beside the file.
     pub overlay: Option<PathBuf>,
-    /// Arguments of `anemos test`.
+    /// Words to choose scenarios by.
+    #[serde(default)]
+    pub tags: Vec<String>,
+    /// The machine, and what befalls it.
+    #[serde(default)]
+    pub machine: Setup,
+    /// Further arguments of `anemos test`.
     #[serde(default)]
     pub arguments: Vec<String>,
     /// Text of the configuration.

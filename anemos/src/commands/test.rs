@@ -8,20 +8,23 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::Context as _;
 use harness::chain::Timed;
 use harness::evidence::{self, Evidence};
-use harness::fixture::{Fixture, build, cache, parse_size};
-use harness::machine::Bus;
+use harness::fixture::{Fixture, build, cache};
+use harness::machine::setup::Setup;
 use harness::progress::Progress;
 use harness::rehearsal::host::Host;
 use harness::rehearsal::interrupt::{self, Interrupted};
-use harness::rehearsal::{self, Control, Disks, Rehearsal, Way};
+use harness::rehearsal::{self, Control, Disks, Rehearsal};
 use harness::verdict::{Ending, Verdict};
 use initramfs::payload::{self, Description, Kind, Limits};
 use regex::Regex;
 
+use self::machine::MachineArgs;
 use super::fixture::Fixtures;
 use crate::config::ConfigArgs;
 use crate::report::{self, Broken, Refusal};
 use crate::source;
+
+mod machine;
 
 /// The command line of `anemos test`.
 #[derive(Debug, clap::Args)]
@@ -33,35 +36,12 @@ pub(crate) struct Args {
     config: Option<PathBuf>,
     #[command(flatten)]
     fixtures: Fixtures,
-    /// The simulated VPS [default: what the payload says, else debian-12]
-    #[arg(long, value_name = "NAME")]
-    fixture: Option<String>,
     #[command(flatten)]
     machine: MachineArgs,
     #[command(flatten)]
     expect: ExpectArgs,
     #[command(flatten)]
     keep: KeepArgs,
-}
-
-/// What the machine is like.
-#[derive(Debug, clap::Args)]
-struct MachineArgs {
-    /// How its disks are attached
-    #[arg(long, value_name = "BUS", default_value = "virtio-blk", value_parser = bus)]
-    disk: Bus,
-    /// Its memory [default: that of the fixture, or what the payload needs]
-    #[arg(long, value_name = "SIZE", value_parser = size)]
-    memory: Option<u64>,
-    /// Size of its disk [default: that of the fixture]
-    #[arg(long, value_name = "SIZE", value_parser = size)]
-    disk_size: Option<u64>,
-    /// Its processors
-    #[arg(long, value_name = "N", default_value_t = 2)]
-    cpus: u32,
-    /// Boot the deploy environment directly, without the VPS and the jump
-    #[arg(long)]
-    quick: bool,
 }
 
 /// What makes the rehearsal pass.
@@ -95,30 +75,20 @@ struct KeepArgs {
     keep: bool,
 }
 
-/// Reads the name of a bus.
-pub(crate) fn bus(text: &str) -> Result<Bus, String> {
-    let value = toml::Value::from(text);
-    value.try_into().map_err(|_unknown| "use virtio-blk, virtio-scsi, nvme or sata".to_owned())
-}
-
-/// Reads a size with its unit.
-pub(crate) fn size(text: &str) -> Result<u64, String> {
-    parse_size(text).ok_or_else(|| "use a size such as 512M or 4G".to_owned())
-}
-
 impl Args {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let payload = check(&self.payload, self.config.as_deref())?;
-        let name = self.fixture.as_deref().or(payload.settings.fixture.as_deref());
+        let setup = self.machine.setup()?;
+        let name = setup.fixture.as_deref().or(payload.settings.fixture.as_deref());
         let (fixture, _data) = self.fixtures.open(name.unwrap_or("debian-12"))?;
-        self.check_bus(&fixture.description.buses, &fixture.name)?;
+        machine::check(&setup, &fixture)?;
         let about = payload.settings.name.clone().unwrap_or_else(|| stem(&self.payload));
         let folder = self.keep.evidence.clone();
         let folder = folder.unwrap_or_else(|| evidence::default_folder(&about, SystemTime::now()));
         let evidence =
             Evidence::create(&folder).with_context(|| format!("making {}", folder.display()))?;
-        let done =
-            interrupt::run(self.rehearse(&payload, &fixture, &evidence)).context("starting")?;
+        let done = interrupt::run(self.rehearse(&payload, setup, &fixture, &evidence))
+            .context("starting")?;
         let (verdict, times) = match done {
             Ok(done) => done?,
             Err(interrupted) => return self.interrupted(interrupted, &evidence),
@@ -131,6 +101,7 @@ impl Args {
     async fn rehearse(
         &self,
         payload: &Description,
+        mut setup: Setup,
         fixture: &Fixture,
         evidence: &Evidence,
     ) -> anyhow::Result<(Verdict, Vec<Timed>)> {
@@ -139,44 +110,33 @@ impl Args {
         let ready = build::ensure(&host, fixture, &evidence.folder().join("fixture")).await;
         let ready = ready.map_err(|error| Broken(format!("building the fixture: {error:#}")))?;
         host.measure(&ready.kernel()).await;
-        host.cpus = self.machine.cpus;
+        host.cpus = setup.cpus.unwrap_or(2);
+        machine::complete(&mut setup, payload, fixture);
         host.deadline = self.expect.timeout.map(|secs| Instant::now() + Duration::from_secs(secs));
         host.began = Instant::now();
-        let rehearsal = self.rehearsal(payload, ready)?;
+        let rehearsal = self.rehearsal(payload, setup, ready)?;
         let done = rehearsal::rehearse(&host, &rehearsal, evidence).await;
         done.map_err(|error| Broken(format!("{:#}", anyhow::Error::new(error))).into())
     }
 
-    fn rehearsal(&self, payload: &Description, ready: cache::Ready) -> anyhow::Result<Rehearsal> {
-        let machine = &self.machine;
-        let described = |text: &str| parse_size(text).unwrap_or_default();
-        let usual = described(&ready.description.memory).max(payload.settings.memory.unwrap_or(0));
-        let memory = machine.memory.unwrap_or(usual);
-        let disk_size = machine.disk_size.unwrap_or(described(&ready.description.disk_size));
+    fn rehearsal(
+        &self,
+        payload: &Description,
+        setup: Setup,
+        ready: cache::Ready,
+    ) -> anyhow::Result<Rehearsal> {
         let expect = payload.settings.expect.as_deref().map(Regex::new).transpose();
         let expect = expect.context("reading what the payload expects")?;
         Ok(Rehearsal {
             payload: self.payload.clone(),
             config: self.config.clone(),
-            bus: machine.disk,
-            memory_mib: u32::try_from(memory >> 20).context("reading --memory")?,
-            disk_size,
+            setup,
             expect: self.expect.expect.clone().or(expect),
             tcp: self.expect.tcp,
-            way: if machine.quick { Way::Quick } else { Way::Jump },
             control: if self.expect.no_control { Control::Spare } else { Control::Run },
             disks: if self.keep.keep { Disks::Keep } else { Disks::Remove },
             fixture: ready,
         })
-    }
-
-    fn check_bus(&self, known: &[Bus], fixture: &str) -> anyhow::Result<()> {
-        if known.contains(&self.machine.disk) {
-            return Ok(());
-        }
-        let names: Vec<_> = known.iter().map(|bus| name(*bus)).collect();
-        let reason = format!("fixture {fixture} finds no disk on {}", name(self.machine.disk));
-        Err(Refusal::new(reason, format!("use --disk {}", names.join(" or "))).into())
     }
 
     fn write_json(
@@ -230,12 +190,6 @@ pub(crate) fn check(path: &Path, config: Option<&Path>) -> anyhow::Result<Descri
     Ok(found)
 }
 
-/// The name of a bus as it is written on the command line.
-fn name(bus: Bus) -> String {
-    toml::Value::try_from(bus)
-        .map_or_else(|_| String::new(), |name| name.as_str().unwrap_or_default().to_owned())
-}
-
 fn stem(path: &Path) -> String {
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     name.split(".tar").next().unwrap_or_default().to_owned()
@@ -280,14 +234,6 @@ mod tests {
         stages (start, name, time):
              30.0s  deploy      4.2s
         ");
-    }
-
-    #[test]
-    fn names_of_buses_are_read_and_written_alike() {
-        for text in ["virtio-blk", "virtio-scsi", "nvme", "sata"] {
-            assert_eq!(bus(text).map(name).as_deref(), Ok(text));
-        }
-        assert!(bus("ide").is_err());
     }
 
     #[test]

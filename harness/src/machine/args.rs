@@ -49,7 +49,7 @@ pub fn render(machine: &Machine, wiring: &Wiring) -> Result<Vec<String>, Machine
 }
 
 fn check(machine: &Machine) -> Result<(), MachineError> {
-    if machine.firmware == Firmware::Uefi {
+    if machine.firmware != Firmware::Bios {
         return Err(MachineError::UefiNotBuiltIn);
     }
     for (place, disk) in machine.disks.iter().enumerate() {

@@ -71,6 +71,10 @@ impl Runner {
         let mut command = Command::new(&self.anemos).arg("test").arg(payload);
         command = command.args(&self.arguments).args(&scenario.arguments);
         command = command.arg("--evidence").arg(evidence);
+        let machine = evidence.join("machine.toml");
+        let text = toml::to_string(&scenario.machine).map_err(io::Error::other)?;
+        fs::write(&machine, text)?;
+        command = command.arg("--machine").arg(machine);
         if let Some(config) = &scenario.config {
             let path = evidence.join("scenario-config.toml");
             fs::write(&path, config)?;

@@ -1,0 +1,214 @@
+//! A machine as a file describes it: what is not named is the usual.
+
+use serde::{Deserialize, Serialize};
+
+use super::Bus;
+use crate::fault::Fault;
+use crate::size::Size;
+
+/// A machine, and what befalls it.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Setup {
+    /// The simulated VPS; none: what the payload names, else `debian-12`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fixture: Option<String>,
+    /// Platform firmware.
+    pub firmware: Firmware,
+    /// The board; none: `pc` with a BIOS, `q35` with UEFI.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chipset: Option<Chipset>,
+    /// What the processor can do.
+    pub cpu: CpuLevel,
+    /// Number of processors; none: what the run has to give.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpus: Option<u32>,
+    /// Size of memory; none: that of the fixture, or what the payload needs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Size>,
+    /// The network card.
+    pub network_card: NetworkCard,
+    /// How the deploy environment is entered.
+    pub entry: Way,
+    /// Which disk comes first after the reset.
+    pub disk_order: DiskOrder,
+    /// Its disks, the system's first; none: one on virtio-blk.
+    #[serde(rename = "disk", skip_serializing_if = "Vec::is_empty")]
+    pub disks: Vec<DiskSetup>,
+    /// What befalls it.
+    #[serde(rename = "fault", skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<Fault>,
+}
+
+/// A disk as a file describes it.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct DiskSetup {
+    /// How it is attached.
+    pub bus: Bus,
+    /// Size of a sector in bytes, logical and physical.
+    pub sector: Sector,
+    /// Its size; none: that of the fixture.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<Size>,
+}
+
+impl Setup {
+    /// Returns the disk with the system.
+    pub fn system_disk(&self) -> DiskSetup {
+        self.disks.first().copied().unwrap_or_default()
+    }
+
+    /// Returns the disk with the system for a change; there is one afterwards.
+    pub fn system_disk_mut(&mut self) -> &mut DiskSetup {
+        if self.disks.is_empty() {
+            self.disks.push(DiskSetup::default());
+        }
+        &mut self.disks[0]
+    }
+
+    /// Returns the board.
+    pub fn chipset(&self) -> Chipset {
+        self.chipset.unwrap_or(match self.firmware {
+            Firmware::Bios => Chipset::Pc,
+            Firmware::Uefi | Firmware::UefiSecure => Chipset::Q35,
+        })
+    }
+}
+
+/// Platform firmware.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Firmware {
+    /// `SeaBIOS`, which comes with QEMU.
+    #[default]
+    Bios,
+    /// UEFI (OVMF), which starts whatever it finds.
+    Uefi,
+    /// UEFI that enforces secure boot with the keys that machines are sold with.
+    UefiSecure,
+}
+
+/// The board of a machine, by QEMU's name.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Chipset {
+    /// i440FX of 1996, which most virtual servers still show.
+    Pc,
+    /// ICH9 of 2007, with PCI Express.
+    Q35,
+}
+
+/// What a processor can do, by the levels of the x86-64 ABI.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CpuLevel {
+    /// What current distributions are compiled for.
+    #[default]
+    V2,
+    /// AVX2 too.
+    V3,
+    /// All that the accelerator has.
+    Max,
+}
+
+/// The network card of a machine, by QEMU's name.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NetworkCard {
+    /// Paravirtual.
+    #[default]
+    VirtioNet,
+    /// Intel 82574L.
+    E1000e,
+}
+
+/// How the deploy environment is entered.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Way {
+    /// From the old system.
+    #[default]
+    Jump,
+    /// Directly, onto empty disks.
+    Direct,
+}
+
+/// Which disk comes first after the reset.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DiskOrder {
+    /// The same as before it.
+    #[default]
+    Kept,
+    /// The disks are plugged in the other way round; the firmware still boots the system's.
+    Swapped,
+}
+
+/// Size of a sector.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(try_from = "u32", into = "u32")]
+pub enum Sector {
+    /// What most disks show.
+    #[default]
+    Bytes512,
+    /// What some NVMe and SATA disks show.
+    Bytes4096,
+}
+
+impl TryFrom<u32> for Sector {
+    type Error = String;
+
+    fn try_from(bytes: u32) -> Result<Self, String> {
+        match bytes {
+            512 => Ok(Self::Bytes512),
+            4096 => Ok(Self::Bytes4096),
+            _ => Err(format!("a sector has 512 or 4096 bytes, not {bytes}")),
+        }
+    }
+}
+
+impl From<Sector> for u32 {
+    fn from(sector: Sector) -> Self {
+        match sector {
+            Sector::Bytes512 => 512,
+            Sector::Bytes4096 => 4096,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_is_as_short_as_what_it_says() {
+        let setup: Setup = toml::from_str("firmware = 'uefi'\n[[disk]]\nbus = 'nvme'\n").unwrap();
+        assert_eq!(setup.chipset(), Chipset::Q35);
+        assert_eq!(setup.system_disk().bus, Bus::Nvme);
+        assert_eq!(setup.system_disk().sector, Sector::Bytes512);
+        assert_eq!(Setup::default().chipset(), Chipset::Pc);
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let text = "firmware = 'uefi-secure'\ncpu = 'max'\nmemory = '300M'\nentry = 'direct'\n\
+                    disk-order = 'swapped'\n[[disk]]\nsector = 4096\nsize = '2G'\n[[disk]]\n";
+        let setup: Setup = toml::from_str(text).unwrap();
+        let written = toml::to_string(&setup).unwrap();
+        assert_eq!(toml::from_str::<Setup>(&written).unwrap(), setup, "{written}");
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (text, want) in [
+            ("colour = 1", "unknown field `colour`"),
+            ("[[disk]]\nsector = 520", "a sector has 512 or 4096 bytes, not 520"),
+            ("memory = 'much'", "\"much\" is no size"),
+            ("firmware = 'coreboot'", "unknown variant `coreboot`"),
+        ] {
+            let error = toml::from_str::<Setup>(text).unwrap_err().to_string();
+            assert!(error.contains(want), "{text}: {error}");
+        }
+    }
+}
