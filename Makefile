@@ -12,7 +12,12 @@ ANEMOS = cargo run --release --quiet --
 help: ## Lists these commands
 	@sed -n 's/^\([a-z]*\):.*## /  \1	/p' Makefile
 
+# Twice: a package that is there may be one that conflicts with a missing one, and be removed for it.
 setup: ## Installs the Debian packages that are missing; needs root only for that
+	@$(MAKE) --no-print-directory packages
+	@$(MAKE) --no-print-directory packages
+
+packages:
 	@echo "setup: $(if $(MISSING),installing $(MISSING),every package is there)"
 	@test -z "$(MISSING)" || test "$$(id -u)" = 0 || { echo "setup: not root; run: sudo make setup" >&2; exit 1; }
 	@test -z "$(MISSING)" || { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $(MISSING); }
@@ -42,4 +47,4 @@ target/payloads/%.tar.zst: payloads/%/build payloads/%/deploy
 	payloads/$*/build target/payloads/$*
 	$(ANEMOS) pack target/payloads/$* -o $@
 
-.PHONY: help setup build demo test check bench
+.PHONY: help setup packages build demo test check bench
