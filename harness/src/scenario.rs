@@ -4,15 +4,16 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use regex::Regex;
 use serde::Deserialize;
 
-use crate::classify::Class;
 use crate::machine::setup::Setup;
-use crate::verdict::{Blame, Ending, Verdict};
 
+pub mod expect;
+pub mod found;
 pub mod payloads;
 pub mod run;
+
+pub use expect::{Came, Expect};
 
 /// A scenario file.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
@@ -45,41 +46,6 @@ pub struct Scenario {
     pub folder: PathBuf,
 }
 
-/// What must come of it; what is not named may be anything.
-#[derive(Clone, Debug, Deserialize, PartialEq)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Expect {
-    /// Exit code of `anemos test`.
-    pub exit: i32,
-    /// The end; a refusal before any guest has none.
-    pub verdict: Option<Ending>,
-    /// Why it did not pass.
-    pub class: Option<Class>,
-    /// Regular expression that the reason matches.
-    pub reason: Option<String>,
-    /// What the deploy environment said at its end.
-    pub outcome: Option<String>,
-    /// Whether the disk boots the old system.
-    pub old_system_back: Option<bool>,
-    /// Whose fault it is.
-    pub blame: Option<Blame>,
-    /// Longest time in seconds, where a claim is about time.
-    pub within_secs: Option<u64>,
-}
-
-/// What came of a run of `anemos test`.
-#[derive(Clone, Debug, Default)]
-pub struct Came {
-    /// Its exit code; none when a signal ended it.
-    pub exit: Option<i32>,
-    /// The verdict it wrote.
-    pub verdict: Option<Verdict>,
-    /// What it said on stderr.
-    pub stderr: String,
-    /// How long it took.
-    pub seconds: f64,
-}
-
 /// Why scenarios cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum ScenarioError {
@@ -108,12 +74,10 @@ pub enum ScenarioError {
 }
 
 impl Scenario {
-    /// Parses the text of a file; the regular expression is checked too.
+    /// Parses the text of a file; the regular expressions are checked too.
     pub fn parse(text: &str) -> Result<Self, String> {
         let scenario: Self = toml::from_str(text).map_err(|error| error.to_string())?;
-        if let Some(Err(error)) = scenario.expect.reason.as_deref().map(Regex::new) {
-            return Err(error.to_string());
-        }
+        scenario.expect.check()?;
         Ok(scenario)
     }
 }
@@ -158,55 +122,6 @@ pub fn select(all: Vec<Scenario>, filters: &[String]) -> Result<Vec<Scenario>, S
         return Err(ScenarioError::NoMatch { filters: filters.to_vec() });
     }
     Ok(chosen)
-}
-
-impl Expect {
-    /// Returns everything that is not as it must be, a line each.
-    pub fn differences(&self, came: &Came) -> Vec<String> {
-        let verdict = came.verdict.as_ref();
-        let mut lines = Vec::new();
-        let mut compare = |what: &str, wanted: Option<String>, found: Option<String>| {
-            if wanted.is_some() && wanted != found {
-                let (wanted, found) = (wanted.unwrap_or_default(), found.unwrap_or("none".into()));
-                lines.push(format!("{what} is {found}, not {wanted}"));
-            }
-        };
-        compare("exit code", Some(self.exit.to_string()), came.exit.map(|code| code.to_string()));
-        compare("verdict", word(self.verdict), word(verdict.map(|v| v.verdict)));
-        compare("class", word(self.class), word(verdict.and_then(|v| v.class)));
-        compare("outcome", self.outcome.clone(), verdict.and_then(|v| v.outcome.clone()));
-        let back = verdict.and_then(|v| v.old_system_back);
-        compare("old system back", word(self.old_system_back), word(back));
-        compare("blame", word(self.blame), word(verdict.and_then(|v| v.blame)));
-        self.compare_reason(came, &mut lines);
-        if let Some(within) = self.within_secs.filter(|within| came.seconds > seconds(*within)) {
-            lines.push(format!("it took {:.1} s, more than {within} s", came.seconds));
-        }
-        lines
-    }
-
-    /// A refusal before any guest has no verdict: its reason is the error on stderr.
-    fn compare_reason(&self, came: &Came, lines: &mut Vec<String>) {
-        let Some(wanted) = &self.reason else { return };
-        let error = || came.stderr.lines().find_map(|line| line.strip_prefix("error: "));
-        let found = came.verdict.as_ref().map(|verdict| verdict.reason.as_str()).or_else(error);
-        let found = found.unwrap_or_default();
-        if !Regex::new(wanted).is_ok_and(|wanted| wanted.is_match(found)) {
-            lines.push(format!("reason is {found:?}, which does not match /{wanted}/"));
-        }
-    }
-}
-
-fn seconds(whole: u64) -> f64 {
-    std::time::Duration::from_secs(whole).as_secs_f64()
-}
-
-/// The word of the files for a value.
-fn word<T: serde::Serialize>(value: Option<T>) -> Option<String> {
-    match serde_json::to_value(value?).ok()? {
-        serde_json::Value::String(word) => Some(word),
-        other => Some(other.to_string()),
-    }
 }
 
 #[cfg(test)]

@@ -8,9 +8,9 @@ use std::time::Instant;
 use serde::Serialize;
 
 use super::payloads::Payloads;
-use super::{Came, Scenario};
+use super::{Came, Scenario, found};
 use crate::command::Command;
-use crate::verdict::{Ending, Verdict};
+use crate::verdict::Ending;
 
 /// What came of a scenario.
 #[derive(Clone, Debug, Serialize)]
@@ -75,6 +75,12 @@ impl Runner {
         let text = toml::to_string(&scenario.machine).map_err(io::Error::other)?;
         fs::write(&machine, text)?;
         command = command.arg("--machine").arg(machine);
+        if let Some(port) = scenario.expect.tcp {
+            command = command.arg("--tcp").arg(port.to_string());
+        }
+        if scenario.expect.wants_disk() {
+            command = command.arg("--keep");
+        }
         if let Some(config) = &scenario.config {
             let path = evidence.join("scenario-config.toml");
             fs::write(&path, config)?;
@@ -87,18 +93,9 @@ impl Runner {
         let status = child.wait().await?;
         let seconds = began.elapsed().as_secs_f64();
         let stderr = fs::read_to_string(&log)?;
-        let verdict = read_verdict(&evidence.join("verdict.json"))?;
-        Ok(Came { exit: status.code(), verdict, stderr, seconds })
+        let came = found::read(evidence, &scenario.expect).await?;
+        Ok(Came { exit: status.code(), stderr, seconds, ..came })
     }
-}
-
-/// A run that was refused before any guest has left no verdict.
-fn read_verdict(path: &Path) -> io::Result<Option<Verdict>> {
-    if !path.exists() {
-        return Ok(None);
-    }
-    let text = fs::read_to_string(path)?;
-    serde_json::from_str(&text).map(Some).map_err(io::Error::from)
 }
 
 /// A run that broke says nothing about the claim, unless the claim is about that.

@@ -1,6 +1,8 @@
 //! What scenario files mean, and what they complain of.
 
 use super::*;
+use crate::classify::Class;
+use crate::verdict::{Ending, Verdict};
 
 const TEXT: &str = r#"
 claim = "A payload that fails before it writes leads back to the old system."
@@ -21,7 +23,7 @@ fn came() -> Came {
     let mut verdict = Verdict::failed(Class::Returned, "stage deploy failed: status 7", vec![]);
     verdict.outcome = Some("returned".into());
     verdict.old_system_back = Some(true);
-    Came { exit: Some(1), verdict: Some(verdict), stderr: String::new(), seconds: 1.0 }
+    Came { exit: Some(1), verdict: Some(verdict), seconds: 1.0, ..Came::default() }
 }
 
 #[test]

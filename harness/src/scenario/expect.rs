@@ -1,0 +1,179 @@
+//! What must come of a scenario, and in what it differs from what came.
+
+use std::collections::BTreeMap;
+
+use regex::{Regex, RegexBuilder};
+use serde::Deserialize;
+
+use crate::classify::Class;
+use crate::verdict::{Blame, Ending, Verdict};
+
+/// What must come of it; what is not named may be anything.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Expect {
+    /// Exit code of `anemos test`.
+    pub exit: i32,
+    /// The end; a refusal before any guest has none.
+    pub verdict: Option<Ending>,
+    /// Why it did not pass.
+    pub class: Option<Class>,
+    /// Regular expression that the reason matches.
+    pub reason: Option<String>,
+    /// What the deploy environment said at its end.
+    pub outcome: Option<String>,
+    /// Whether the disk boots the old system.
+    pub old_system_back: Option<bool>,
+    /// Whose fault it is.
+    pub blame: Option<Blame>,
+    /// Stages that ended, in this order; others may lie between them.
+    #[serde(default)]
+    pub stages: Vec<String>,
+    /// Regular expressions, each of which a line of some guest's console matches.
+    #[serde(default)]
+    pub console: Vec<String>,
+    /// A port that the new system must answer on.
+    pub tcp: Option<u16>,
+    /// Files in the new system with a regular expression for their text, by their path.
+    #[serde(default)]
+    pub files: BTreeMap<String, String>,
+    /// The partition table on the disk with the system.
+    pub table: Option<Table>,
+    /// Longest time in seconds, where a claim is about time.
+    pub within_secs: Option<u64>,
+}
+
+/// What came of a run of `anemos test`.
+#[derive(Clone, Debug, Default)]
+pub struct Came {
+    /// Its exit code; none when a signal ended it.
+    pub exit: Option<i32>,
+    /// The verdict it wrote.
+    pub verdict: Option<Verdict>,
+    /// The stages that ended, in their order.
+    pub stages: Vec<String>,
+    /// The lines of all consoles.
+    pub console: Vec<String>,
+    /// The files that were asked for and are there.
+    pub files: BTreeMap<String, String>,
+    /// The partition table, if it was asked for.
+    pub table: Option<Table>,
+    /// What it said on stderr.
+    pub stderr: String,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+/// A partition table, as sfdisk(8) sees it.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Table {
+    /// `gpt` or `dos`.
+    pub label: String,
+    /// Number of partitions.
+    pub partitions: usize,
+}
+
+impl Expect {
+    /// Complains of a regular expression that is none.
+    pub fn check(&self) -> Result<(), String> {
+        let patterns = self.reason.iter().chain(&self.console).chain(self.files.values());
+        for pattern in patterns {
+            Regex::new(pattern).map_err(|error| error.to_string())?;
+        }
+        Ok(())
+    }
+
+    /// Whether the disk itself must be looked at.
+    pub fn wants_disk(&self) -> bool {
+        self.table.is_some() || !self.files.is_empty()
+    }
+
+    /// Returns everything that is not as it must be, a line each.
+    pub fn differences(&self, came: &Came) -> Vec<String> {
+        let verdict = came.verdict.as_ref();
+        let mut lines = Vec::new();
+        let mut compare = |what: &str, wanted: Option<String>, found: Option<String>| {
+            if wanted.is_some() && wanted != found {
+                let (wanted, found) = (wanted.unwrap_or_default(), found.unwrap_or("none".into()));
+                lines.push(format!("{what} is {found}, not {wanted}"));
+            }
+        };
+        compare("exit code", Some(self.exit.to_string()), came.exit.map(|code| code.to_string()));
+        compare("verdict", word(self.verdict), word(verdict.map(|v| v.verdict)));
+        compare("class", word(self.class), word(verdict.and_then(|v| v.class)));
+        compare("outcome", self.outcome.clone(), verdict.and_then(|v| v.outcome.clone()));
+        let back = verdict.and_then(|v| v.old_system_back);
+        compare("old system back", word(self.old_system_back), word(back));
+        compare("blame", word(self.blame), word(verdict.and_then(|v| v.blame)));
+        self.compare_reason(came, &mut lines);
+        self.compare_evidence(came, &mut lines);
+        if let Some(within) = self.within_secs.filter(|within| came.seconds > seconds(*within)) {
+            lines.push(format!("it took {:.1} s, more than {within} s", came.seconds));
+        }
+        lines
+    }
+
+    /// A refusal before any guest has no verdict: its reason is the error on stderr.
+    fn compare_reason(&self, came: &Came, lines: &mut Vec<String>) {
+        let Some(wanted) = &self.reason else { return };
+        let error = || came.stderr.lines().find_map(|line| line.strip_prefix("error: "));
+        let found = came.verdict.as_ref().map(|verdict| verdict.reason.as_str()).or_else(error);
+        let found = found.unwrap_or_default();
+        if !matches(wanted, found) {
+            lines.push(format!("reason is {found:?}, which does not match /{wanted}/"));
+        }
+    }
+
+    /// What stands in transcripts, stage times and on the disk.
+    fn compare_evidence(&self, came: &Came, lines: &mut Vec<String>) {
+        let mut ended = came.stages.iter();
+        if let Some(missing) = self.stages.iter().find(|stage| !ended.any(|name| name == *stage)) {
+            let ended = came.stages.join(", ");
+            lines
+                .push(format!("stage {missing} did not end in its place; those that did: {ended}"));
+        }
+        for pattern in &self.console {
+            if !came.console.iter().any(|line| matches(pattern, line)) {
+                lines.push(format!("no console says /{pattern}/"));
+            }
+        }
+        for (path, pattern) in &self.files {
+            match came.files.get(path) {
+                None => lines.push(format!("the new system has no file {path}")),
+                Some(text) if !matches(pattern, text) => {
+                    lines.push(format!("{path} is {text:?}, which does not match /{pattern}/"));
+                }
+                Some(_) => {}
+            }
+        }
+        if self.table.is_some() && self.table != came.table {
+            let name = |table: &Option<Table>| {
+                table.as_ref().map_or_else(
+                    || "none".to_owned(),
+                    |table| format!("{} with {} partitions", table.label, table.partitions),
+                )
+            };
+            let (found, wanted) = (name(&came.table), name(&self.table));
+            lines.push(format!("the partition table is {found}, not {wanted}"));
+        }
+    }
+}
+
+/// Text may have several lines, and `^` and `$` mean each of them.
+fn matches(pattern: &str, text: &str) -> bool {
+    let pattern = RegexBuilder::new(pattern).multi_line(true).build();
+    pattern.is_ok_and(|pattern| pattern.is_match(text))
+}
+
+fn seconds(whole: u64) -> f64 {
+    std::time::Duration::from_secs(whole).as_secs_f64()
+}
+
+/// The word of the files for a value.
+fn word<T: serde::Serialize>(value: Option<T>) -> Option<String> {
+    match serde_json::to_value(value?).ok()? {
+        serde_json::Value::String(word) => Some(word),
+        other => Some(other.to_string()),
+    }
+}

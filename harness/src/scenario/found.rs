@@ -1,0 +1,189 @@
+//! Reads what a run has left behind: verdict, stage times, transcripts, the disk itself.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::expect::{Came, Expect, Table};
+use crate::command::Command;
+
+/// The disk with the system, which `--keep` leaves with the evidence; by jump or directly.
+const DISKS: &[&str] = &["disk.qcow2", "quick.qcow2"];
+
+/// Reads what the evidence folder holds of what is expected.
+///
+/// A disk that was kept to be looked at is removed.
+pub(super) async fn read(evidence: &Path, expect: &Expect) -> io::Result<Came> {
+    let mut came = Came {
+        verdict: json(&evidence.join("verdict.json"))?,
+        stages: stages(evidence)?,
+        ..Came::default()
+    };
+    if !expect.console.is_empty() {
+        consoles(evidence, &mut came.console)?;
+    }
+    if expect.wants_disk() {
+        disk(evidence, expect, &mut came).await?;
+    }
+    Ok(came)
+}
+
+/// A run that was refused before any guest has left no verdict and no times.
+fn json<T: for<'a> Deserialize<'a>>(path: &Path) -> io::Result<Option<T>> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    serde_json::from_str(&fs::read_to_string(path)?).map(Some).map_err(io::Error::from)
+}
+
+fn stages(evidence: &Path) -> io::Result<Vec<String>> {
+    let times: Vec<Value> = json(&evidence.join("stages.json"))?.unwrap_or_default();
+    let name = |timed: &Value| timed.get("name")?.as_str().map(str::to_owned);
+    Ok(times.iter().filter_map(name).collect())
+}
+
+/// The lines of all `NAME.console.log` below a folder, without their times.
+fn consoles(folder: &Path, into: &mut Vec<String>) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            consoles(&path, into)?;
+        } else if path.to_string_lossy().ends_with(".console.log") {
+            let text = fs::read(&path)?;
+            into.extend(String::from_utf8_lossy(&text).lines().map(str::to_owned));
+        }
+    }
+    Ok(())
+}
+
+async fn disk(evidence: &Path, expect: &Expect, came: &mut Came) -> io::Result<()> {
+    let kept = DISKS.iter().map(|name| evidence.join(name)).find(|disk| disk.exists());
+    let Some(kept) = kept else { return Ok(()) };
+    let raw = evidence.join("disk.raw");
+    let convert = Command::new("qemu-img").args(["convert", "-O", "raw"]);
+    convert.arg(&kept).arg(&raw).run().await.map_err(io::Error::other)?;
+    let looked = look(&raw, expect, came).await;
+    for path in [&kept, &raw, &evidence.join("witness.raw")] {
+        fs::remove_file(path)?;
+    }
+    looked
+}
+
+/// What sfdisk(8) says of a disk.
+#[derive(Debug, Deserialize)]
+struct Listing {
+    partitiontable: Partitions,
+}
+
+#[derive(Debug, Deserialize)]
+struct Partitions {
+    label: String,
+    #[serde(default)]
+    partitions: Vec<Partition>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Partition {
+    start: u64,
+}
+
+async fn look(raw: &Path, expect: &Expect, came: &mut Came) -> io::Result<()> {
+    // A disk without a table is an answer too, and sfdisk calls that an error.
+    let listed = Command::new("sfdisk").arg("--json").arg(raw).run().await;
+    let Ok(listed) = listed else { return Ok(()) };
+    let listing: Listing = serde_json::from_slice(&listed.stdout)?;
+    let Partitions { label, partitions } = listing.partitiontable;
+    for path in expect.files.keys() {
+        for partition in &partitions {
+            if let Some(text) = file(raw, partition.start, path).await? {
+                came.files.insert(path.clone(), text);
+                break;
+            }
+        }
+    }
+    came.table = Some(Table { label, partitions: partitions.len() });
+    Ok(())
+}
+
+/// Returns the text of a file on a partition with ext2 to ext4, read by debugfs(8).
+///
+/// debugfs ends well whatever happens; only what it says tells that there is no such file.
+async fn file(raw: &Path, start: u64, path: &str) -> io::Result<Option<String>> {
+    let image = format!("{}?offset={}", raw.display(), start * 512);
+    let command = Command::new("debugfs").args(["-R", &format!("cat \"{path}\"")]).arg(image);
+    let output = command.run().await.map_err(io::Error::other)?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let missing = ["File not found", "not open", "Bad magic"];
+    if missing.iter().any(|word| said.contains(word)) {
+        return Ok(None);
+    }
+    Ok(Some(output.text()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    /// Makes a disk with one ext4 partition that holds one file; needs no root.
+    async fn make_disk(folder: &Path) {
+        let (root, partition) = (folder.join("root"), folder.join("partition"));
+        fs::create_dir_all(root.join("etc")).unwrap();
+        fs::write(root.join("etc/hostname"), "vps\n").unwrap();
+        let run = async |command: Command| command.run().await.unwrap();
+        run(Command::new("truncate").args(["-s", "4M"]).arg(&partition)).await;
+        let mkfs = Command::new("mkfs.ext4").args(["-q", "-F", "-d"]);
+        run(mkfs.arg(&root).arg(&partition)).await;
+        let raw = folder.join("raw");
+        run(Command::new("truncate").args(["-s", "8M"]).arg(&raw)).await;
+        let script = "printf 'label: gpt\\nstart=2048, size=8192\\n' | sfdisk -q \"$0\"";
+        run(Command::new("sh").args(["-c", script]).arg(&raw)).await;
+        let dd = Command::new("dd").arg(format!("if={}", partition.display()));
+        let dd = dd.arg(format!("of={}", raw.display()));
+        run(dd.args(["bs=512", "seek=2048", "conv=notrunc", "status=none"])).await;
+        let disk = folder.join("disk.qcow2");
+        run(Command::new("qemu-img").args(["convert", "-O", "qcow2"]).arg(raw).arg(disk)).await;
+        fs::write(folder.join("witness.raw"), "").unwrap();
+    }
+
+    #[tokio::test]
+    async fn files_and_table_are_read_from_the_kept_disk_which_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        make_disk(folder.path()).await;
+        let expect = "exit = 0\ntable = { label = 'gpt', partitions = 1 }\n\
+                      [files]\n'/etc/hostname' = '^vps$'\n'/etc/passwd' = 'root'\n";
+        let expect: Expect = toml::from_str(expect).unwrap();
+        let mut came = read(folder.path(), &expect).await.unwrap();
+        came.exit = Some(0);
+        assert_eq!(expect.differences(&came), ["the new system has no file /etc/passwd"]);
+        assert_eq!(came.files, BTreeMap::from([("/etc/hostname".into(), "vps\n".into())]));
+        assert!(!folder.path().join("disk.qcow2").exists(), "the disk is still there");
+    }
+
+    #[tokio::test]
+    async fn consoles_and_stages_are_read_from_every_guest() {
+        let folder = tempfile::tempdir().unwrap();
+        let guest = folder.path().join("control/deploy");
+        fs::create_dir_all(&guest).unwrap();
+        fs::write(guest.join("deploy.console.log"), "  1.0 hello\n").unwrap();
+        let times = r#"[{"name": "mount", "start": 1.0, "seconds": 0.1}, {"name": "deploy"}]"#;
+        fs::write(folder.path().join("stages.json"), times).unwrap();
+        let expect = |text: &str| toml::from_str::<Expect>(text).unwrap();
+        for (text, want) in [
+            ("exit = 0\nconsole = ['hel+o']\nstages = ['mount', 'deploy']", &[][..]),
+            ("exit = 0\nconsole = ['bye']", &["no console says /bye/"]),
+            (
+                "exit = 0\nstages = ['deploy', 'mount']",
+                &["stage mount did not end in its place; those that did: mount, deploy"],
+            ),
+        ] {
+            let mut came = read(folder.path(), &expect(text)).await.unwrap();
+            came.exit = Some(0);
+            assert_eq!(expect(text).differences(&came), want, "{text}");
+        }
+    }
+}
