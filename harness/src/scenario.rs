@@ -10,6 +10,7 @@ use crate::machine::setup::Setup;
 
 pub mod expect;
 pub mod found;
+pub mod generated;
 pub mod payloads;
 pub mod run;
 

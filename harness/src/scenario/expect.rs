@@ -9,7 +9,7 @@ use crate::classify::Class;
 use crate::verdict::{Blame, Ending, Verdict};
 
 /// What must come of it; what is not named may be anything.
-#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Expect {
     /// Exit code of `anemos test`.
@@ -82,6 +82,11 @@ impl Expect {
             Regex::new(pattern).map_err(|error| error.to_string())?;
         }
         Ok(())
+    }
+
+    /// The expectation that everything is as it should be, of which nothing else is known.
+    pub fn passed() -> Self {
+        Self { verdict: Some(Ending::Passed), ..Self::default() }
     }
 
     /// Whether the disk itself must be looked at.

@@ -62,7 +62,7 @@ impl Runner {
         }
     }
 
-    async fn attempt(&self, scenario: &Scenario, evidence: &Path) -> io::Result<Came> {
+    pub(super) async fn attempt(&self, scenario: &Scenario, evidence: &Path) -> io::Result<Came> {
         fs::create_dir_all(evidence)?;
         let overlay = scenario.overlay.as_ref().map(|overlay| scenario.folder.join(overlay));
         let source = scenario.folder.join(&scenario.payload);

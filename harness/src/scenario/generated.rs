@@ -1,0 +1,245 @@
+//! Machines that nobody thought of: drawn from a seed, and made smaller while they still fail.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+
+use super::Scenario;
+use super::expect::{Came, Expect};
+use super::run::Runner;
+use crate::classify::Class;
+use crate::fixture::Description;
+use crate::machine::setup::{CpuLevel, DiskOrder, DiskSetup, Firmware, Sector, Setup, Way};
+use crate::size::Size;
+use crate::verdict::Ending;
+
+/// What must be true of every machine.
+const CLAIM: &str = "Whatever the machine is like, the payload boots on it or is refused.";
+
+/// Draws machines, one after the other, the same ones from the same seed.
+#[derive(Debug)]
+pub struct Drawn {
+    runner: TestRunner,
+    strategy: BoxedStrategy<Setup>,
+}
+
+impl Drawn {
+    /// Machines that the kernel of a fixture has drivers for.
+    pub fn new(seed: u64, fixture: &str, description: &Description) -> Self {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&seed.to_le_bytes());
+        let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+        let runner = TestRunner::new_with_rng(Config::default(), rng);
+        Self { runner, strategy: machines(fixture, description).boxed() }
+    }
+
+    /// Draws the next one, with the way to smaller ones.
+    pub fn draw(&mut self) -> Result<Box<dyn ValueTree<Value = Setup>>, String> {
+        self.strategy.new_tree(&mut self.runner).map_err(|reason| reason.to_string())
+    }
+}
+
+/// The simplest machine comes first in each choice: that is where shrinking leads.
+fn machines(fixture: &str, description: &Description) -> impl Strategy<Value = Setup> + use<> {
+    let fixture = fixture.to_owned();
+    let buses = proptest::sample::select(description.buses.clone());
+    let firmware = proptest::sample::select(vec![Firmware::Bios, Firmware::Uefi]);
+    let sector = proptest::sample::select(vec![Sector::Bytes512, Sector::Bytes4096]);
+    let cpu = proptest::sample::select(vec![CpuLevel::V2, CpuLevel::Max]);
+    let order = proptest::sample::select(vec![DiskOrder::Kept, DiskOrder::Swapped]);
+    let disk = (buses, sector, 0..4_u64).prop_map(|(bus, sector, more)| DiskSetup {
+        bus,
+        sector,
+        size: Some(Size::of_bytes((4 + more) << 30)),
+    });
+    let disks = proptest::collection::vec(disk, 1..=3);
+    // In steps of 64 MiB, the usual machine first: less and more are both unusual.
+    let memory = (0..8_u64).prop_map(|steps| Size::of_bytes((1024 - 64 * steps) << 20));
+    (firmware, cpu, 1..=2_u32, memory, order, disks).prop_map(
+        move |(firmware, cpu, cpus, memory, disk_order, disks)| Setup {
+            fixture: Some(fixture.clone()),
+            firmware,
+            cpu,
+            cpus: Some(cpus),
+            memory: Some(memory),
+            entry: Way::Direct,
+            disk_order,
+            disks,
+            ..Setup::default()
+        },
+    )
+}
+
+/// Returns why a run shows that the claim is not true.
+pub fn contradiction(came: &Came) -> Option<String> {
+    let Some(verdict) = &came.verdict else {
+        // Refused before any guest: the machine cannot exist, or the payload not be on it.
+        let error = came.stderr.lines().rfind(|line| line.starts_with("error: "));
+        let ended = format!("it ended with {:?}: {}", came.exit, error.unwrap_or("without a word"));
+        return (came.exit != Some(3)).then_some(ended);
+    };
+    let refused = verdict.class == Some(Class::Refused);
+    let good = verdict.verdict == Ending::Passed || refused;
+    (!good).then(|| format!("{}: {}", verdict.verdict, verdict.reason))
+}
+
+/// A machine that contradicts the claim, and how.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Contradiction {
+    /// The smallest machine found.
+    pub machine: Setup,
+    /// What came of it.
+    pub reason: String,
+    /// How many smaller machines were tried.
+    pub tried: u32,
+}
+
+/// Looks for the smallest machine that still fails, trying at most `most` others.
+pub async fn shrink(
+    tree: &mut dyn ValueTree<Value = Setup>,
+    reason: String,
+    most: u32,
+    mut fails: impl AsyncFnMut(Setup) -> io::Result<Option<String>>,
+) -> io::Result<Contradiction> {
+    let mut found = Contradiction { machine: tree.current(), reason, tried: 0 };
+    let mut smaller = tree.simplify();
+    while smaller && found.tried < most {
+        found.tried += 1;
+        if let Some(reason) = fails(tree.current()).await? {
+            (found.machine, found.reason) = (tree.current(), reason);
+            smaller = tree.simplify();
+        } else {
+            smaller = tree.complicate();
+        }
+    }
+    Ok(found)
+}
+
+/// A generated machine as a scenario that runs with any other.
+pub fn scenario(name: &str, payload: &Path, machine: Setup) -> Scenario {
+    Scenario {
+        claim: CLAIM.to_owned(),
+        payload: payload.to_owned(),
+        overlay: None,
+        tags: vec!["generated".to_owned()],
+        machine,
+        arguments: vec!["--no-control".to_owned()],
+        config: None,
+        expect: Expect::passed(),
+        name: name.to_owned(),
+        folder: PathBuf::new(),
+    }
+}
+
+/// Renders the file that repeats it.
+pub fn render(scenario: &Scenario, reason: &str, seed: u64) -> Result<String, toml::ser::Error> {
+    let payload = std::path::absolute(&scenario.payload).unwrap_or(scenario.payload.clone());
+    let quoted = |text: &str| toml::Value::from(text).to_string();
+    let machine = toml::Value::try_from(&scenario.machine)?;
+    let machine = toml::Table::from_iter([("machine".to_owned(), machine)]);
+    Ok(format!(
+        "# Drawn with seed {seed}. What came of it: {reason}\nclaim = {claim}\n\
+         tags = [\"generated\"]\npayload = {payload}\n\n[expect]\nexit = 0\n\
+         verdict = \"passed\"\n\n{machine}",
+        reason = reason.replace('\n', " "),
+        claim = quoted(&scenario.claim),
+        payload = quoted(&payload.display().to_string()),
+        machine = toml::to_string(&machine)?
+    ))
+}
+
+impl Runner {
+    /// Runs a drawn machine; returns why it contradicts the claim, if it does.
+    pub async fn contradicts(&self, scenario: &Scenario) -> io::Result<Option<String>> {
+        let evidence = self.evidence.join(&scenario.name);
+        let came = self.attempt(scenario, &evidence).await?;
+        Ok(contradiction(&came))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::Bus;
+    use crate::verdict::Verdict;
+
+    fn description() -> Description {
+        toml::from_str(
+            "identity = 'i'\nbuild = 'b'\ninputs = []\nbuses = ['virtio-blk', 'virtio-scsi']\n",
+        )
+        .unwrap()
+    }
+
+    fn draw(seed: u64, number: usize) -> Vec<Setup> {
+        let mut drawn = Drawn::new(seed, "debian-12", &description());
+        (0..number).map(|_| drawn.draw().unwrap().current()).collect()
+    }
+
+    #[test]
+    fn a_seed_draws_the_same_machines_and_another_seed_others() {
+        assert_eq!(draw(1, 5), draw(1, 5));
+        assert_ne!(draw(1, 5), draw(2, 5));
+    }
+
+    #[test]
+    fn every_kind_of_machine_is_drawn() {
+        let drawn = draw(7, 200);
+        let any = |what: fn(&Setup) -> bool| drawn.iter().any(what);
+        assert!(any(|m| m.firmware == Firmware::Uefi) && any(|m| m.firmware == Firmware::Bios));
+        assert!(any(|m| m.disks.len() == 3) && any(|m| m.disks.len() == 1));
+        assert!(any(|m| m.system_disk().sector == Sector::Bytes4096));
+        assert!(any(|m| m.disk_order == DiskOrder::Swapped));
+        assert!(any(|m| m.memory < Some(Size::of_bytes(640 << 20))));
+        assert!(drawn.iter().flat_map(|m| &m.disks).all(|disk| disk.bus != Bus::Nvme), "no driver");
+    }
+
+    #[test]
+    fn a_run_contradicts_the_claim_unless_it_passes_or_is_refused() {
+        let came =
+            |exit, verdict: Option<Verdict>| Came { exit: Some(exit), verdict, ..Came::default() };
+        let failed = |class| Verdict::failed(class, "why", vec![]);
+        for (came, want) in [
+            (came(0, Some(Verdict::passed("", vec![]))), None),
+            (came(3, Some(failed(Class::Refused))), None),
+            (came(3, None), None),
+            (came(1, Some(failed(Class::BootLoader))), Some("failed: why")),
+            (came(4, Some(Verdict::broken(Class::QemuDied, "x", vec![]))), Some("broken: x")),
+            (came(1, None), Some("it ended with Some(1): without a word")),
+        ] {
+            assert_eq!(contradiction(&came).as_deref(), want, "{came:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_fails_is_made_as_small_as_it_can_be() {
+        // Fails with two disks or more, whatever else it is like.
+        let fails = |machine: &Setup| machine.disks.len() >= 2;
+        let mut drawn = Drawn::new(3, "debian-12", &description());
+        let mut tree = drawn.draw().unwrap();
+        while !fails(&tree.current()) {
+            tree = drawn.draw().unwrap();
+        }
+        let reason = |machine: &Setup| fails(machine).then(|| "two disks".to_owned());
+        let found = shrink(&mut *tree, "first".into(), 100, async |machine| Ok(reason(&machine)));
+        let found = found.await.unwrap();
+        let usual = DiskSetup { size: Some(Size::of_bytes(4 << 30)), ..DiskSetup::default() };
+        assert_eq!(found.machine.disks, [usual, usual]);
+        assert_eq!(found.machine.firmware, Firmware::Bios);
+        assert_eq!(found.machine.memory, Some(Size::of_bytes(1 << 30)));
+        assert_eq!(found.reason, "two disks");
+        assert!(found.tried < 40, "{}", found.tried);
+    }
+
+    #[test]
+    fn a_scenario_file_of_it_is_read_back() {
+        let machine = draw(5, 1).remove(0);
+        let scenario = scenario("generated/1", Path::new("/payload"), machine);
+        let text = render(&scenario, "failed:\nwhy", 5).unwrap();
+        let read = Scenario::parse(&text).unwrap();
+        assert_eq!(read.machine, scenario.machine, "{text}");
+        assert_eq!((read.claim, read.payload), (scenario.claim, scenario.payload));
+    }
+}
