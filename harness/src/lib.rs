@@ -8,6 +8,7 @@ pub mod command;
 pub mod console;
 pub mod evidence;
 pub mod fault;
+pub mod firmware;
 pub mod fixture;
 pub mod guest;
 pub mod image;

@@ -4,18 +4,17 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use self::setup::{Chipset, CpuLevel, NetworkCard, Sector};
 use crate::accelerator::Accelerator;
 
 pub mod args;
 pub mod setup;
 
-pub use setup::Firmware;
-
 /// A machine to be simulated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Machine {
-    /// Platform firmware.
-    pub firmware: Firmware,
+    /// What everything is plugged into.
+    pub board: Board,
     /// Size of memory.
     pub memory_mib: u32,
     /// Number of processors.
@@ -40,7 +39,7 @@ impl Machine {
     /// Describes a small BIOS machine without disks and network, emulated.
     pub fn new() -> Self {
         Self {
-            firmware: Firmware::Bios,
+            board: Board::default(),
             memory_mib: 1024,
             cpus: 1,
             disks: Vec::new(),
@@ -50,10 +49,10 @@ impl Machine {
         }
     }
 
-    /// Sets the platform firmware.
+    /// Sets what everything is plugged into.
     #[must_use]
-    pub fn firmware(self, firmware: Firmware) -> Self {
-        Self { firmware, ..self }
+    pub fn board(self, board: Board) -> Self {
+        Self { board, ..self }
     }
 
     /// Sets the size of memory.
@@ -94,6 +93,59 @@ impl Machine {
     }
 }
 
+/// What everything is plugged into.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Board {
+    /// Platform firmware.
+    pub platform: Platform,
+    /// The board proper.
+    pub chipset: Chipset,
+    /// What the processors can do; with KVM it is what the host's can.
+    pub cpu: CpuLevel,
+    /// The network card.
+    pub network_card: NetworkCard,
+}
+
+impl Default for Board {
+    fn default() -> Self {
+        Self {
+            platform: Platform::Bios,
+            chipset: Chipset::Pc,
+            cpu: CpuLevel::V2,
+            network_card: NetworkCard::VirtioNet,
+        }
+    }
+}
+
+/// Platform firmware, with its files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Platform {
+    /// `SeaBIOS`, which comes with QEMU.
+    Bios,
+    /// UEFI.
+    Uefi(Flash),
+}
+
+/// The flash memory of a machine with UEFI, as raw files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flash {
+    /// The firmware itself, never written.
+    pub code: PathBuf,
+    /// The variables of this one machine.
+    pub variables: PathBuf,
+    /// Whether only the firmware may write to the variables.
+    pub secure_boot: SecureBoot,
+}
+
+/// Whether the platform enforces secure boot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SecureBoot {
+    /// It starts whatever it finds.
+    Absent,
+    /// It starts only what is signed by a key among its variables.
+    Enforced,
+}
+
 /// One disk of a machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Disk {
@@ -105,6 +157,8 @@ pub struct Disk {
     pub format: Format,
     /// How the disk is attached.
     pub bus: Bus,
+    /// Size of its sectors.
+    pub sector: Sector,
     /// Serial number that the guest sees.
     pub serial: Option<String>,
     /// Place in the firmware's boot order; none is tried last.
@@ -121,6 +175,7 @@ impl Disk {
             image: image.as_ref().to_path_buf(),
             format: Format::Qcow2,
             bus: Bus::VirtioBlk,
+            sector: Sector::Bytes512,
             serial: None,
             boot_index: None,
             access: Access::ReadWrite,
@@ -137,6 +192,12 @@ impl Disk {
     #[must_use]
     pub fn bus(self, bus: Bus) -> Self {
         Self { bus, ..self }
+    }
+
+    /// Sets the size of its sectors.
+    #[must_use]
+    pub fn sector(self, sector: Sector) -> Self {
+        Self { sector, ..self }
     }
 
     /// Sets the serial number that the guest sees (at most 20 characters).
@@ -243,9 +304,18 @@ pub enum Boot {
 /// Why a machine cannot be rendered.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MachineError {
-    /// The firmware descriptors of UEFI are not read yet.
-    #[error("machines with UEFI are not built in yet")]
-    UefiNotBuiltIn,
+    /// QEMU's disks on SATA always have 512 bytes.
+    #[error("the disk {id:?} is on SATA, where QEMU has no sectors of 4096 bytes")]
+    SataSector {
+        /// The name of the disk.
+        id: String,
+    },
+    /// `SeaBIOS` reads the first 512 bytes of a disk only where they are a sector.
+    #[error("the disk {id:?} has sectors of 4096 bytes, which a BIOS does not boot; use UEFI")]
+    BiosSector {
+        /// The name of the disk.
+        id: String,
+    },
     /// QEMU takes its options as text.
     #[error("the path {} is not UTF-8", path.display())]
     PathNotText {

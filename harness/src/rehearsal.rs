@@ -11,14 +11,15 @@ use crate::classify::Class;
 use crate::command::{Command, CommandError};
 use crate::evidence::Evidence;
 use crate::fixture::cache::Ready;
-use crate::image::{self, Witness};
+use crate::image;
+use crate::machine::Format;
 use crate::machine::setup::{Setup, Way};
-use crate::machine::{Disk, Format};
 use crate::verdict::{Ending, Verdict};
 
 pub(crate) mod direct;
 pub(crate) mod drive;
 pub(crate) mod fresh;
+mod hardware;
 pub mod host;
 pub mod interrupt;
 pub mod judge;
@@ -28,15 +29,12 @@ pub mod workspace;
 use direct::Direct;
 pub use direct::DirectError;
 use fresh::Fresh;
+use hardware::Hardware;
 use host::Host;
 use judge::Expectation;
 use jump::Jump;
 use workspace::Workspace;
 
-/// Serial number of the disk that is deployed to.
-const SERIAL: &str = "anemos-system";
-/// Serial number of the disk that nobody may write to.
-const WITNESS_SERIAL: &str = "anemos-witness";
 /// Longest time that the new system must hold, in seconds.
 const LONGEST_HOLD: f64 = 20.0;
 
@@ -84,6 +82,7 @@ struct Run<'a> {
     host: &'a Host,
     rehearsal: &'a Rehearsal,
     workspace: Workspace,
+    hardware: Hardware,
     evidence: &'a Evidence,
     times: Vec<Timed>,
 }
@@ -96,7 +95,8 @@ pub async fn rehearse(
 ) -> Result<(Verdict, Vec<Timed>), DirectError> {
     let workspace = Workspace::create(&host.cache.join("runs"));
     let workspace = workspace.map_err(file("making a folder for the run"))?;
-    let mut run = Run { host, rehearsal, workspace, evidence, times: Vec::new() };
+    let hardware = Hardware::new(&rehearsal.setup, &workspace)?;
+    let mut run = Run { host, rehearsal, workspace, hardware, evidence, times: Vec::new() };
     let mut verdict = run.whole(rehearsal.setup.entry, evidence.folder()).await?;
     if run.wants_control(&verdict) {
         run.blame(&mut verdict).await?;
@@ -111,17 +111,14 @@ pub async fn rehearse(
 impl Run<'_> {
     /// Deploys one way and judges the outcome; the witness has the last word.
     async fn whole(&mut self, way: Way, folder: &Path) -> Result<Verdict, DirectError> {
-        let witness = Witness::new(u64::from(std::process::id()));
-        let image = self.workspace.join("witness.raw");
-        witness.write(&image).map_err(file("writing the witness disk"))?;
+        self.hardware.write_others().map_err(file("writing the other disks"))?;
         let verdict = match way {
             Way::Jump => self.jump(folder).await?,
             Way::Direct => self.quick(folder).await?,
         };
-        match witness.first_difference(&image).map_err(file("reading the witness disk"))? {
+        match self.hardware.written().map_err(file("reading the other disks"))? {
             None => Ok(verdict),
-            Some(offset) => {
-                let reason = format!("the other disk was written, at byte {offset}");
+            Some(reason) => {
                 let mut written = Verdict::failed(Class::OtherDiskWritten, reason, Vec::new());
                 written.evidence.push(format!("otherwise: {}", verdict.reason));
                 Ok(written)
@@ -146,8 +143,9 @@ impl Run<'_> {
             fixture,
             payload: &self.rehearsal.payload,
             config: self.rehearsal.config.as_deref(),
+            board: self.hardware.deploy_board(),
             memory_mib: self.memory_mib(),
-            disks: self.disks(&disk),
+            disks: self.hardware.disks(&disk),
             known_hosts: &known_hosts,
         };
         let jumped = jump::deploy(self.host, &jump, &jump::part(folder, "old-system")?).await?;
@@ -174,9 +172,10 @@ impl Run<'_> {
             kernel: &kernel,
             modules: &modules,
             authorized_keys: Some(&keys),
-            serial: SERIAL,
+            serial: hardware::SERIAL,
+            board: self.hardware.deploy_board(),
             memory_mib: self.memory_mib(),
-            disks: self.disks(&disk),
+            disks: self.hardware.disks(&disk),
             work: self.workspace.folder().to_owned(),
         };
         let folder_of_deploy = jump::part(folder, "deploy")?;
@@ -250,7 +249,8 @@ impl Run<'_> {
         folder: &Path,
     ) -> Result<Verdict, DirectError> {
         let memory_mib = self.memory_mib();
-        let fresh = Fresh { memory_mib, disks: self.disks(disk), name };
+        let disks = self.hardware.disks_after_reset(disk);
+        let fresh = Fresh { board: self.hardware.new_board(), memory_mib, disks, name };
         Ok(fresh::judge(self.host, fresh, wanted, &jump::part(folder, name)?).await?)
     }
 
@@ -264,15 +264,6 @@ impl Run<'_> {
             tcp: self.rehearsal.tcp,
             hold: self.host.factor.get().clamp(10.0, LONGEST_HOLD),
         }
-    }
-
-    fn disks(&self, system: &Path) -> Vec<Disk> {
-        let bus = self.rehearsal.setup.system_disk().bus;
-        let witness = self.workspace.join("witness.raw");
-        vec![
-            Disk::new("system", system).bus(bus).serial(SERIAL).boot_index(0),
-            Disk::new("witness", witness).format(Format::Raw).bus(bus).serial(WITNESS_SERIAL),
-        ]
     }
 
     /// Memory of the machine.

@@ -4,15 +4,23 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::{Access, Boot, Bus, Disk, Firmware, Forward, Machine, MachineError, Network};
+use super::setup::{Chipset, CpuLevel, NetworkCard, Sector};
+use super::{
+    Access, Board, Boot, Bus, Disk, Flash, Forward, Machine, MachineError, Network, Platform,
+    SecureBoot,
+};
 use crate::accelerator::Accelerator;
 
 /// The emulator.
 pub const PROGRAM: &str = "qemu-system-x86_64";
 
-/// An AMD model is spared page-table isolation, and string instructions that are slow to emulate;
-/// the additions are what current distributions are compiled for.
-const EMULATED_CPU: &str = "qemu64,+cx16,+lahf_lm,+popcnt,+sse4.1,+sse4.2,+ssse3";
+/// The second level of the x86-64 ABI, which current distributions are compiled for.
+///
+/// An AMD model is spared page-table isolation, and string instructions that are slow to emulate.
+const EMULATED_V2: &str = "qemu64,+cx16,+lahf_lm,+popcnt,+sse4.1,+sse4.2,+ssse3";
+/// The third level, by what it adds.
+const EMULATED_V3: &str = "qemu64,+cx16,+lahf_lm,+popcnt,+sse4.1,+sse4.2,+ssse3,\
+                           +xsave,+avx,+avx2,+bmi1,+bmi2,+f16c,+fma,+abm,+movbe";
 
 /// What the sensors of a machine are connected to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,18 +48,15 @@ pub struct Sockets {
 pub fn render(machine: &Machine, wiring: &Wiring) -> Result<Vec<String>, MachineError> {
     check(machine)?;
     let mut args = Args(Vec::new());
-    board(&mut args, machine);
+    board(&mut args, machine)?;
     sensors(&mut args, wiring)?;
     disks(&mut args, &machine.disks)?;
-    network(&mut args, &machine.network, wiring)?;
+    network(&mut args, machine, wiring)?;
     boot(&mut args, &machine.boot)?;
     Ok(args.0)
 }
 
 fn check(machine: &Machine) -> Result<(), MachineError> {
-    if machine.firmware != Firmware::Bios {
-        return Err(MachineError::UefiNotBuiltIn);
-    }
     for (place, disk) in machine.disks.iter().enumerate() {
         let id = &disk.id;
         let letter = id.starts_with(|c: char| c.is_ascii_alphabetic());
@@ -61,21 +66,35 @@ fn check(machine: &Machine) -> Result<(), MachineError> {
         if machine.disks.iter().take(place).any(|other| other.id == *id) {
             return Err(MachineError::DiskTwice { id: id.clone() });
         }
+        check_sector(machine, disk)?;
     }
     Ok(())
+}
+
+fn check_sector(machine: &Machine, disk: &Disk) -> Result<(), MachineError> {
+    let id = disk.id.clone();
+    let bios = machine.board.platform == Platform::Bios && machine.boot == Boot::Disk;
+    match (disk.sector, disk.bus, disk.boot_index) {
+        (Sector::Bytes512, ..) => Ok(()),
+        (_, Bus::Sata, _) => Err(MachineError::SataSector { id }),
+        (_, _, Some(0)) if bios => Err(MachineError::BiosSector { id }),
+        _ => Ok(()),
+    }
 }
 
 /// The machine itself, without anything that QEMU would add unasked.
 ///
 /// A reset stands still as a shutdown does, so that the end of a boot can be looked at.
-fn board(args: &mut Args, machine: &Machine) {
+fn board(args: &mut Args, machine: &Machine) -> Result<(), MachineError> {
     args.flag("-nodefaults");
     args.flag("-no-user-config");
-    args.pair("-machine", "pc");
+    platform(args, &machine.board)?;
     args.pair("-accel", machine.accelerator.name());
-    let cpu = match machine.accelerator {
-        Accelerator::Kvm => "host",
-        Accelerator::Tcg => EMULATED_CPU,
+    let cpu = match (machine.accelerator, machine.board.cpu) {
+        (Accelerator::Kvm, _) => "host",
+        (Accelerator::Tcg, CpuLevel::V2) => EMULATED_V2,
+        (Accelerator::Tcg, CpuLevel::V3) => EMULATED_V3,
+        (Accelerator::Tcg, CpuLevel::Max) => "max",
     };
     args.pair("-cpu", cpu);
     args.pair("-smp", machine.cpus.to_string());
@@ -85,6 +104,36 @@ fn board(args: &mut Args, machine: &Machine) {
     args.pair("-device", "VGA");
     args.pair("-object", "rng-random,id=entropy,filename=/dev/urandom");
     args.pair("-device", "virtio-rng-pci,rng=entropy");
+    Ok(())
+}
+
+/// The board with its flash memory.
+fn platform(args: &mut Args, board: &Board) -> Result<(), MachineError> {
+    let chipset = match board.chipset {
+        Chipset::Pc => "pc",
+        Chipset::Q35 => "q35",
+    };
+    let Platform::Uefi(Flash { code, variables, secure_boot }) = &board.platform else {
+        args.pair("-machine", chipset);
+        return Ok(());
+    };
+    for (name, path, read_only) in [("code", code, true), ("variables", variables, false)] {
+        let node = json!({
+            "driver": "file",
+            "node-name": format!("flash-{name}"),
+            "filename": text(path)?,
+            "read-only": read_only,
+        });
+        args.pair("-blockdev", node.to_string());
+    }
+    let smm = if *secure_boot == SecureBoot::Enforced { ",smm=on" } else { "" };
+    let flash = "pflash0=flash-code,pflash1=flash-variables";
+    args.pair("-machine", format!("{chipset}{smm},{flash}"));
+    if *secure_boot == SecureBoot::Enforced {
+        // Only code in system management mode may write to the variables.
+        args.pair("-global", "driver=cfi.pflash01,property=secure,value=on");
+    }
+    Ok(())
 }
 
 fn sensors(args: &mut Args, wiring: &Wiring) -> Result<(), MachineError> {
@@ -167,6 +216,9 @@ fn plug(disk: &Disk) -> String {
     if let Some(serial) = disk.serial.as_ref().or(default) {
         plug = format!("{plug},serial={}", serial.replace(',', ",,"));
     }
+    if disk.sector == Sector::Bytes4096 {
+        plug += ",logical_block_size=4096,physical_block_size=4096";
+    }
     if let Some(index) = disk.boot_index {
         plug = format!("{plug},bootindex={index}");
     }
@@ -174,8 +226,8 @@ fn plug(disk: &Disk) -> String {
 }
 
 /// Nothing beyond the guest can be reached (`restrict`) except by the forwarded ports.
-fn network(args: &mut Args, network: &Network, wiring: &Wiring) -> Result<(), MachineError> {
-    let Network::User { mac, forwards } = network else {
+fn network(args: &mut Args, machine: &Machine, wiring: &Wiring) -> Result<(), MachineError> {
+    let Network::User { mac, forwards } = &machine.network else {
         return Ok(());
     };
     let mut backend = "user,id=net,restrict=on".to_owned();
@@ -185,7 +237,11 @@ fn network(args: &mut Args, network: &Network, wiring: &Wiring) -> Result<(), Ma
     args.pair("-netdev", backend);
     // Without its ROM, a machine that finds no boot loader says so at once.
     // In a slot of its own, whatever the number of disks: names of links are made from slots.
-    let device = format!("virtio-net-pci,netdev=net,mac={mac},romfile=,addr=0x10");
+    let card = match machine.board.network_card {
+        NetworkCard::VirtioNet => "virtio-net-pci",
+        NetworkCard::E1000e => "e1000e",
+    };
+    let device = format!("{card},netdev=net,mac={mac},romfile=,addr=0x10");
     args.pair("-device", device);
     if let Wiring::Sockets(sockets) = wiring {
         let file = option(&sockets.packets)?;

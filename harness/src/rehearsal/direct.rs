@@ -9,8 +9,9 @@ use super::host::Host;
 use crate::chain::{Chain, End, Entry, Link, Route, Timed};
 use crate::classify::Class;
 use crate::command::CommandError;
+use crate::firmware::FirmwareError;
 use crate::guest::{Guest, GuestError};
-use crate::machine::{Boot, Disk};
+use crate::machine::{Board, Boot, Disk};
 use crate::verdict::Verdict;
 
 /// The console that we listen to.
@@ -31,6 +32,8 @@ pub(crate) struct Direct<'a> {
     pub(crate) authorized_keys: Option<&'a Path>,
     /// Serial number of the selected disk.
     pub(crate) serial: &'a str,
+    /// What the machine is plugged into.
+    pub(crate) board: Board,
     /// Memory of the machine.
     pub(crate) memory_mib: u32,
     /// Disks of the machine.
@@ -50,6 +53,9 @@ pub enum DirectError {
         /// Why it did not work.
         source: io::Error,
     },
+    /// The platform firmware.
+    #[error(transparent)]
+    Firmware(#[from] FirmwareError),
     /// The configuration.
     #[error("parsing {}: {source}", path.display())]
     Config {
@@ -83,7 +89,7 @@ pub(crate) async fn deploy(
         // After a panic nothing is waited for.
         command_line: format!("{CONSOLE} panic=1"),
     };
-    let mut machine = host.machine(direct.memory_mib, &[]).boot(boot);
+    let mut machine = host.machine(&direct.board, direct.memory_mib, &[]).boot(boot);
     // QEMU's own loader of kernels takes the first place in the boot order.
     let unordered = |disk: &Disk| Disk { boot_index: None, ..disk.clone() };
     machine.disks = direct.disks.iter().map(unordered).collect();
@@ -189,6 +195,7 @@ mod tests {
             modules: Path::new("/m"),
             authorized_keys: None,
             serial: "s1",
+            board: Board::default(),
             memory_mib: 512,
             disks: Vec::new(),
             work: PathBuf::new(),

@@ -14,7 +14,7 @@ use super::judge::{Expectation, Judge};
 use crate::budget::Watch;
 use crate::chain::Seen;
 use crate::guest::{Guest, GuestError, What};
-use crate::machine::Disk;
+use crate::machine::{Board, Disk};
 use crate::verdict::Verdict;
 
 const BEAT: Duration = Duration::from_millis(250);
@@ -22,6 +22,7 @@ const BEAT: Duration = Duration::from_millis(250);
 /// The machine that the disks are put into.
 #[derive(Clone, Debug)]
 pub(crate) struct Fresh {
+    pub(crate) board: Board,
     pub(crate) memory_mib: u32,
     pub(crate) disks: Vec<Disk>,
     /// What the guest is called in the evidence and in the progress.
@@ -41,7 +42,7 @@ pub(crate) async fn judge(
         path: "127.0.0.1".into(),
         source,
     })?;
-    let mut machine = host.machine(fresh.memory_mib, port.as_slice());
+    let mut machine = host.machine(&fresh.board, fresh.memory_mib, port.as_slice());
     machine.disks = fresh.disks;
     let mut guest = Guest::start(&machine, folder, fresh.name).await?;
     let (answered, answers) = watch::channel(false);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::accelerator::{self, Accelerator, Proof};
 use crate::budget::{Budget, SpeedFactor};
 use crate::command::{Command, CommandError};
-use crate::machine::{Forward, Machine, Network};
+use crate::machine::{Board, Forward, Machine, Network};
 use crate::progress::Progress;
 
 /// MAC address of every guest: it is alone on its network, and the old and the new system are
@@ -60,10 +60,10 @@ impl Host {
     }
 
     /// A machine of this host with its network; `ports` of the guest become reachable.
-    pub(crate) fn machine(&self, memory_mib: u32, ports: &[Forward]) -> Machine {
+    pub(crate) fn machine(&self, board: &Board, memory_mib: u32, ports: &[Forward]) -> Machine {
         let network = Network::User { mac: MAC.to_owned(), forwards: ports.to_vec() };
         let machine = Machine::new().accelerator(self.proof.accelerator).cpus(self.cpus);
-        machine.memory_mib(memory_mib).network(network)
+        machine.board(board.clone()).memory_mib(memory_mib).network(network)
     }
 
     /// Limits in the time of real machines, made longer for this one.

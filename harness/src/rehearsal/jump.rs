@@ -13,7 +13,7 @@ use crate::classify::Class;
 use crate::command::{CommandError, quote};
 use crate::fixture::cache::Ready;
 use crate::guest::Guest;
-use crate::machine::Disk;
+use crate::machine::{Board, Disk};
 use crate::ssh::Ssh;
 use crate::verdict::Verdict;
 
@@ -26,6 +26,7 @@ pub(crate) struct Jump<'a> {
     pub(crate) fixture: &'a Ready,
     pub(crate) payload: &'a Path,
     pub(crate) config: Option<&'a Path>,
+    pub(crate) board: Board,
     pub(crate) memory_mib: u32,
     pub(crate) disks: Vec<Disk>,
     /// File for the host keys of the guest.
@@ -48,7 +49,7 @@ pub(crate) async fn deploy(
 ) -> Result<Jumped, DirectError> {
     let file = |doing: &str, source| DirectError::File { doing: doing.to_owned(), source };
     let port = forward(22).map_err(|error| file("finding a free port", error))?;
-    let mut machine = host.machine(jump.memory_mib, &[port]);
+    let mut machine = host.machine(&jump.board, jump.memory_mib, &[port]);
     machine.disks.clone_from(&jump.disks);
     host.progress.step("old system: booting");
     let guest = Guest::start(&machine, folder, "old-system").await?;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use harness::fixture::Fixture;
 use harness::machine::Bus;
-use harness::machine::setup::{Setup, Way};
+use harness::machine::setup::{Chipset, Firmware, Sector, Setup, Way};
 use harness::size::Size;
 use initramfs::payload::Description;
 use serde::de::DeserializeOwned;
@@ -21,6 +21,9 @@ pub(super) struct MachineArgs {
     /// The simulated VPS [default: what the payload says, else debian-12]
     #[arg(long, value_name = "NAME")]
     fixture: Option<String>,
+    /// Its platform firmware: bios, uefi or uefi-secure
+    #[arg(long, value_name = "FIRMWARE", value_parser = word::<Firmware>)]
+    firmware: Option<Firmware>,
     /// How its disks are attached: virtio-blk, virtio-scsi, nvme or sata
     #[arg(long, value_name = "BUS", value_parser = word::<Bus>)]
     disk: Option<Bus>,
@@ -53,6 +56,7 @@ impl MachineArgs {
             None => Setup::default(),
         };
         setup.fixture = self.fixture.clone().or(setup.fixture);
+        setup.firmware = self.firmware.unwrap_or(setup.firmware);
         setup.memory = self.memory.or(setup.memory);
         setup.cpus = self.cpus.or(setup.cpus);
         if let Some(bus) = self.disk {
@@ -72,15 +76,32 @@ fn parse(text: &str) -> Result<Setup, String> {
     toml::from_str(text).map_err(|error| error.to_string().trim_end().to_owned())
 }
 
-/// Refuses a machine that the fixture's kernel has no drivers for.
+/// Refuses a machine that cannot be, or that the fixture's kernel has no drivers for.
 pub(super) fn check(setup: &Setup, fixture: &Fixture) -> anyhow::Result<()> {
-    let (known, bus) = (&fixture.description.buses, setup.system_disk().bus);
-    if known.contains(&bus) {
+    let refuse = |reason: String, hint: String| Err(Refusal::new(reason, hint).into());
+    let (known, system) = (&fixture.description.buses, setup.system_disk());
+    if let Some(disk) = setup.disks.iter().find(|disk| !known.contains(&disk.bus)) {
+        let names: Vec<_> = known.iter().map(|bus| name(*bus)).collect();
+        let reason = format!("fixture {} finds no disk on {}", fixture.name, name(disk.bus));
+        return refuse(reason, format!("use {}", names.join(" or ")));
+    }
+    if setup.firmware == Firmware::UefiSecure && setup.chipset() == Chipset::Pc {
+        let reason = "the board pc cannot protect the keys of secure boot".to_owned();
+        return refuse(reason, "use chipset = \"q35\"".to_owned());
+    }
+    if system.sector == Sector::Bytes512 {
         return Ok(());
     }
-    let names: Vec<_> = known.iter().map(|bus| name(*bus)).collect();
-    let reason = format!("fixture {} finds no disk on {}", fixture.name, name(bus));
-    Err(Refusal::new(reason, format!("use --disk {}", names.join(" or "))).into())
+    // The partition table of an image counts in sectors: it is made for one size of them.
+    if setup.entry == Way::Jump {
+        let reason = format!("the disk of fixture {} has sectors of 512 bytes", fixture.name);
+        return refuse(reason, "use entry = \"direct\" with sectors of 4096 bytes".to_owned());
+    }
+    if setup.firmware == Firmware::Bios {
+        let reason = "a BIOS boots no disk with sectors of 4096 bytes".to_owned();
+        return refuse(reason, "use firmware = \"uefi\"".to_owned());
+    }
+    Ok(())
 }
 
 /// Decides what neither file nor command line did.
@@ -116,5 +137,32 @@ mod tests {
             assert_eq!(word::<Bus>(text).map(name).as_deref(), Ok(text));
         }
         assert!(word::<Bus>("ide").unwrap_err().contains("unknown variant `ide`"));
+    }
+
+    #[test]
+    fn machines_that_cannot_be_are_refused_with_the_way_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let own = folder.path().join("f");
+        std::fs::create_dir(&own).unwrap();
+        let text = "identity = 'f'\nbuild = 'build'\ninputs = []\nbuses = ['virtio-blk', 'nvme']\n";
+        std::fs::write(own.join("fixture.toml"), text).unwrap();
+        let fixture = Fixture::read(folder.path(), "f").unwrap();
+        for (text, want) in [
+            ("[[disk]]\nbus = 'nvme'", None),
+            ("[[disk]]\n[[disk]]\nbus = 'sata'", Some("fixture f finds no disk on sata")),
+            (
+                "firmware = 'uefi-secure'\nchipset = 'pc'",
+                Some("the board pc cannot protect the keys of secure boot"),
+            ),
+            ("[[disk]]\nsector = 4096", Some("the disk of fixture f has sectors of 512 bytes")),
+            (
+                "entry = 'direct'\n[[disk]]\nsector = 4096",
+                Some("a BIOS boots no disk with sectors of 4096 bytes"),
+            ),
+            ("entry = 'direct'\nfirmware = 'uefi'\n[[disk]]\nsector = 4096", None),
+        ] {
+            let said = check(&parse(text).unwrap(), &fixture).map_err(|error| error.to_string());
+            assert_eq!(said.err().as_deref(), want, "{text}");
+        }
     }
 }

@@ -138,7 +138,14 @@ fn what_cannot_be_rendered_is_refused_by_name() {
     let odd = std::ffi::OsStr::from_bytes(b"/\xff");
     let named = |id| Machine::new().disk(Disk::new(id, "/a"));
     for (machine, want) in [
-        (Machine::new().firmware(Firmware::Uefi), "machines with UEFI are not built in yet"),
+        (
+            named("a").disk(Disk::new("b", "/b").sector(Sector::Bytes4096).bus(Bus::Sata)),
+            "the disk \"b\" is on SATA, where QEMU has no sectors of 4096 bytes",
+        ),
+        (
+            Machine::new().disk(Disk::new("a", "/a").sector(Sector::Bytes4096).boot_index(0)),
+            "the disk \"a\" has sectors of 4096 bytes, which a BIOS does not boot; use UEFI",
+        ),
         (
             named("a,b"),
             "the disk name \"a,b\" is not a letter followed by letters, digits or dashes",
@@ -150,4 +157,49 @@ fn what_cannot_be_rendered_is_refused_by_name() {
         let error = render(&machine, &Wiring::Terminal).expect_err(want);
         assert_eq!(error.to_string(), want);
     }
+}
+
+#[test]
+fn uefi_has_its_flash_and_secure_boot_protects_it() {
+    let flash = |secure_boot| {
+        Platform::Uefi(Flash {
+            code: "/fw/code".into(),
+            variables: "/run/vars".into(),
+            secure_boot,
+        })
+    };
+    let board = |secure_boot| Board {
+        platform: flash(secure_boot),
+        chipset: Chipset::Q35,
+        cpu: CpuLevel::Max,
+        network_card: NetworkCard::E1000e,
+    };
+    let network = Network::User { mac: "52:54:00:12:34:56".to_owned(), forwards: Vec::new() };
+    let disk = Disk::new("a", "/a").bus(Bus::Nvme).sector(Sector::Bytes4096).boot_index(0);
+    let machine = Machine::new().board(board(SecureBoot::Enforced)).network(network).disk(disk);
+    insta::assert_snapshot!(lines(&machine, &Wiring::Terminal), @r#"
+    -nodefaults
+    -no-user-config
+    -blockdev {"driver":"file","filename":"/fw/code","node-name":"flash-code","read-only":true}
+    -blockdev {"driver":"file","filename":"/run/vars","node-name":"flash-variables","read-only":false}
+    -machine q35,smm=on,pflash0=flash-code,pflash1=flash-variables
+    -global driver=cfi.pflash01,property=secure,value=on
+    -accel tcg
+    -cpu max
+    -smp 1
+    -m 1024M
+    -action panic=pause,reboot=shutdown,shutdown=pause
+    -display none
+    -device VGA
+    -object rng-random,id=entropy,filename=/dev/urandom
+    -device virtio-rng-pci,rng=entropy
+    -serial mon:stdio
+    -blockdev {"cache":{"no-flush":true},"discard":"unmap","driver":"file","filename":"/a","node-name":"a-file","read-only":false}
+    -blockdev {"detect-zeroes":"unmap","discard":"unmap","driver":"qcow2","file":"a-file","node-name":"a","read-only":false}
+    -device nvme,id=disk-a,drive=a,serial=a,logical_block_size=4096,physical_block_size=4096,bootindex=0
+    -netdev user,id=net,restrict=on
+    -device e1000e,netdev=net,mac=52:54:00:12:34:56,romfile=,addr=0x10
+    "#);
+    let plain = lines(&Machine::new().board(board(SecureBoot::Absent)), &Wiring::Terminal);
+    assert!(!plain.contains("smm=on") && !plain.contains("cfi.pflash01"), "{plain}");
 }

@@ -1,0 +1,148 @@
+//! What the guests of a rehearsal are made of: their boards and their disks.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::workspace::Workspace;
+use crate::firmware::{self, FirmwareError};
+use crate::image::Witness;
+use crate::machine::setup::{DiskOrder, DiskSetup, Firmware, Setup, Way};
+use crate::machine::{Board, Disk, Format};
+
+/// Serial number of the disk that is deployed to.
+pub(super) const SERIAL: &str = "anemos-system";
+
+/// Boards and disks.
+#[derive(Debug)]
+pub(super) struct Hardware {
+    setup: Setup,
+    deploy: Board,
+    new: Board,
+    others: Vec<Other>,
+}
+
+/// A disk that nobody may write to.
+#[derive(Debug)]
+struct Other {
+    name: String,
+    image: PathBuf,
+    content: Witness,
+    disk: DiskSetup,
+}
+
+impl Hardware {
+    /// Finds the firmware, and says what the other disks hold.
+    ///
+    /// Started without a boot loader, a kernel is signed for nobody: then the deploy environment
+    /// runs on the same UEFI without secure boot, and what it leaves is judged with it.
+    pub(super) fn new(setup: &Setup, workspace: &Workspace) -> Result<Self, FirmwareError> {
+        let board = |firmware, variables: &str| {
+            let chipset = setup.chipset();
+            let platform = firmware::prepare(firmware, chipset, &workspace.join(variables))?;
+            let network_card = setup.network_card;
+            Ok(Board { platform, chipset, cpu: setup.cpu, network_card })
+        };
+        let new = board(setup.firmware, "variables.fd")?;
+        let deploy = match (setup.firmware, setup.entry) {
+            (Firmware::UefiSecure, Way::Direct) => board(Firmware::Uefi, "variables-direct.fd")?,
+            _ => new.clone(),
+        };
+        let system = setup.system_disk();
+        let further = setup.disks.iter().skip(1).copied().enumerate();
+        let further = further.map(|(place, disk)| (format!("other-{}", place + 1), disk));
+        let witness = ("witness".to_owned(), DiskSetup { size: None, ..system });
+        let others = further.chain([witness]).zip(1..).map(|((name, disk), seed)| Other {
+            image: workspace.join(&format!("{name}.raw")),
+            content: Witness::new(seed),
+            name,
+            disk,
+        });
+        Ok(Self { setup: setup.clone(), deploy, new, others: others.collect() })
+    }
+
+    /// Writes the content of the other disks.
+    pub(super) fn write_others(&self) -> io::Result<()> {
+        self.others.iter().try_for_each(|other| other.content.write(&other.image))
+    }
+
+    /// Returns which other disk was written, and where.
+    pub(super) fn written(&self) -> io::Result<Option<String>> {
+        for other in &self.others {
+            if let Some(offset) = other.content.first_difference(&other.image)? {
+                let name = &other.name;
+                return Ok(Some(format!("the other disk ({name}) was written, at byte {offset}")));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The board that the deploy environment is entered on.
+    pub(super) fn deploy_board(&self) -> Board {
+        self.deploy.clone()
+    }
+
+    /// The board that the new system boots on.
+    pub(super) fn new_board(&self) -> Board {
+        self.new.clone()
+    }
+
+    /// The disks as they are plugged in at first.
+    pub(super) fn disks(&self, system: &Path) -> Vec<Disk> {
+        let DiskSetup { bus, sector, .. } = self.setup.system_disk();
+        let system = Disk::new("system", system).bus(bus).sector(sector);
+        let others = self.others.iter().map(|other| {
+            let disk = Disk::new(&other.name, &other.image).format(Format::Raw);
+            let serial = format!("anemos-{}", other.name);
+            disk.bus(other.disk.bus).sector(other.disk.sector).serial(serial)
+        });
+        std::iter::once(system.serial(SERIAL).boot_index(0)).chain(others).collect()
+    }
+
+    /// The disks as they are plugged in after the reset.
+    pub(super) fn disks_after_reset(&self, system: &Path) -> Vec<Disk> {
+        let mut disks = self.disks(system);
+        if self.setup.disk_order == DiskOrder::Swapped {
+            disks.reverse();
+        }
+        disks
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hardware(setup: &str) -> (Hardware, tempfile::TempDir) {
+        let runs = tempfile::tempdir().unwrap();
+        let workspace = Workspace::create(runs.path()).unwrap();
+        let setup = toml::from_str(setup).unwrap();
+        (Hardware::new(&setup, &workspace).unwrap(), runs)
+    }
+
+    #[test]
+    fn disks_keep_their_identity_whatever_their_order() {
+        let (hardware, _runs) =
+            hardware("disk-order = 'swapped'\n[[disk]]\n[[disk]]\nbus = 'nvme'");
+        let names = |disks: Vec<Disk>| -> Vec<String> {
+            disks.into_iter().map(|disk| format!("{} {:?}", disk.id, disk.boot_index)).collect()
+        };
+        let system = Path::new("/s");
+        let before = names(hardware.disks(system));
+        assert_eq!(before, ["system Some(0)", "other-1 None", "witness None"]);
+        let after = names(hardware.disks_after_reset(system));
+        assert_eq!(after, ["witness None", "other-1 None", "system Some(0)"]);
+    }
+
+    #[test]
+    fn every_other_disk_is_a_witness_of_its_own() {
+        let runs = tempfile::tempdir().unwrap();
+        let workspace = Workspace::create(runs.path()).unwrap();
+        let setup = toml::from_str("[[disk]]\n[[disk]]\n").unwrap();
+        let hardware = Hardware::new(&setup, &workspace).unwrap();
+        hardware.write_others().unwrap();
+        assert_eq!(hardware.written().unwrap(), None);
+        std::fs::copy(workspace.join("witness.raw"), workspace.join("other-1.raw")).unwrap();
+        let written = hardware.written().unwrap().unwrap();
+        assert_eq!(written, "the other disk (other-1) was written, at byte 0");
+    }
+}
