@@ -8,7 +8,7 @@ pub mod junit;
 /// One line for a scenario, more when its claim is not true.
 pub fn render(outcome: &Outcome) -> String {
     let Outcome { name, claim, verdict, differences, seconds, evidence } = outcome;
-    let mut lines = vec![format!("{verdict:<7} {seconds:>6.1}s  {name}")];
+    let mut lines = vec![format!("{:<7} {seconds:>6.1}s  {name}", verdict.to_string())];
     if *verdict != Ending::Passed {
         lines.push(format!("  claim: {claim}"));
         lines.extend(differences.iter().map(|line| format!("  {line}")));
@@ -17,16 +17,31 @@ pub fn render(outcome: &Outcome) -> String {
     lines.join("\n")
 }
 
-/// The last line: how many ended how.
-pub fn summary(outcomes: &[Outcome]) -> String {
-    let count = |ending| outcomes.iter().filter(|outcome| outcome.verdict == ending).count();
-    let (passed, failed) = (count(Ending::Passed), count(Ending::Failed));
-    format!("{passed} passed, {failed} failed, {} broken", count(Ending::Broken))
+/// The end: how long each took, what was not as it must be, and how many ended how.
+pub fn summary(outcomes: &[Outcome], seconds: f64) -> String {
+    let mut lines = vec![String::new()];
+    lines.extend(outcomes.iter().map(|outcome| {
+        let Outcome { name, verdict, seconds, differences, .. } = outcome;
+        let why = differences.first().map_or_else(String::new, |line| format!(": {line}"));
+        format!("{:<7} {seconds:>6.1}s  {name}{why}", verdict.to_string())
+    }));
+    lines.push(format!("{} in {seconds:.0} s", counts(outcomes)));
+    lines.join("\n")
 }
 
-/// Whether every claim is true, and there was one.
+/// How many ended how.
+fn counts(outcomes: &[Outcome]) -> String {
+    let count = |ending| outcomes.iter().filter(|outcome| outcome.verdict == ending).count();
+    let (passed, failed) = (count(Ending::Passed), count(Ending::Failed));
+    let (skipped, broken) = (count(Ending::Skipped), count(Ending::Broken));
+    format!("{passed} passed, {failed} failed, {broken} broken, {skipped} skipped")
+}
+
+/// Whether some claim was tried, and every one that was is true.
 pub fn is_good(outcomes: &[Outcome]) -> bool {
-    !outcomes.is_empty() && outcomes.iter().all(|outcome| outcome.verdict == Ending::Passed)
+    let is = |ending| move |outcome: &Outcome| outcome.verdict == ending;
+    let good = |outcome| is(Ending::Passed)(outcome) || is(Ending::Skipped)(outcome);
+    outcomes.iter().all(good) && outcomes.iter().any(is(Ending::Passed))
 }
 
 #[cfg(test)]
@@ -58,7 +73,11 @@ pub(crate) mod tests {
           exit code is 0, not 1
           evidence: e
         ");
-        assert_eq!(summary(&outcomes()), "1 passed, 1 failed, 0 broken");
+        insta::assert_snapshot!(summary(&outcomes(), 25.0), @r"
+        passed    12.3s  boot/minimal
+        failed    12.3s  failure/hangs: exit code is 0, not 1
+        1 passed, 1 failed, 0 broken, 0 skipped in 25 s
+        ");
     }
 
     #[test]

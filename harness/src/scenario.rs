@@ -13,6 +13,7 @@ pub mod found;
 pub mod generated;
 pub mod payloads;
 pub mod run;
+pub mod select;
 
 pub use expect::{Came, Expect};
 
@@ -66,11 +67,11 @@ pub enum ScenarioError {
         /// Why.
         reason: String,
     },
-    /// Nothing is called so.
-    #[error("no scenario matches {}", filters.join(" or "))]
+    /// Nothing is left to be run.
+    #[error("no scenario has {wanted}")]
     NoMatch {
         /// What was asked for.
-        filters: Vec<String>,
+        wanted: String,
     },
 }
 
@@ -111,18 +112,6 @@ fn collect(folder: &Path, prefix: &str, into: &mut Vec<Scenario>) -> Result<(), 
         }
     }
     Ok(())
-}
-
-/// Keeps the scenarios whose name contains one of the filters; none left is an error.
-pub fn select(all: Vec<Scenario>, filters: &[String]) -> Result<Vec<Scenario>, ScenarioError> {
-    let wanted = |scenario: &Scenario| {
-        filters.is_empty() || filters.iter().any(|filter| scenario.name.contains(filter.as_str()))
-    };
-    let chosen: Vec<_> = all.into_iter().filter(wanted).collect();
-    if chosen.is_empty() {
-        return Err(ScenarioError::NoMatch { filters: filters.to_vec() });
-    }
-    Ok(chosen)
 }
 
 #[cfg(test)]

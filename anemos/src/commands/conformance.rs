@@ -1,8 +1,9 @@
 //! Command `anemos conformance`: runs the conformance suite.
 
+use std::cell::Cell;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use anyhow::Context as _;
 use futures::StreamExt as _;
@@ -12,7 +13,9 @@ use harness::rehearsal::interrupt::{self, Interrupted};
 use harness::report as suite;
 use harness::scenario::payloads::Payloads;
 use harness::scenario::run::{Outcome, Runner};
+use harness::scenario::select::{Selection, Shard};
 use harness::scenario::{self, Scenario, ScenarioError};
+use harness::verdict::Ending;
 
 use crate::report::{self, Refusal};
 
@@ -21,6 +24,15 @@ use crate::report::{self, Refusal};
 pub(crate) struct Args {
     /// Run only scenarios whose name contains one of these
     filters: Vec<String>,
+    /// Run only scenarios with one of these tags
+    #[arg(long = "tag", value_name = "TAG")]
+    tags: Vec<String>,
+    /// Run only this part of them, so that N machines share the suite
+    #[arg(long, value_name = "I/N", value_parser = Shard::parse)]
+    shard: Option<Shard>,
+    /// Skip the rest after the first that is not as it must be
+    #[arg(long)]
+    fail_fast: bool,
     /// Folder of the scenarios
     #[arg(long, value_name = "DIR", default_value = "scenarios")]
     scenarios: PathBuf,
@@ -47,12 +59,15 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let all = scenario::read_all(&self.scenarios)?;
-        let chosen = scenario::select(all, &self.filters).map_err(refuse)?;
+        let (filters, tags) = (self.filters.clone(), self.tags.clone());
+        let selection = Selection { filters, tags, shard: self.shard };
+        let chosen = selection.of(all).map_err(refuse)?;
         if self.list {
-            let lines: Vec<_> = chosen.iter().map(|s| format!("{}  {}", s.name, s.claim)).collect();
+            let lines: Vec<_> = chosen.iter().map(listed).collect();
             report::result(&lines.join("\n"));
             return Ok(ExitCode::SUCCESS);
         }
+        let began = Instant::now();
         let outcomes = match interrupt::run(self.run_all(&chosen)).context("starting")? {
             Ok(outcomes) => outcomes?,
             Err(interrupted) => {
@@ -62,7 +77,7 @@ impl Args {
             }
         };
         self.write(&outcomes)?;
-        report::result(&suite::summary(&outcomes));
+        report::result(&suite::summary(&outcomes, began.elapsed().as_secs_f64()));
         Ok(if suite::is_good(&outcomes) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
@@ -77,7 +92,15 @@ impl Args {
         let arguments = self.arguments();
         let runner = Runner { anemos, arguments, payloads, evidence };
         let jobs = self.jobs.max(1);
-        let running = chosen.iter().map(|scenario| runner.run(scenario));
+        let failed = Cell::new(false);
+        let running = chosen.iter().map(async |scenario| {
+            if self.fail_fast && failed.get() {
+                return runner.skip(scenario, "an earlier one was not as it must be (--fail-fast)");
+            }
+            let outcome = runner.run(scenario).await;
+            failed.set(failed.get() || outcome.verdict != Ending::Passed);
+            outcome
+        });
         let mut running = futures::stream::iter(running).buffer_unordered(jobs);
         let mut outcomes = Vec::new();
         while let Some(outcome) = running.next().await {
@@ -110,6 +133,12 @@ impl Args {
         }
         Ok(())
     }
+}
+
+/// A line of the list.
+fn listed(scenario: &Scenario) -> String {
+    let tags: Vec<_> = scenario.tags.iter().map(|tag| format!(" #{tag}")).collect();
+    format!("{}{}  {}", scenario.name, tags.concat(), scenario.claim)
 }
 
 /// A filter that matches nothing is a mistake of the caller, and never a suite that passed.

@@ -7,20 +7,25 @@ use crate::verdict::Ending;
 pub fn render(outcomes: &[Outcome]) -> String {
     let count = |ending| outcomes.iter().filter(|outcome| outcome.verdict == ending).count();
     let (failures, errors) = (count(Ending::Failed), count(Ending::Broken));
+    let skipped = count(Ending::Skipped);
     let seconds: f64 = outcomes.iter().map(|outcome| outcome.seconds).sum();
     let cases: Vec<_> = outcomes.iter().map(case).collect();
     format!(
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite name=\"anemos conformance\" \
-         tests=\"{}\" failures=\"{failures}\" errors=\"{errors}\" time=\"{seconds:.1}\">\n{}\
-         </testsuite>\n",
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n<testsuite name=\"anemos conformance\" \
+         tests=\"{}\" failures=\"{failures}\" errors=\"{errors}\" skipped=\"{skipped}\" \
+         time=\"{seconds:.1}\">\n{}</testsuite>\n</testsuites>\n",
         outcomes.len(),
         cases.concat()
     )
 }
 
 fn case(outcome: &Outcome) -> String {
-    let name = escape(&outcome.name);
-    let head = format!("  <testcase name=\"{name}\" time=\"{:.1}\"", outcome.seconds);
+    let (folder, name) = outcome.name.rsplit_once('/').unwrap_or(("", &outcome.name));
+    let (folder, name) = (escape(folder), escape(name));
+    let head = format!(
+        "  <testcase classname=\"{folder}\" name=\"{name}\" time=\"{:.1}\"",
+        outcome.seconds
+    );
     let element = match outcome.verdict {
         Ending::Passed => return format!("{head}/>\n"),
         Ending::Failed => "failure",
@@ -28,7 +33,11 @@ fn case(outcome: &Outcome) -> String {
         Ending::Broken => "error",
     };
     let (claim, lines) = (escape(&outcome.claim), escape(&outcome.differences.join("\n")));
-    format!("{head}>\n    <{element} message=\"{claim}\">{lines}</{element}>\n  </testcase>\n")
+    let evidence = escape(&outcome.evidence.display().to_string());
+    format!(
+        "{head}>\n    <{element} message=\"{claim}\">{lines}</{element}>\n    \
+         <system-out>evidence: {evidence}</system-out>\n  </testcase>\n"
+    )
 }
 
 fn escape(text: &str) -> String {
@@ -47,12 +56,15 @@ mod tests {
     fn claims_and_differences_are_escaped() {
         insta::assert_snapshot!(render(&outcomes()), @r#"
         <?xml version="1.0" encoding="UTF-8"?>
-        <testsuite name="anemos conformance" tests="2" failures="1" errors="0" time="24.7">
-          <testcase name="boot/minimal" time="12.3"/>
-          <testcase name="failure/hangs" time="12.3">
+        <testsuites>
+        <testsuite name="anemos conformance" tests="2" failures="1" errors="0" skipped="0" time="24.7">
+          <testcase classname="boot" name="minimal" time="12.3"/>
+          <testcase classname="failure" name="hangs" time="12.3">
             <failure message="It is &lt;so&gt;.">exit code is 0, not 1</failure>
+            <system-out>evidence: e</system-out>
           </testcase>
         </testsuite>
+        </testsuites>
         "#);
     }
 }

@@ -62,6 +62,18 @@ impl Runner {
         }
     }
 
+    /// Tells that a scenario was not run, and why.
+    pub fn skip(&self, scenario: &Scenario, reason: &str) -> Outcome {
+        Outcome {
+            name: scenario.name.clone(),
+            claim: scenario.claim.clone(),
+            verdict: Ending::Skipped,
+            differences: vec![reason.to_owned()],
+            seconds: 0.0,
+            evidence: self.evidence.join(&scenario.name),
+        }
+    }
+
     pub(super) async fn attempt(&self, scenario: &Scenario, evidence: &Path) -> io::Result<Came> {
         fs::create_dir_all(evidence)?;
         let overlay = scenario.overlay.as_ref().map(|overlay| scenario.folder.join(overlay));

@@ -85,21 +85,6 @@ fn an_unknown_key_and_a_bad_expression_are_named() {
 }
 
 #[test]
-fn a_filter_that_matches_nothing_is_an_error() {
-    let scenario = |name: &str| Scenario { name: name.into(), ..Scenario::parse(TEXT).unwrap() };
-    let all = || vec![scenario("failure/hangs"), scenario("boot/minimal")];
-    let names = |filters: &[&str]| {
-        let filters: Vec<_> = filters.iter().map(|filter| (*filter).to_owned()).collect();
-        select(all(), &filters)
-            .map(|chosen| chosen.into_iter().map(|s| s.name).collect::<Vec<_>>())
-            .map_err(|error| error.to_string())
-    };
-    assert_eq!(names(&[]).unwrap(), ["failure/hangs", "boot/minimal"]);
-    assert_eq!(names(&["mini"]).unwrap(), ["boot/minimal"]);
-    assert_eq!(names(&["nothing"]).unwrap_err(), "no scenario matches nothing");
-}
-
-#[test]
 fn every_scenario_of_the_repository_is_understood() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios");
     let scenarios = read_all(&root).unwrap_or_else(|error| panic!("{error}"));
