@@ -163,6 +163,11 @@ impl Chain {
             Seen::Panicked if self.link >= Link::Jumped => {
                 Some(self.panicked("the kernel told the machine that it panicked"))
             }
+            Seen::Resumed { old_root } => {
+                self.old_root.clone_from(old_root);
+                self.reach(Link::OldSystem, at, "resume old system")
+            }
+            Seen::Kept => self.reach(Link::OldSystem, at, "keep old system"),
             Seen::Pushed => self.reach(Link::Pushed, at, "push"),
             Seen::CommandStarted => self.reach(Link::Started, at, "start command"),
             Seen::CommandSaid(line) => {

@@ -22,7 +22,7 @@ use self::sampler::Sampler;
 use self::sensors::Voice;
 use crate::budget::{Budget, GaveUp, Watch};
 use crate::command::CommandError;
-use crate::machine::{Machine, MachineError};
+use crate::machine::{Boot, Machine, MachineError};
 use crate::qmp::Qmp;
 use crate::screen::Screen;
 
@@ -30,6 +30,7 @@ mod event;
 mod files;
 mod process;
 mod sampler;
+mod saving;
 mod sensors;
 
 /// How long each way of ending QEMU may take.
@@ -87,6 +88,11 @@ pub enum Event {
         disk: String,
         /// `read` or `write`.
         operation: String,
+    },
+    /// A migration has come further.
+    Migration {
+        /// QEMU's word: `active`, `completed`, `failed`…
+        status: String,
     },
     /// Anything else, by its name.
     Other(String),
@@ -238,9 +244,18 @@ impl Guest {
         tasks.spawn(end.tell(files.clone(), voice.clone()));
         let mut guest =
             Self { voice, queue, serial, qmp, files, pid, gone, ended: None, run, tasks };
-        guest.qmp.execute(qapi::qmp::cont {}).await.map_err(GuestError::qmp("run the machine"))?;
+        if let Boot::Saved { state } = &machine.boot {
+            guest.restore(state).await?;
+        }
+        guest.go_on().await?;
         guest.tasks.spawn(sampler.run());
         Ok(guest)
+    }
+
+    /// Lets the machine run.
+    pub(crate) async fn go_on(&self) -> Result<(), GuestError> {
+        self.qmp.execute(qapi::qmp::cont {}).await.map_err(GuestError::qmp("run the machine"))?;
+        Ok(())
     }
 
     /// Returns the time since the machine was switched on.

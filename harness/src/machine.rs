@@ -299,6 +299,11 @@ pub enum Boot {
         /// Kernel command line.
         command_line: String,
     },
+    /// From nowhere: the machine goes on from a saved state.
+    Saved {
+        /// The migration stream.
+        state: PathBuf,
+    },
 }
 
 /// Why a machine cannot be rendered.

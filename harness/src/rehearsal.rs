@@ -8,11 +8,9 @@ use regex::Regex;
 
 use crate::chain::{End, Timed};
 use crate::classify::Class;
-use crate::command::{Command, CommandError};
 use crate::evidence::Evidence;
 use crate::fixture::cache::Ready;
 use crate::image;
-use crate::machine::Format;
 use crate::machine::setup::{Setup, Way};
 use crate::verdict::{Ending, Verdict};
 
@@ -24,6 +22,8 @@ pub mod host;
 pub mod interrupt;
 pub mod judge;
 pub(crate) mod jump;
+mod old_system;
+pub(crate) mod saved;
 pub mod workspace;
 
 use direct::Direct;
@@ -129,15 +129,6 @@ impl Run<'_> {
     async fn jump(&mut self, folder: &Path) -> Result<Verdict, DirectError> {
         let disk = self.workspace.join("disk.qcow2");
         let fixture = &self.rehearsal.fixture;
-        let backing = std::path::absolute(fixture.disk()).map_err(file("finding the fixture"))?;
-        let made = image::overlay(&disk, &backing, Format::Qcow2).await;
-        let made = match made {
-            Ok(()) => grow(&disk, self.disk_size()).await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = made {
-            return Ok(Verdict::broken(Class::FixtureFailed, error.to_string(), Vec::new()));
-        }
         let known_hosts = self.workspace.join("known_hosts");
         let jump = Jump {
             fixture,
@@ -146,6 +137,8 @@ impl Run<'_> {
             board: self.hardware.deploy_board(),
             memory_mib: self.memory_mib(),
             disks: self.hardware.disks(&disk),
+            disk: &disk,
+            disk_size: self.disk_size(),
             known_hosts: &known_hosts,
         };
         let jumped = jump::deploy(self.host, &jump, &jump::part(folder, "old-system")?).await?;
@@ -318,12 +311,6 @@ impl Run<'_> {
         }
         Ok(())
     }
-}
-
-/// Makes the disk as large as the machine's is meant to be; QEMU refuses to make it smaller.
-async fn grow(disk: &Path, size: u64) -> Result<(), CommandError> {
-    let resize = Command::new("qemu-img").args(["resize", "-q"]).arg(disk);
-    resize.arg(size.to_string()).run().await.map(drop)
 }
 
 fn file(doing: &str) -> impl FnOnce(io::Error) -> DirectError {

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tokio::process::Child;
 
@@ -24,6 +25,13 @@ impl Ssh {
     /// Runs a command line in the guest to its end.
     pub async fn run(&self, remote: &str) -> Result<Output, CommandError> {
         Command::new("ssh").args(self.arguments(remote)).run().await
+    }
+
+    /// Runs a command line as soon as the guest answers.
+    pub async fn reach(&self, remote: &str) {
+        while self.run(remote).await.is_err() {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
     }
 
     /// Starts a command line in the guest; what it says goes to `log`.

@@ -42,6 +42,9 @@ pub(crate) struct Args {
     /// List the scenarios with their claims
     #[arg(long)]
     list: bool,
+    /// Boot every VPS from its disk, even where one is kept at its prompt
+    #[arg(long)]
+    cold: bool,
     /// Guests that run at the same time
     #[arg(long, value_name = "N", default_value_t = 2)]
     jobs: usize,
@@ -115,6 +118,9 @@ impl Args {
     fn arguments(&self) -> Vec<String> {
         let cpus = if self.jobs > 1 { "1" } else { "2" };
         let mut arguments = vec!["--cpus".to_owned(), cpus.to_owned()];
+        if self.cold {
+            arguments.push("--cold".to_owned());
+        }
         if let Some(fixtures) = &self.fixtures {
             arguments.extend(["--fixtures".to_owned(), fixtures.display().to_string()]);
         }

@@ -11,7 +11,7 @@ use harness::evidence::{self, Evidence};
 use harness::fixture::{Fixture, build, cache};
 use harness::machine::setup::Setup;
 use harness::progress::Progress;
-use harness::rehearsal::host::Host;
+use harness::rehearsal::host::{Host, Start};
 use harness::rehearsal::interrupt::{self, Interrupted};
 use harness::rehearsal::{self, Control, Disks, Rehearsal};
 use harness::verdict::{Ending, Verdict};
@@ -53,6 +53,9 @@ struct ExpectArgs {
     /// The new system must answer on this TCP port
     #[arg(long, value_name = "PORT")]
     tcp: Option<u16>,
+    /// Boot the VPS from its disk, even where one is kept at its prompt
+    #[arg(long)]
+    cold: bool,
     /// Give the whole rehearsal up after this time
     #[arg(long, value_name = "SECONDS")]
     timeout: Option<u64>,
@@ -110,6 +113,7 @@ impl Args {
         let ready = build::ensure(&host, fixture, &evidence.folder().join("fixture")).await;
         let ready = ready.map_err(|error| Broken(format!("building the fixture: {error:#}")))?;
         host.measure(&ready.kernel()).await;
+        host.start = if self.expect.cold { Start::Cold } else { Start::Warm };
         host.cpus = setup.cpus.unwrap_or(2);
         machine::complete(&mut setup, payload, fixture);
         host.deadline = self.expect.timeout.map(|secs| Instant::now() + Duration::from_secs(secs));

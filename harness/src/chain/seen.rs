@@ -3,6 +3,13 @@
 /// One thing that a sensor told.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Seen {
+    /// The old system goes on from where it was kept at its prompt.
+    Resumed {
+        /// What `root=` of its kernel command line said when it booted.
+        old_root: Option<String>,
+    },
+    /// The old system was kept at its prompt, and goes on.
+    Kept,
     /// A whole line of the serial console.
     Line(String),
     /// A line of the serial console that has no end yet.

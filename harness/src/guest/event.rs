@@ -21,6 +21,7 @@ impl Event {
             "BLOCK_IO_ERROR" => {
                 Self::BlockIoError { disk: field("node-name"), operation: field("operation") }
             }
+            "MIGRATION" => Self::Migration { status: field("status") },
             other => Self::Other(other.to_owned()),
         })
     }
@@ -50,6 +51,10 @@ mod tests {
                     disk: "system".to_owned(),
                     operation: "write".to_owned(),
                 }),
+            ),
+            (
+                r#"{"event": "MIGRATION", "data": {"status": "completed"}}"#,
+                Some(Event::Migration { status: "completed".to_owned() }),
             ),
             (r#"{"event": "RTC_CHANGE"}"#, Some(Event::Other("RTC_CHANGE".to_owned()))),
             (r#"{"return": {}}"#, None),

@@ -10,6 +10,7 @@ use super::{
     SecureBoot,
 };
 use crate::accelerator::Accelerator;
+use crate::rehearsal::saved;
 
 /// The emulator.
 pub const PROGRAM: &str = "qemu-system-x86_64";
@@ -52,7 +53,7 @@ pub fn render(machine: &Machine, wiring: &Wiring) -> Result<Vec<String>, Machine
     sensors(&mut args, wiring)?;
     disks(&mut args, &machine.disks)?;
     network(&mut args, machine, wiring)?;
-    boot(&mut args, &machine.boot)?;
+    boot(&mut args, &machine.boot, wiring)?;
     Ok(args.0)
 }
 
@@ -250,7 +251,11 @@ fn network(args: &mut Args, machine: &Machine, wiring: &Wiring) -> Result<(), Ma
     Ok(())
 }
 
-fn boot(args: &mut Args, boot: &Boot) -> Result<(), MachineError> {
+fn boot(args: &mut Args, boot: &Boot, wiring: &Wiring) -> Result<(), MachineError> {
+    if let Boot::Saved { state } = boot {
+        let by_hand = saved::reader(state);
+        args.pair("-incoming", if *wiring == Wiring::Terminal { &by_hand } else { "defer" });
+    }
     if let Boot::Direct { kernel, initramfs, command_line } = boot {
         args.pair("-kernel", text(kernel)?);
         if let Some(initramfs) = initramfs {

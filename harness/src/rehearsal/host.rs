@@ -13,6 +13,16 @@ use crate::progress::Progress;
 /// the same machine.
 const MAC: &str = "52:54:00:a2:e3:05";
 
+/// Where old systems start from.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Start {
+    /// From a guest that was kept at its prompt, where there is one and it fits.
+    #[default]
+    Warm,
+    /// From its disk.
+    Cold,
+}
+
 /// The computer that runs QEMU, as far as a run cares.
 #[derive(Debug)]
 pub struct Host {
@@ -20,6 +30,8 @@ pub struct Host {
     pub anemos: PathBuf,
     /// Where fixtures and runs are kept.
     pub cache: PathBuf,
+    /// Where old systems start from.
+    pub start: Start,
     /// Processors of a guest.
     pub cpus: u32,
     /// What runs a guest's instructions, and why.
@@ -45,7 +57,8 @@ impl Host {
         progress.note(&format!("guests run by {}: {}", proof.accelerator.name(), proof.evidence));
         let (anemos, cache) = (anemos.to_owned(), cache.to_owned());
         let began = Instant::now();
-        Self { anemos, cache, cpus: 2, proof, factor, progress, deadline: None, began }
+        let (start, deadline) = (Start::Warm, None);
+        Self { anemos, cache, start, cpus: 2, proof, factor, progress, deadline, began }
     }
 
     /// Measures how slow guests are with a kernel of which that is known.

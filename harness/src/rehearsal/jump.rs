@@ -3,16 +3,15 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
-use std::time::Duration;
 
 use super::direct::DirectError;
 use super::drive::Drive;
 use super::host::{Host, forward};
-use crate::chain::{Chain, End, Entry, Link, Route, Seen, Timed};
+use super::old_system::OldSystem;
+use crate::chain::{End, Link, Seen, Timed};
 use crate::classify::Class;
 use crate::command::{CommandError, quote};
 use crate::fixture::cache::Ready;
-use crate::guest::Guest;
 use crate::machine::{Board, Disk};
 use crate::ssh::Ssh;
 use crate::verdict::Verdict;
@@ -29,6 +28,10 @@ pub(crate) struct Jump<'a> {
     pub(crate) board: Board,
     pub(crate) memory_mib: u32,
     pub(crate) disks: Vec<Disk>,
+    /// The first of them, which is not there yet.
+    pub(crate) disk: &'a Path,
+    /// Its size in bytes, at least that of the fixture's.
+    pub(crate) disk_size: u64,
     /// File for the host keys of the guest.
     pub(crate) known_hosts: &'a Path,
 }
@@ -51,22 +54,21 @@ pub(crate) async fn deploy(
     let port = forward(22).map_err(|error| file("finding a free port", error))?;
     let mut machine = host.machine(&jump.board, jump.memory_mib, &[port]);
     machine.disks.clone_from(&jump.disks);
-    host.progress.step("old system: booting");
-    let guest = Guest::start(&machine, folder, "old-system").await?;
-    let route = Route {
-        entry: Entry::Jump,
-        identity: jump.fixture.description.identity.clone(),
-        login: jump.fixture.description.login.clone(),
-    };
-    let mut drive = Drive::new(host, guest, Chain::new(route, host.at()));
     let ssh = Ssh {
         port: port.host_port,
         user: jump.fixture.description.user.clone(),
         key: jump.fixture.key(),
         known_hosts: jump.known_hosts.to_owned(),
     };
-    let log = folder.join("anemos-deploy.log");
-    let end = through(&mut drive, jump, &ssh, &log).await;
+    let old = OldSystem { host, jump, machine, ssh: &ssh, folder };
+    let (mut drive, end) = match old.start().await? {
+        Ok(drive) => (drive, None),
+        Err(failed) => (failed.drive, Some(failed.end)),
+    };
+    let end = match end {
+        Some(end) => Ok(end),
+        None => through(&mut drive, jump, &ssh, &folder.join("anemos-deploy.log")).await,
+    };
     let end = end.map_err(|error| file("keeping what anemos deploy says", error))?;
     let (times, old_root) =
         (drive.chain.times().to_vec(), drive.chain.old_root().map(str::to_owned));
@@ -75,9 +77,6 @@ pub(crate) async fn deploy(
 }
 
 async fn through(drive: &mut Drive<'_>, jump: &Jump<'_>, ssh: &Ssh, log: &Path) -> io::Result<End> {
-    if let Some(end) = drive.follow(Link::OldSystem).await {
-        return Ok(end);
-    }
     let anemos = drive.host.anemos.clone();
     match drive.meanwhile(push(ssh, &anemos, jump)).await {
         Err(end) => return Ok(*end),
@@ -99,10 +98,7 @@ fn unreachable(error: &CommandError) -> End {
 
 /// Brings binary, configuration and payload in, as soon as the SSH server answers.
 async fn push(ssh: &Ssh, anemos: &Path, jump: &Jump<'_>) -> Result<(), CommandError> {
-    let prepare = format!("mkdir -p -m 700 {INSIDE}");
-    while ssh.run(&prepare).await.is_err() {
-        tokio::time::sleep(Duration::from_secs(1)).await;
-    }
+    ssh.reach(&format!("mkdir -p -m 700 {INSIDE}")).await;
     ssh.push(anemos, &inside("anemos"), "755").await?;
     if let Some(config) = jump.config {
         ssh.push(config, &inside("anemos.toml"), "600").await?;

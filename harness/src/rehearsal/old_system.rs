@@ -1,0 +1,153 @@
+//! Starts the old system, from its disk or from where a guest of it was kept.
+
+use std::io;
+use std::path::Path;
+
+use super::direct::DirectError;
+use super::drive::Drive;
+use super::host::{Host, Start};
+use super::jump::Jump;
+use super::saved::{self, Place, Proof, SaveError};
+use crate::chain::{Chain, End, Entry, Link, Route, Seen};
+use crate::classify::Class;
+use crate::guest::Guest;
+use crate::image;
+use crate::machine::{Format, Machine};
+use crate::ssh::Ssh;
+use crate::verdict::Verdict;
+
+/// How a kept guest learns what time it is, and forgets its random numbers.
+///
+/// Fresh bytes are mixed in, and the generator is told to take them at once (`RNDRESEEDCRNG` of
+/// random(4)) where there is a perl to say it with.
+const RENEW: &str = "head -c 512 /dev/hwrng >/dev/urandom 2>/dev/null; \
+    perl -e 'open my $f, \">\", \"/dev/urandom\"; ioctl $f, 0x5207, 0' 2>/dev/null; true";
+
+/// The old system as it shall be started.
+pub(super) struct OldSystem<'a> {
+    pub(super) host: &'a Host,
+    pub(super) jump: &'a Jump<'a>,
+    pub(super) machine: Machine,
+    pub(super) ssh: &'a Ssh,
+    pub(super) folder: &'a Path,
+}
+
+/// An old system that did not come up.
+pub(super) struct Failed<'a> {
+    pub(super) drive: Drive<'a>,
+    pub(super) end: End,
+}
+
+impl<'a> OldSystem<'a> {
+    /// Starts it and waits until it can be logged in to.
+    pub(super) async fn start(&self) -> Result<Result<Drive<'a>, Box<Failed<'a>>>, DirectError> {
+        let place = self.place().await;
+        if let Some(place) = place.as_ref().filter(|place| place.is_taken()) {
+            match self.resume(place).await {
+                Ok(drive) => return Ok(Ok(drive)),
+                Err(reason) => self.give_up(place, &reason),
+            }
+        }
+        self.boot(place.as_ref()).await
+    }
+
+    /// Returns where a guest is kept, or could be; it says why there is no such place.
+    async fn place(&self) -> Option<Place> {
+        if self.host.start == Start::Cold {
+            return None;
+        }
+        let (cache, size) = (&self.host.cache, self.jump.disk_size);
+        let found = match saved::obstacle(&self.machine) {
+            Some(obstacle) => Err(obstacle.to_owned()),
+            None => saved::place(cache, self.jump.fixture, &self.machine, size)
+                .await
+                .map_err(|error| error.to_string()),
+        };
+        found.map_err(|reason| self.cold(&reason)).ok()
+    }
+
+    fn cold(&self, reason: &str) {
+        self.host.progress.note(&format!("the old system boots from its disk: {reason}"));
+    }
+
+    /// A kept guest that does not go on is of no use to anybody.
+    fn give_up(&self, place: &Place, reason: &SaveError) {
+        self.cold(&format!("the kept guest does not go on: {reason}"));
+        // What cannot be removed is tried again, and told again, the next time.
+        drop(place.forget());
+    }
+
+    async fn resume(&self, place: &Place) -> Result<Drive<'a>, SaveError> {
+        self.host.progress.step("old system: going on from its prompt");
+        image::overlay(self.jump.disk, &std::path::absolute(place.disk())?, Format::Qcow2).await?;
+        place.bring_variables(&self.machine.board.platform)?;
+        let Proof { old_root } = place.proof(self.folder)?;
+        let machine = place.resumed(self.machine.clone());
+        let began = self.host.at();
+        let guest = Guest::start(&machine, self.folder, "old-system").await?;
+        let mut drive = self.drive(guest, began);
+        drive.tell(&Seen::Resumed { old_root });
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let now = now.map_err(io::Error::other)?.as_secs();
+        let sudo = if self.ssh.user == "root" { "" } else { "sudo " };
+        let renew = format!("{sudo}date -s @{now} && {sudo}sh -c {}", crate::command::quote(RENEW));
+        match drive.meanwhile(self.ssh.run(&renew)).await {
+            Ok(Ok(_said)) => Ok(drive),
+            Ok(Err(error)) => Err(error.into()),
+            Err(_end) => Err(io::Error::other("it does not answer").into()),
+        }
+    }
+
+    async fn boot(
+        &self,
+        place: Option<&Place>,
+    ) -> Result<Result<Drive<'a>, Box<Failed<'a>>>, DirectError> {
+        self.host.progress.step("old system: booting");
+        self.make_disk().await.map_err(|error| DirectError::File {
+            doing: "making the disk of the old system".to_owned(),
+            source: io::Error::other(error),
+        })?;
+        let began = self.host.at();
+        let guest = Guest::start(&self.machine, self.folder, "old-system").await?;
+        let mut drive = self.drive(guest, began);
+        if let Some(end) = drive.follow(Link::OldSystem).await {
+            return Ok(Err(Box::new(Failed { drive, end })));
+        }
+        let Some(place) = place else { return Ok(Ok(drive)) };
+        // Whatever still starts would start again in every rehearsal.
+        let settled = async {
+            self.ssh.reach("true").await;
+            self.ssh.run("systemctl is-system-running --wait").await
+        };
+        // A system that says it is degraded, or has no systemd, is as good as any other.
+        if let Err(end) = drive.meanwhile(settled).await {
+            return Ok(Err(Box::new(Failed { drive, end: *end })));
+        }
+        let proof = Proof { old_root: drive.chain.old_root().map(str::to_owned) };
+        match place.keep(&mut drive.guest, &self.machine, &proof, self.folder).await {
+            Ok(()) => drop(drive.tell(&Seen::Kept)),
+            Err(error) => {
+                let reason = format!("the old system could not be kept: {error}");
+                let verdict = Verdict::broken(Class::FixtureFailed, reason, Vec::new());
+                return Ok(Err(Box::new(Failed { drive, end: End::Failed(verdict) })));
+            }
+        }
+        Ok(Ok(drive))
+    }
+
+    async fn make_disk(&self) -> Result<(), SaveError> {
+        let Jump { fixture, disk, disk_size, .. } = self.jump;
+        // A kept guest that did not go on may have left one.
+        drop(std::fs::remove_file(disk));
+        image::overlay(disk, &std::path::absolute(fixture.disk())?, Format::Qcow2).await?;
+        image::grow(disk, *disk_size).await?;
+        Ok(())
+    }
+
+    fn drive(&self, guest: Guest, began: f64) -> Drive<'a> {
+        let description = &self.jump.fixture.description;
+        let (identity, login) = (description.identity.clone(), description.login.clone());
+        let route = Route { entry: Entry::Jump, identity, login };
+        Drive::new(self.host, guest, Chain::new(route, began))
+    }
+}

@@ -1,0 +1,265 @@
+//! Guests that are kept at their login prompt, so that a rehearsal need not boot the old system.
+//!
+//! What is kept is a stream of QEMU's migration beside the disk as it was at that moment. It fits
+//! only the same machine on the same QEMU: the digest of all of that is part of its name.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::command::{Command, CommandError, quote};
+use crate::fixture::cache::Ready;
+use crate::guest::{Guest, GuestError};
+use crate::machine::args::{PROGRAM, Wiring, render};
+use crate::machine::{Boot, Bus, Machine, MachineError, Network, Platform};
+
+/// Raised when what is done before a guest is kept changes, which no digest tells.
+const RECIPE: &str = "anemos saved guest 1";
+/// The migration stream, compressed: a third of the size, and no slower to read.
+const STATE: &str = "state.zst";
+const DISK: &str = "disk.qcow2";
+const VARIABLES: &str = "variables.fd";
+const PROOF: &str = "proof.json";
+const TRANSCRIPT: &str = "old-system.console.log";
+
+/// What the chain must know of a boot that it did not see.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub(crate) struct Proof {
+    /// What `root=` of the old system's kernel command line said.
+    pub(crate) old_root: Option<String>,
+}
+
+/// The place of a saved guest, whether it is there or not.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    folder: PathBuf,
+}
+
+/// Why a guest cannot be kept.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SaveError {
+    /// The machine cannot be rendered.
+    #[error(transparent)]
+    Machine(#[from] MachineError),
+    /// A program.
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    /// QEMU.
+    #[error(transparent)]
+    Guest(#[from] GuestError),
+    /// A file.
+    #[error("keeping the guest: {0}")]
+    File(#[from] io::Error),
+}
+
+/// Returns why a machine cannot be saved, if it cannot.
+pub(crate) fn obstacle(machine: &Machine) -> Option<&'static str> {
+    let nvme = machine.disks.iter().any(|disk| disk.bus == Bus::Nvme);
+    nvme.then_some("QEMU cannot save a machine with an NVMe disk")
+}
+
+/// Finds the place for a machine that boots a fixture.
+pub(crate) async fn place(
+    cache: &Path,
+    fixture: &Ready,
+    machine: &Machine,
+    disk_size: u64,
+) -> Result<Place, SaveError> {
+    let version = Command::new(PROGRAM).arg("--version").run().await?.text();
+    let name = fixture.folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let digest = digest(&name, &version, machine, disk_size)?;
+    Ok(Place { folder: cache.join("saved").join(format!("{name}-{}", &digest[..16])) })
+}
+
+/// Everything that a saved guest depends on; paths and ports are of one run only.
+fn digest(
+    fixture: &str,
+    version: &str,
+    machine: &Machine,
+    disk_size: u64,
+) -> Result<String, MachineError> {
+    let mut machine = machine.clone();
+    for disk in &mut machine.disks {
+        disk.image = PathBuf::from(&disk.id);
+    }
+    if let Network::User { forwards, .. } = &mut machine.network {
+        forwards.clear();
+    }
+    if let Platform::Uefi(flash) = &mut machine.board.platform {
+        flash.variables = VARIABLES.into();
+    }
+    let arguments = render(&machine, &Wiring::Terminal)?.join("\n");
+    let mut digest = Sha256::new();
+    for part in [RECIPE, fixture, version, &arguments, &disk_size.to_string()] {
+        digest.update(format!("{} {part}\n", part.len()));
+    }
+    Ok(format!("{:x}", digest.finalize()))
+}
+
+impl Place {
+    /// Whether a guest is kept here: it is moved here as the last step.
+    pub(crate) fn is_taken(&self) -> bool {
+        self.folder.is_dir()
+    }
+
+    /// The disk as it was when the guest was saved; it is never written.
+    pub(crate) fn disk(&self) -> PathBuf {
+        self.folder.join(DISK)
+    }
+
+    /// Brings the variables of the firmware to where the machine has them.
+    pub(crate) fn bring_variables(&self, platform: &Platform) -> io::Result<()> {
+        if let Platform::Uefi(flash) = platform {
+            fs::copy(self.folder.join(VARIABLES), &flash.variables)?;
+        }
+        Ok(())
+    }
+
+    /// The machine as it is when it goes on from here.
+    pub(crate) fn resumed(&self, machine: Machine) -> Machine {
+        machine.boot(Boot::Saved { state: self.folder.join(STATE) })
+    }
+
+    /// Returns what was proved when the guest booted, and leaves its transcript in `evidence`.
+    pub(crate) fn proof(&self, evidence: &Path) -> io::Result<Proof> {
+        fs::copy(self.folder.join(TRANSCRIPT), evidence.join("old-system.kept.console.log"))?;
+        let text = fs::read_to_string(self.folder.join(PROOF))?;
+        serde_json::from_str(&text).map_err(io::Error::from)
+    }
+
+    /// Forgets a guest that did not go on from here.
+    pub(crate) fn forget(&self) -> io::Result<()> {
+        fs::remove_dir_all(&self.folder)
+    }
+
+    /// Keeps a guest as it is now, and lets it go on.
+    ///
+    /// Whoever keeps the same guest meanwhile may be first; then this one is dropped. What was kept
+    /// of other editions of the fixture is removed.
+    pub(crate) async fn keep(
+        &self,
+        guest: &mut Guest,
+        machine: &Machine,
+        proof: &Proof,
+        evidence: &Path,
+    ) -> Result<(), SaveError> {
+        let saved = self.folder.parent().unwrap_or(&self.folder);
+        fs::create_dir_all(saved)?;
+        let aside = tempfile::Builder::new().prefix(".keeping-").tempdir_in(saved)?;
+        guest.save(&aside.path().join(STATE)).await?;
+        if let Some(system) = machine.disks.first() {
+            let copy = Command::new("cp").args(["--sparse=always", "--"]).arg(&system.image);
+            copy.arg(aside.path().join(DISK)).run().await?;
+        }
+        if let Platform::Uefi(flash) = &machine.board.platform {
+            fs::copy(&flash.variables, aside.path().join(VARIABLES))?;
+        }
+        guest.go_on().await?;
+        fs::copy(evidence.join(TRANSCRIPT), aside.path().join(TRANSCRIPT))?;
+        fs::write(
+            aside.path().join(PROOF),
+            serde_json::to_string(proof).map_err(io::Error::from)?,
+        )?;
+        remove_other_editions(saved, &self.folder)?;
+        let made = aside.keep();
+        if fs::rename(&made, &self.folder).is_err() {
+            fs::remove_dir_all(&made)?;
+        }
+        Ok(())
+    }
+}
+
+/// Removes what was kept of the same fixture made from other inputs: nobody will ask for it.
+fn remove_other_editions(saved: &Path, place: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(saved)? {
+        let entry = entry?;
+        if is_other_edition(&entry.file_name().to_string_lossy(), &name_of(place)) {
+            fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+fn name_of(place: &Path) -> String {
+    place.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// Whether `FIXTURE-DIGEST-DIGEST` names the same fixture with another first digest.
+fn is_other_edition(name: &str, ours: &str) -> bool {
+    fn parts(name: &str) -> Option<(&str, &str)> {
+        let (edition, _machine) = name.rsplit_once('-')?;
+        edition.rsplit_once('-')
+    }
+    match (parts(name), parts(ours)) {
+        (Some((fixture, digest)), Some((our_fixture, our_digest))) => {
+            fixture == our_fixture && digest != our_digest
+        }
+        _ => false,
+    }
+}
+
+/// The command lines that write and read a migration stream.
+pub(crate) fn writer(state: &Path) -> String {
+    format!("exec:zstd -q -1 > {}", quote(&state.display().to_string()))
+}
+
+/// See [`writer`].
+pub(crate) fn reader(state: &Path) -> String {
+    format!("exec:zstd -q -d -c < {}", quote(&state.display().to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::{Disk, Forward};
+
+    fn machine() -> Machine {
+        let forwards = vec![Forward { host_port: 2222, guest_port: 22 }];
+        let network = Network::User { mac: "52:54:00:12:34:56".to_owned(), forwards };
+        Machine::new().network(network).disk(Disk::new("system", "/run/1/disk").boot_index(0))
+    }
+
+    #[test]
+    fn the_digest_knows_the_machine_and_not_the_run() {
+        let of = |machine: &Machine| digest("debian-12-01", "7.2", machine, 4).unwrap();
+        let first = of(&machine());
+        let mut other_run = machine();
+        other_run.disks[0].image = "/run/2/disk".into();
+        let forwards = vec![Forward { host_port: 3333, guest_port: 22 }];
+        other_run.network = Network::User { mac: "52:54:00:12:34:56".to_owned(), forwards };
+        assert_eq!(of(&other_run), first, "another run");
+        for (machine, what) in [
+            (machine().memory_mib(512), "memory"),
+            (machine().cpus(2), "processors"),
+            (machine().disk(Disk::new("more", "/d")), "disks"),
+        ] {
+            assert_ne!(of(&machine), first, "{what}");
+        }
+        assert_ne!(digest("debian-12-02", "7.2", &machine(), 4).unwrap(), first, "fixture");
+        assert_ne!(digest("debian-12-01", "8.0", &machine(), 4).unwrap(), first, "QEMU");
+        assert_ne!(digest("debian-12-01", "7.2", &machine(), 8).unwrap(), first, "size");
+    }
+
+    #[test]
+    fn only_nvme_is_in_the_way() {
+        assert_eq!(obstacle(&machine()), None);
+        let nvme = machine().disk(Disk::new("a", "/a").bus(Bus::Nvme));
+        assert_eq!(obstacle(&nvme), Some("QEMU cannot save a machine with an NVMe disk"));
+    }
+
+    #[test]
+    fn other_editions_are_told_by_the_digest_of_the_fixture() {
+        let ours = "debian-12-aaaa-1111";
+        for (name, want) in [
+            ("debian-12-aaaa-2222", false),
+            ("debian-12-bbbb-1111", true),
+            ("debian-12-generic-bbbb-1111", false),
+            (".keeping-x", false),
+        ] {
+            assert_eq!(is_other_edition(name, ours), want, "{name}");
+        }
+    }
+}
