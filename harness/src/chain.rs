@@ -78,6 +78,7 @@ pub struct Chain {
     stage: Option<(usize, f64)>,
     last_stage: Option<usize>,
     failure: Option<String>,
+    panic: Option<String>,
     outcome: Option<String>,
     old_root: Option<String>,
     said: Vec<String>,
@@ -109,6 +110,7 @@ impl Chain {
             stage: None,
             last_stage: None,
             failure: None,
+            panic: None,
             outcome: None,
             old_root: None,
             said: Vec::new(),
@@ -161,12 +163,18 @@ impl Chain {
             Seen::Reset => Some(self.reset(at)),
             Seen::PoweredOff => Some(self.powered_off()),
             Seen::Panicked if self.link >= Link::Jumped => {
-                Some(self.panicked("the kernel told the machine that it panicked"))
+                let words = "the kernel told the machine that it panicked";
+                Some(End::Failed(self.panicked(words)))
             }
             Seen::Resumed { old_root } => {
                 self.old_root.clone_from(old_root);
                 self.reach(Link::OldSystem, at, "resume old system")
             }
+            Seen::Fault(fault) => {
+                self.remember(&format!("--- fault: {fault} ---"));
+                None
+            }
+            Seen::Cut(fault) => Some(self.cut(fault)),
             Seen::Kept => self.reach(Link::OldSystem, at, "keep old system"),
             Seen::Pushed => self.reach(Link::Pushed, at, "push"),
             Seen::CommandStarted => self.reach(Link::Started, at, "start command"),
@@ -181,6 +189,9 @@ impl Chain {
 
     /// The end when nothing happened for longer than anything may take.
     pub fn gave_up(&self, waited: &str) -> End {
+        if let Some(words) = &self.panic {
+            return End::Failed(self.panicked(words));
+        }
         let (class, reason) = match self.link {
             Link::PowerOn => (Class::FixtureFailed, "the old system did not reach its prompt"),
             Link::OldSystem => (Class::FixtureFailed, "the old system could not be reached"),
@@ -250,8 +261,10 @@ impl Chain {
 
     fn deploy_line(&mut self, at: f64, line: &str) -> Option<End> {
         if line.contains("Kernel panic - not syncing") {
-            let class = classify::failure(line).map_or("", Class::words);
-            return Some(self.panicked(class));
+            let words = classify::failure(line).map_or("", Class::words);
+            // It reboots by itself: what follows tells whether the old system is back.
+            self.panic.get_or_insert_with(|| words.to_owned());
+            return None;
         }
         match contract::parse(line)? {
             Said::Begins(stage) => self.begins(at, &stage),
@@ -325,6 +338,9 @@ impl Chain {
     }
 
     fn reset(&mut self, at: f64) -> End {
+        if let Some(words) = &self.panic {
+            return End::Returned(self.panicked(words));
+        }
         match (self.link, self.outcome.as_deref()) {
             (Link::Verdict, Some("deployed")) => {
                 self.reach(Link::Reset, at, "reset");
@@ -388,9 +404,16 @@ impl Chain {
         self.times.push(Timed { name: name.to_owned(), start, seconds: at - start });
     }
 
-    fn panicked(&self, words: &str) -> End {
+    fn panicked(&self, words: &str) -> Verdict {
         let reason = format!("the deploy environment panicked: {words}");
-        self.failed(Class::KernelPanic, reason)
+        self.finish(Verdict::failed(Class::KernelPanic, reason, self.context()))
+    }
+
+    /// The disk tells what a machine boots that was reset in the middle.
+    fn cut(&self, fault: &str) -> End {
+        let place = self.stage().map_or_else(String::new, |stage| format!(" in stage {stage}"));
+        let reason = format!("the machine was reset{place} ({fault})");
+        End::Returned(self.finish(Verdict::failed(Class::Cut, reason, self.context())))
     }
 
     fn out_of_order(&self, problem: &str) -> End {

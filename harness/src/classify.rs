@@ -52,6 +52,10 @@ pub enum Class {
     Expectation,
     /// Another disk than the selected one was written.
     OtherDiskWritten,
+    /// A fault of the scenario ended the deployment.
+    Cut,
+    /// A fault of the scenario could not be brought about.
+    FaultFailed,
     /// The run was ended by the user.
     Interrupted,
 }
@@ -104,6 +108,8 @@ impl Class {
             Self::ResetLoop => "it was reset after it had started",
             Self::Expectation => "what was expected of it was not seen",
             Self::OtherDiskWritten => "another disk than the selected one was written",
+            Self::FaultFailed => "a fault could not be brought about",
+            Self::Cut => "the machine was reset by a fault",
             Self::Interrupted => "the run was interrupted",
         }
     }

@@ -1,6 +1,11 @@
 //! What can befall a machine, as data: each fault says what it is and when it strikes.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
+
+use crate::chain::contract::STAGES;
+use crate::size::Size;
 
 /// Something that befalls a machine.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -8,9 +13,206 @@ use serde::{Deserialize, Serialize};
 pub struct Fault {
     /// What it is.
     pub kind: Kind,
+    /// When it strikes.
+    pub at: Moment,
 }
 
-/// What befalls a machine.
+/// What befalls a machine; what it is about is the disk with the system.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Kind {}
+pub enum Kind {
+    /// The reset button.
+    Reset,
+    /// Every read fails with `EIO` from now on.
+    ReadError,
+    /// Every write fails with `EIO` from now on.
+    WriteError,
+    /// Every flush fails with `EIO` from now on.
+    FlushError,
+    /// Every write fails with `ENOSPC` from now on, as on a thin volume that is full.
+    DiskFull,
+    /// The disk moves 1 MiB a second from now on.
+    SlowDisk,
+    /// The cable of the network card is pulled.
+    LinkDown,
+    /// The processors stand still, as when a kernel hangs with its interrupts off.
+    Hang,
+    /// The kernel panics: sysrq `c` on the serial console, which `sysrq_always_enabled` permits.
+    Panic,
+    /// The clock of the machine stands at 2001-01-01 when it is switched on.
+    ClockOff,
+}
+
+/// When a fault strikes.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Moment {
+    /// `start`: when the machine is switched on.
+    Start,
+    /// `jump`: when the kernel of the deploy environment is heard of.
+    Jump,
+    /// `stage NAME`: when a stage begins.
+    Stage(String),
+    /// `written SIZE`: when the deploy environment has written so much to the system's disk.
+    Written(Size),
+}
+
+impl TryFrom<String> for Moment {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let unknown = || {
+            format!("{text:?} is no moment; use start, jump, \"stage deploy\" or \"written 8M\"")
+        };
+        match text.split_once(' ') {
+            None if text == "start" => Ok(Self::Start),
+            None if text == "jump" => Ok(Self::Jump),
+            Some(("written", size)) => Size::parse(size).map(Self::Written).ok_or_else(unknown),
+            Some(("stage", name)) if STAGES.contains(&name) => Ok(Self::Stage(name.to_owned())),
+            Some(("stage", name)) => {
+                Err(format!("there is no stage {name}: {}", STAGES.join(", ")))
+            }
+            _ => Err(unknown()),
+        }
+    }
+}
+
+impl From<Moment> for String {
+    fn from(moment: Moment) -> Self {
+        match moment {
+            Moment::Start => "start".to_owned(),
+            Moment::Jump => "jump".to_owned(),
+            Moment::Stage(name) => format!("stage {name}"),
+            Moment::Written(size) => format!("written {size}"),
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A unit variant is written as its name, without any other way to fail.
+        let kind = serde_json::to_value(self.kind).unwrap_or_default();
+        write!(f, "{} at {}", kind.as_str().unwrap_or_default(), String::from(self.at.clone()))
+    }
+}
+
+impl Fault {
+    /// Complains of a fault that could never strike.
+    pub fn check(&self) -> Result<(), String> {
+        match (self.kind, &self.at) {
+            (Kind::ClockOff, Moment::Start) => Ok(()),
+            (Kind::ClockOff, _) => Err(format!("{self}: a clock is off from the start")),
+            (_, Moment::Start) => {
+                Err(format!("{self}: the machine must be running; use jump, stage or written"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The faults that have not struck yet.
+#[derive(Clone, Debug, Default)]
+pub struct Faults {
+    waiting: Vec<Fault>,
+    /// What had been written to the system's disk at the jump.
+    before: Option<u64>,
+}
+
+/// How far a machine has come.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Progress {
+    /// Whether the kernel of the deploy environment was heard of.
+    pub jumped: bool,
+    /// The stage that runs.
+    pub stage: Option<&'static str>,
+    /// Bytes written to the system's disk since the machine was switched on.
+    pub written: u64,
+}
+
+impl Faults {
+    /// Waits for the moments of all that strike a running machine.
+    pub fn new(faults: &[Fault]) -> Self {
+        let later = |fault: &&Fault| fault.at != Moment::Start;
+        Self { waiting: faults.iter().filter(later).cloned().collect(), before: None }
+    }
+
+    /// Returns what strikes now, each fault once.
+    pub fn due(&mut self, now: Progress) -> Vec<Fault> {
+        if !now.jumped || self.waiting.is_empty() {
+            return Vec::new();
+        }
+        let before = *self.before.get_or_insert(now.written);
+        let (due, waiting) =
+            std::mem::take(&mut self.waiting).into_iter().partition(|fault| match &fault.at {
+                Moment::Start => false,
+                Moment::Jump => true,
+                Moment::Stage(name) => now.stage == Some(name.as_str()),
+                Moment::Written(size) => now.written.saturating_sub(before) >= size.bytes(),
+            });
+        self.waiting = waiting;
+        due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(kind: Kind, at: &str) -> Fault {
+        Fault { kind, at: Moment::try_from(at.to_owned()).unwrap() }
+    }
+
+    #[test]
+    fn moments_are_read_and_written_alike() {
+        for text in ["start", "jump", "stage deploy", "written 8M"] {
+            let moment = Moment::try_from(text.to_owned()).unwrap();
+            assert_eq!(String::from(moment), text);
+        }
+        for (text, want) in [
+            (
+                "later",
+                "\"later\" is no moment; use start, jump, \"stage deploy\" or \"written 8M\"",
+            ),
+            ("written much", "is no moment"),
+            ("stage dance", "there is no stage dance: verify-initramfs, mount"),
+        ] {
+            let error = Moment::try_from(text.to_owned()).unwrap_err();
+            assert!(error.contains(want), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_fault_strikes_once_at_its_moment() {
+        let at_stage = fault(Kind::LinkDown, "stage network");
+        let at_write = fault(Kind::WriteError, "written 1M");
+        let at_jump = fault(Kind::SlowDisk, "jump");
+        let mut faults = Faults::new(&[at_stage.clone(), at_write.clone(), at_jump.clone()]);
+        let now = |jumped, stage, written| Progress { jumped, stage, written };
+        for (now, want) in [
+            (now(false, None, 90 << 20), vec![]),
+            (now(true, None, 100 << 20), vec![at_jump]),
+            (now(true, Some("mount"), 100 << 20), vec![]),
+            (now(true, Some("network"), 100 << 20), vec![at_stage]),
+            (now(true, Some("deploy"), (101 << 20) - 1), vec![]),
+            (now(true, Some("deploy"), 101 << 20), vec![at_write]),
+            (now(true, Some("deploy"), 200 << 20), vec![]),
+        ] {
+            assert_eq!(faults.due(now), want, "{now:?}");
+        }
+    }
+
+    #[test]
+    fn a_fault_that_could_never_strike_is_named() {
+        assert_eq!(fault(Kind::ClockOff, "start").check(), Ok(()));
+        assert_eq!(fault(Kind::Reset, "written 1G").check(), Ok(()));
+        for (fault, want) in [
+            (fault(Kind::ClockOff, "jump"), "clock-off at jump: a clock is off from the start"),
+            (
+                fault(Kind::Reset, "start"),
+                "reset at start: the machine must be running; use jump, stage or written",
+            ),
+        ] {
+            assert_eq!(fault.check(), Err(want.to_owned()));
+        }
+    }
+}

@@ -32,6 +32,7 @@ mod process;
 mod sampler;
 mod saving;
 mod sensors;
+mod strike;
 
 /// How long each way of ending QEMU may take.
 const PATIENCE: Duration = Duration::from_secs(5);

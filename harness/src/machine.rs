@@ -25,6 +25,8 @@ pub struct Machine {
     pub network: Network,
     /// Where its first kernel comes from.
     pub boot: Boot,
+    /// What its clock says when it is switched on; none: the host's time.
+    pub clock: Option<&'static str>,
     /// What runs its instructions.
     pub accelerator: Accelerator,
 }
@@ -45,6 +47,7 @@ impl Machine {
             disks: Vec::new(),
             network: Network::None,
             boot: Boot::Disk,
+            clock: None,
             accelerator: Accelerator::Tcg,
         }
     }
@@ -84,6 +87,12 @@ impl Machine {
     #[must_use]
     pub fn boot(self, boot: Boot) -> Self {
         Self { boot, ..self }
+    }
+
+    /// Sets what the clock says when the machine is switched on, as `2001-01-01T00:00:00`.
+    #[must_use]
+    pub fn clock(self, clock: Option<&'static str>) -> Self {
+        Self { clock, ..self }
     }
 
     /// Sets what runs the machine's instructions.

@@ -136,6 +136,7 @@ impl Run<'_> {
             config: self.rehearsal.config.as_deref(),
             board: self.hardware.deploy_board(),
             memory_mib: self.memory_mib(),
+            faults: &self.rehearsal.setup.faults,
             disks: self.hardware.disks(&disk),
             disk: &disk,
             disk_size: self.disk_size(),
@@ -168,6 +169,7 @@ impl Run<'_> {
             serial: hardware::SERIAL,
             board: self.hardware.deploy_board(),
             memory_mib: self.memory_mib(),
+            faults: &self.rehearsal.setup.faults,
             disks: self.hardware.disks(&disk),
             work: self.workspace.folder().to_owned(),
         };

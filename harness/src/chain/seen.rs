@@ -8,6 +8,10 @@ pub enum Seen {
         /// What `root=` of its kernel command line said when it booted.
         old_root: Option<String>,
     },
+    /// A fault struck the machine.
+    Fault(String),
+    /// A fault reset the machine.
+    Cut(String),
     /// The old system was kept at its prompt, and goes on.
     Kept,
     /// A whole line of the serial console.

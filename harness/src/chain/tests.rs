@@ -220,10 +220,28 @@ fn a_stage_that_hangs_is_named() {
 
 #[test]
 fn a_panic_of_the_deploy_environment_is_not_the_new_systems() {
-    let (_, end) =
-        run(&format!("{JUMP}\n[    2.0] Kernel panic - not syncing: Attempted to kill init!"));
+    let (_, end) = run(&format!(
+        "{JUMP}\n[    2.0] Kernel panic - not syncing: Attempted to kill init!\n!reset"
+    ));
+    let Some(End::Returned(verdict)) = end else { panic!("{end:?}") };
     let want = "the deploy environment panicked: the first process of the system ended";
-    assert_eq!(failed(end), (Class::KernelPanic, want.into()));
+    assert_eq!((verdict.class, verdict.reason.as_str()), (Some(Class::KernelPanic), want));
+}
+
+#[test]
+fn a_panic_that_no_reset_follows_is_told_all_the_same() {
+    let (chain, end) = run(&format!("{JUMP}\n[    2.0] Kernel panic - not syncing: Fatal"));
+    assert_eq!(end, None);
+    assert_eq!(failed(Some(chain.gave_up("nothing for 60s"))).0, Class::KernelPanic);
+}
+
+#[test]
+fn a_fault_that_resets_the_machine_names_the_stage() {
+    let (mut chain, _) = run(&format!("{JUMP}\nanemos: stage network begins"));
+    let end = chain.observe(9.0, &Seen::Cut("reset at stage network".into()));
+    let Some(End::Returned(verdict)) = end else { panic!("{end:?}") };
+    let want = "the machine was reset in stage network (reset at stage network)";
+    assert_eq!((verdict.class, verdict.reason.as_str()), (Some(Class::Cut), want));
 }
 
 #[test]

@@ -100,6 +100,9 @@ fn board(args: &mut Args, machine: &Machine) -> Result<(), MachineError> {
     args.pair("-cpu", cpu);
     args.pair("-smp", machine.cpus.to_string());
     args.pair("-m", format!("{}M", machine.memory_mib));
+    if let Some(clock) = machine.clock {
+        args.pair("-rtc", format!("base={clock}"));
+    }
     args.pair("-action", "panic=pause,reboot=shutdown,shutdown=pause");
     args.pair("-display", "none");
     args.pair("-device", "VGA");
@@ -172,6 +175,8 @@ fn disks(args: &mut Args, disks: &[Disk]) -> Result<(), MachineError> {
     for disk in disks {
         args.pair("-blockdev", file(disk)?);
         args.pair("-blockdev", format(disk));
+        args.pair("-object", format!("throttle-group,id={}-limits", disk.id));
+        args.pair("-blockdev", limits(disk));
         let device = match disk.bus {
             Bus::VirtioBlk => "virtio-blk-pci".to_owned(),
             Bus::VirtioScsi => "scsi-hd,bus=scsi.0".to_owned(),
@@ -199,7 +204,7 @@ fn file(disk: &Disk) -> Result<String, MachineError> {
 fn format(disk: &Disk) -> String {
     let mut node = json!({
         "driver": disk.format.name(),
-        "node-name": disk.id,
+        "node-name": format!("{}-image", disk.id),
         "file": format!("{}-file", disk.id),
         "discard": "unmap",
         "read-only": disk.access == Access::ReadOnly,
@@ -210,8 +215,24 @@ fn format(disk: &Disk) -> String {
     node.to_string()
 }
 
+/// The node that the device is plugged into: what is below it can be exchanged while it runs.
+fn limits(disk: &Disk) -> String {
+    let node = json!({
+        "driver": "throttle",
+        "node-name": disk.id,
+        "throttle-group": format!("{}-limits", disk.id),
+        "file": format!("{}-image", disk.id),
+        "read-only": disk.access == Access::ReadOnly,
+    });
+    node.to_string()
+}
+
 fn plug(disk: &Disk) -> String {
     let mut plug = format!(",id=disk-{id},drive={id}", id = disk.id);
+    // The guest is told of every error, a full host included; NVMe knows nothing else.
+    if disk.bus != Bus::Nvme {
+        plug += ",rerror=report,werror=report";
+    }
     // NVMe has no default, the other buses do without.
     let default = (disk.bus == Bus::Nvme).then_some(&disk.id);
     if let Some(serial) = disk.serial.as_ref().or(default) {

@@ -9,6 +9,7 @@ use super::host::Host;
 use crate::chain::{Chain, End, Entry, Link, Route, Timed};
 use crate::classify::Class;
 use crate::command::CommandError;
+use crate::fault::Fault;
 use crate::firmware::FirmwareError;
 use crate::guest::{Guest, GuestError};
 use crate::machine::{Board, Boot, Disk};
@@ -36,6 +37,8 @@ pub(crate) struct Direct<'a> {
     pub(crate) board: Board,
     /// Memory of the machine.
     pub(crate) memory_mib: u32,
+    /// What befalls the machine.
+    pub(crate) faults: &'a [Fault],
     /// Disks of the machine.
     pub(crate) disks: Vec<Disk>,
     /// Where configuration and initramfs are made.
@@ -92,10 +95,12 @@ pub(crate) async fn deploy(
     let mut machine = host.machine(&direct.board, direct.memory_mib, &[]).boot(boot);
     // QEMU's own loader of kernels takes the first place in the boot order.
     let unordered = |disk: &Disk| Disk { boot_index: None, ..disk.clone() };
+    machine.clock = super::jump::clock(direct.faults);
     machine.disks = direct.disks.iter().map(unordered).collect();
     let guest = Guest::start(&machine, folder, "deploy").await?;
     let route = Route { entry: Entry::Direct, identity: String::new(), login: String::new() };
     let mut drive = Drive::new(host, guest, Chain::new(route, host.at()));
+    drive.expect_faults(direct.faults);
     let end = drive.follow(Link::Reset).await.unwrap_or(End::Deployed);
     let times = std::iter::once(built).chain(drive.chain.times().iter().cloned()).collect();
     drive.guest.quit().await;
@@ -197,6 +202,7 @@ mod tests {
             serial: "s1",
             board: Board::default(),
             memory_mib: 512,
+            faults: &[],
             disks: Vec::new(),
             work: PathBuf::new(),
         }

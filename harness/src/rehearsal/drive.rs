@@ -11,9 +11,12 @@ use super::host::Host;
 use crate::budget::{Budget, Watch};
 use crate::chain::{Chain, End, Entry, Link, Seen};
 use crate::classify::{self, Class};
+use crate::fault::{Fault, Faults, Kind, Progress};
 use crate::guest::{Ended, Event, Guest, What};
 use crate::verdict::Verdict;
 
+/// Name of the disk with the system.
+pub(crate) const SYSTEM: &str = "system";
 /// Longest time without a look at the clock.
 const BEAT: Duration = Duration::from_millis(250);
 
@@ -59,6 +62,8 @@ pub(crate) struct Drive<'a> {
     pub(crate) guest: Guest,
     pub(crate) chain: Chain,
     command: Option<Running>,
+    faults: Faults,
+    written: u64,
 }
 
 /// `anemos deploy` as it runs in the guest.
@@ -70,7 +75,12 @@ struct Running {
 
 impl<'a> Drive<'a> {
     pub(crate) fn new(host: &'a Host, guest: Guest, chain: Chain) -> Self {
-        Self { host, guest, chain, command: None }
+        Self { host, guest, chain, command: None, faults: Faults::default(), written: 0 }
+    }
+
+    /// Has faults strike the machine from now on, each at its moment.
+    pub(crate) fn expect_faults(&mut self, faults: &[Fault]) {
+        self.faults = Faults::new(faults);
     }
 
     /// Tells the chain something that no sensor of the guest says.
@@ -135,6 +145,11 @@ impl<'a> Drive<'a> {
             if is_progress(&observation.what) {
                 watch.progress(Instant::now());
             }
+            if let What::Disk(traffic) = &observation.what
+                && traffic.disk == SYSTEM
+            {
+                self.written = traffic.written;
+            }
             if let What::Ended(ended) = &observation.what {
                 return Some(End::Failed(qemu_died(ended)));
             }
@@ -142,8 +157,31 @@ impl<'a> Drive<'a> {
                 return Some(end);
             }
         }
+        if let Some(end) = self.strike().await {
+            return Some(end);
+        }
         self.host.progress.tick();
         self.listen_to_the_command(watch)
+    }
+
+    /// Has the faults strike whose moment it is.
+    async fn strike(&mut self) -> Option<End> {
+        let (jumped, stage) = (self.chain.link() >= Link::Jumped, self.chain.stage());
+        let due = self.faults.due(Progress { jumped, stage, written: self.written });
+        for fault in due {
+            let text = fault.to_string();
+            self.host.progress.note(&format!("fault: {text}"));
+            self.tell(&Seen::Fault(text.clone()));
+            if let Err(error) = self.guest.strike(fault.kind, SYSTEM).await {
+                let reason = format!("the fault {text} could not strike: {error}");
+                let verdict = Verdict::broken(Class::FaultFailed, reason, Vec::new());
+                return Some(End::Failed(verdict));
+            }
+            if fault.kind == Kind::Reset {
+                return self.tell(&Seen::Cut(text));
+            }
+        }
+        None
     }
 
     fn listen_to_the_command(&mut self, watch: &mut Watch) -> Option<End> {

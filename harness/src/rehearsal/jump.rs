@@ -11,6 +11,7 @@ use super::old_system::OldSystem;
 use crate::chain::{End, Link, Seen, Timed};
 use crate::classify::Class;
 use crate::command::{CommandError, quote};
+use crate::fault::{Fault, Kind};
 use crate::fixture::cache::Ready;
 use crate::machine::{Board, Disk};
 use crate::ssh::Ssh;
@@ -27,6 +28,8 @@ pub(crate) struct Jump<'a> {
     pub(crate) config: Option<&'a Path>,
     pub(crate) board: Board,
     pub(crate) memory_mib: u32,
+    /// What befalls the machine.
+    pub(crate) faults: &'a [Fault],
     pub(crate) disks: Vec<Disk>,
     /// The first of them, which is not there yet.
     pub(crate) disk: &'a Path,
@@ -54,6 +57,7 @@ pub(crate) async fn deploy(
     let port = forward(22).map_err(|error| file("finding a free port", error))?;
     let mut machine = host.machine(&jump.board, jump.memory_mib, &[port]);
     machine.disks.clone_from(&jump.disks);
+    machine.clock = clock(jump.faults);
     let ssh = Ssh {
         port: port.host_port,
         user: jump.fixture.description.user.clone(),
@@ -88,7 +92,13 @@ async fn through(drive: &mut Drive<'_>, jump: &Jump<'_>, ssh: &Ssh, log: &Path) 
         Ok(child) => drive.attend(child, log),
     }
     drive.tell(&Seen::CommandStarted);
+    drive.expect_faults(jump.faults);
     Ok(drive.follow(Link::Reset).await.unwrap_or(End::Deployed))
+}
+
+/// What the clock of a machine says whose faults are these.
+pub(crate) fn clock(faults: &[Fault]) -> Option<&'static str> {
+    faults.iter().any(|fault| fault.kind == Kind::ClockOff).then_some("2001-01-01T00:00:00")
 }
 
 fn unreachable(error: &CommandError) -> End {

@@ -79,6 +79,9 @@ fn parse(text: &str) -> Result<Setup, String> {
 /// Refuses a machine that cannot be, or that the fixture's kernel has no drivers for.
 pub(super) fn check(setup: &Setup, fixture: &Fixture) -> anyhow::Result<()> {
     let refuse = |reason: String, hint: String| Err(Refusal::new(reason, hint).into());
+    if let Some(reason) = setup.faults.iter().find_map(|fault| fault.check().err()) {
+        return refuse(reason, "harness/README.md lists the faults".to_owned());
+    }
     let (known, system) = (&fixture.description.buses, setup.system_disk());
     if let Some(disk) = setup.disks.iter().find(|disk| !known.contains(&disk.bus)) {
         let names: Vec<_> = known.iter().map(|bus| name(*bus)).collect();

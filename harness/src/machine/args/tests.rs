@@ -56,11 +56,15 @@ fn a_vps_has_its_disk_first_in_the_boot_order_and_a_witness_beside_it() {
     -device isa-debugcon,iobase=0x402,chardev=firmware
     -device virtio-scsi-pci,id=scsi
     -blockdev {"cache":{"no-flush":true},"discard":"unmap","driver":"file","filename":"/img/a.qcow2","node-name":"system-file","read-only":false}
-    -blockdev {"detect-zeroes":"unmap","discard":"unmap","driver":"qcow2","file":"system-file","node-name":"system","read-only":false}
-    -device virtio-blk-pci,id=disk-system,drive=system,serial=SYS1,bootindex=0
+    -blockdev {"detect-zeroes":"unmap","discard":"unmap","driver":"qcow2","file":"system-file","node-name":"system-image","read-only":false}
+    -object throttle-group,id=system-limits
+    -blockdev {"driver":"throttle","file":"system-image","node-name":"system","read-only":false,"throttle-group":"system-limits"}
+    -device virtio-blk-pci,id=disk-system,drive=system,rerror=report,werror=report,serial=SYS1,bootindex=0
     -blockdev {"cache":{"no-flush":true},"discard":"unmap","driver":"file","filename":"/img/w.raw","node-name":"witness-file","read-only":false}
-    -blockdev {"detect-zeroes":"unmap","discard":"unmap","driver":"raw","file":"witness-file","node-name":"witness","read-only":false}
-    -device scsi-hd,bus=scsi.0,id=disk-witness,drive=witness
+    -blockdev {"detect-zeroes":"unmap","discard":"unmap","driver":"raw","file":"witness-file","node-name":"witness-image","read-only":false}
+    -object throttle-group,id=witness-limits
+    -blockdev {"driver":"throttle","file":"witness-image","node-name":"witness","read-only":false,"throttle-group":"witness-limits"}
+    -device scsi-hd,bus=scsi.0,id=disk-witness,drive=witness,rerror=report,werror=report
     -netdev user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:2222-:22
     -device virtio-net-pci,netdev=net,mac=52:54:00:12:34:56,romfile=,addr=0x10
     -object filter-dump,id=packets,netdev=net,file=/evidence/a,,b.pcap
@@ -97,13 +101,13 @@ fn a_kernel_is_started_directly_with_its_command_line_as_one_word() {
 #[test]
 fn every_bus_has_its_device() {
     for (bus, want) in [
-        (Bus::VirtioBlk, "-device virtio-blk-pci,id=disk-a,drive=a"),
+        (Bus::VirtioBlk, "-device virtio-blk-pci,id=disk-a,drive=a,rerror=report,werror=report"),
         (
             Bus::VirtioScsi,
-            "-device virtio-scsi-pci,id=scsi -device scsi-hd,bus=scsi.0,id=disk-a,drive=a",
+            "-device virtio-scsi-pci,id=scsi -device scsi-hd,bus=scsi.0,id=disk-a,drive=a,rerror=report,werror=report",
         ),
         (Bus::Nvme, "-device nvme,id=disk-a,drive=a,serial=a"),
-        (Bus::Sata, "-device ich9-ahci,id=sata -device ide-hd,bus=sata.0,id=disk-a,drive=a"),
+        (Bus::Sata, "-device ich9-ahci,id=sata -device ide-hd,bus=sata.0,id=disk-a,drive=a,rerror=report,werror=report"),
     ] {
         let disk = Disk::new("a", "/a").bus(bus);
         let args = render(&Machine::new().disk(disk), &Wiring::Terminal).expect("it renders");
@@ -125,10 +129,10 @@ fn two_sata_disks_have_ports_of_their_own() {
 }
 
 #[test]
-fn a_read_only_disk_is_read_only_in_both_nodes_and_detects_no_zeroes() {
+fn a_read_only_disk_is_read_only_in_every_node_and_detects_no_zeroes() {
     let disk = Disk::new("a", "/a").access(Access::ReadOnly);
     let text = lines(&Machine::new().disk(disk), &Wiring::Terminal);
-    assert_eq!(text.matches("\"read-only\":true").count(), 2, "{text}");
+    assert_eq!(text.matches("\"read-only\":true").count(), 3, "{text}");
     assert!(!text.contains("detect-zeroes"), "{text}");
 }
 
@@ -195,7 +199,9 @@ fn uefi_has_its_flash_and_secure_boot_protects_it() {
     -device virtio-rng-pci,rng=entropy
     -serial mon:stdio
     -blockdev {"cache":{"no-flush":true},"discard":"unmap","driver":"file","filename":"/a","node-name":"a-file","read-only":false}
-    -blockdev {"detect-zeroes":"unmap","discard":"unmap","driver":"qcow2","file":"a-file","node-name":"a","read-only":false}
+    -blockdev {"detect-zeroes":"unmap","discard":"unmap","driver":"qcow2","file":"a-file","node-name":"a-image","read-only":false}
+    -object throttle-group,id=a-limits
+    -blockdev {"driver":"throttle","file":"a-image","node-name":"a","read-only":false,"throttle-group":"a-limits"}
     -device nvme,id=disk-a,drive=a,serial=a,logical_block_size=4096,physical_block_size=4096,bootindex=0
     -netdev user,id=net,restrict=on
     -device e1000e,netdev=net,mac=52:54:00:12:34:56,romfile=,addr=0x10

@@ -1,0 +1,72 @@
+//! Does to a running machine what a fault describes.
+
+use serde_json::{Value, json};
+
+use super::{Guest, GuestError};
+use crate::fault::Kind;
+
+/// What a slow disk moves, in bytes a second.
+const SLOW: u64 = 1 << 20;
+
+impl Guest {
+    /// Strikes the machine, or its disk `disk`.
+    pub(crate) async fn strike(&mut self, kind: Kind, disk: &str) -> Result<(), GuestError> {
+        match kind {
+            Kind::Reset => self.ask("reset the machine", qapi::qmp::system_reset {}).await,
+            Kind::ReadError => self.fail(disk, "read", nix::libc::EIO).await,
+            Kind::WriteError => self.fail(disk, "write", nix::libc::EIO).await,
+            Kind::FlushError => self.fail(disk, "flush", nix::libc::EIO).await,
+            Kind::DiskFull => self.fail(disk, "write", nix::libc::ENOSPC).await,
+            Kind::SlowDisk => {
+                let slow = qapi::qmp::qom_set {
+                    path: format!("/objects/{disk}-limits"),
+                    property: "limits".to_owned(),
+                    value: json!({ "bps-total": SLOW }),
+                };
+                self.ask("slow the disk down", slow).await
+            }
+            Kind::LinkDown => {
+                let down = qapi::qmp::set_link { name: "net".to_owned(), up: false };
+                self.ask("pull the cable", down).await
+            }
+            Kind::Hang => self.ask("stop the machine", qapi::qmp::stop {}).await,
+            Kind::Panic => {
+                let sysrq = qapi::qmp::chardev_send_break { id: "serial".to_owned() };
+                self.ask("send a break", sysrq).await?;
+                self.send_serial("c").await
+            }
+            // It is in the machine's arguments.
+            Kind::ClockOff => Ok(()),
+        }
+    }
+
+    /// Has all requests of a kind fail from now on: a filter that says so takes the image's place.
+    async fn fail(&mut self, disk: &str, requests: &str, errno: i32) -> Result<(), GuestError> {
+        let (filter, image) = (format!("{disk}-{requests}-error"), format!("{disk}-image"));
+        let rule = json!({ "event": "none", "iotype": requests, "errno": errno });
+        let node = json!({
+            "driver": "blkdebug", "node-name": filter, "image": image, "inject-error": [rule],
+        });
+        let add = qapi::qmp::blockdev_add(options("add a failing disk", node)?);
+        self.ask("add a failing disk", add).await?;
+        let throttle = json!({
+            "driver": "throttle", "node-name": disk, "throttle-group": format!("{disk}-limits"),
+            "file": filter,
+        });
+        let options = vec![options("let the disk fail", throttle)?];
+        self.ask("let the disk fail", qapi::qmp::blockdev_reopen { options }).await
+    }
+
+    async fn ask<C>(&mut self, what: &'static str, command: C) -> Result<(), GuestError>
+    where
+        C: qapi::qmp::QmpCommand,
+    {
+        self.qmp.execute(command).await.map_err(GuestError::qmp(what))?;
+        Ok(())
+    }
+}
+
+fn options(command: &'static str, node: Value) -> Result<qapi::qmp::BlockdevOptions, GuestError> {
+    let reason = |error: serde_json::Error| GuestError::Qmp { command, reason: error.to_string() };
+    serde_json::from_value(node).map_err(reason)
+}
