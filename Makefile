@@ -30,10 +30,14 @@ demo: setup target/payloads/debian.tar.zst ## Carries a real Debian onto a simul
 	$(ANEMOS) test target/payloads/debian.tar.zst --disk virtio-blk
 	$(ANEMOS) test target/payloads/debian.tar.zst --disk nvme
 
-test: setup build ## Runs every test, then the guest suite
+test: setup build ## Runs every test, then each kind of scenario once
 	cargo run --quiet -- fixture build debian-12
 	ANEMOS_TEST_KERNEL="$$(cargo run --quiet -- fixture list | sed -n 's/^debian-12 .*built, //p')/vmlinuz" cargo test --workspace
+	cargo run --quiet -- conformance --tag each
+
+conformance: setup build ## Runs every scenario; about an hour on two emulated cores
 	cargo run --quiet -- conformance
+	cargo run --quiet -- conformance --generate 6 --seed 1 --payload payloads/minimal
 
 check: ## Formatting, lints, documentation, shell syntax; names every failure
 	@failed=0; for check in $(CHECKS); do echo "check: $$check"; sh -c "$$check" || { failed=1; \
@@ -47,4 +51,4 @@ target/payloads/%.tar.zst: payloads/%/build payloads/%/deploy
 	payloads/$*/build target/payloads/$*
 	$(ANEMOS) pack target/payloads/$* -o $@
 
-.PHONY: help setup packages build demo test check bench
+.PHONY: help setup packages build demo test conformance check bench

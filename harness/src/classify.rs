@@ -121,6 +121,12 @@ const FAILURES: &[(&str, Class)] = &[
     ("Boot failed: not a bootable disk", Class::FirmwareNoBoot),
     ("Boot failed: could not read the boot disk", Class::FirmwareNoBoot),
     ("No bootable option or device was found", Class::FirmwareNoBoot),
+    // EDK2 and shim, on the serial console.
+    ("BdsDxe: No bootable option", Class::FirmwareNoBoot),
+    ("Security Violation", Class::FirmwareNoBoot),
+    ("UEFI Interactive Shell", Class::FirmwareNoBoot),
+    ("EFI\\BOOT\\grubx64.efi - Not Found", Class::BootLoader),
+    ("start_image() returned", Class::BootLoader),
     ("grub rescue>", Class::BootLoader),
     ("grub>", Class::BootLoader),
     ("Minimal BASH-like line editing is supported", Class::BootLoader),
@@ -155,8 +161,15 @@ pub fn failure(line: &str) -> Option<Class> {
 ///
 /// The kernel's and systemd's own lines hold `error:` too, so only GRUB's phrases count.
 fn is_boot_loader_error(line: &str) -> bool {
-    const PHRASES: &[&str] =
-        &["not found.", "no such device", "no such partition", "unknown filesystem"];
+    const PHRASES: &[&str] = &[
+        "not found.",
+        "no such device",
+        "no such partition",
+        "unknown filesystem",
+        "invalid magic number",
+        "premature end of file",
+        "bad shim signature",
+    ];
     let line = line.trim_start();
     let said = line.strip_prefix("error: ").or_else(|| line.strip_prefix("GRUB error: "));
     said.is_some_and(|said| PHRASES.iter().any(|phrase| said.contains(phrase)))

@@ -31,7 +31,7 @@ pub enum Kind {
     FlushError,
     /// Every write fails with `ENOSPC` from now on, as on a thin volume that is full.
     DiskFull,
-    /// The disk moves 1 MiB a second from now on.
+    /// The disk moves 4 MiB a second from now on.
     SlowDisk,
     /// The cable of the network card is pulled.
     LinkDown,

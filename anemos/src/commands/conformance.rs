@@ -17,7 +17,11 @@ use harness::scenario::select::{Selection, Shard};
 use harness::scenario::{self, Scenario, ScenarioError};
 use harness::verdict::Ending;
 
+use self::generate::GenerateArgs;
+use super::fixture::Fixtures;
 use crate::report::{self, Refusal};
+
+mod generate;
 
 /// The command line of `anemos conformance`.
 #[derive(Debug, clap::Args)]
@@ -33,12 +37,13 @@ pub(crate) struct Args {
     /// Skip the rest after the first that is not as it must be
     #[arg(long)]
     fail_fast: bool,
+    #[command(flatten)]
+    generate: GenerateArgs,
     /// Folder of the scenarios
     #[arg(long, value_name = "DIR", default_value = "scenarios")]
     scenarios: PathBuf,
-    /// Use the fixtures of this folder instead of the built-in ones
-    #[arg(long, value_name = "DIR")]
-    fixtures: Option<PathBuf>,
+    #[command(flatten)]
+    fixtures: Fixtures,
     /// List the scenarios with their claims
     #[arg(long)]
     list: bool,
@@ -94,6 +99,9 @@ impl Args {
         let payloads = Payloads::new(&anemos, &cache::folder(), work.path());
         let arguments = self.arguments();
         let runner = Runner { anemos, arguments, payloads, evidence };
+        if let Some(number) = self.generate.generate {
+            return self.generate.run(number, &runner, &self.fixtures).await;
+        }
         let jobs = self.jobs.max(1);
         let failed = Cell::new(false);
         let running = chosen.iter().map(async |scenario| {
@@ -121,7 +129,7 @@ impl Args {
         if self.cold {
             arguments.push("--cold".to_owned());
         }
-        if let Some(fixtures) = &self.fixtures {
+        if let Some(fixtures) = self.fixtures.named() {
             arguments.extend(["--fixtures".to_owned(), fixtures.display().to_string()]);
         }
         arguments

@@ -1,6 +1,6 @@
 //! Command `anemos fixture`: lists, builds and boots simulated VPS images.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::SystemTime;
 
@@ -48,6 +48,11 @@ pub(crate) struct Fixtures {
 }
 
 impl Fixtures {
+    /// Returns the folder that the command line names.
+    pub(crate) fn named(&self) -> Option<&Path> {
+        self.folder.as_deref()
+    }
+
     /// Returns the folder of fixtures, and what keeps it there.
     fn folder(&self) -> anyhow::Result<(PathBuf, Option<TempDir>)> {
         if let Some(folder) = &self.folder {

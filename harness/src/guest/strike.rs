@@ -6,7 +6,7 @@ use super::{Guest, GuestError};
 use crate::fault::Kind;
 
 /// What a slow disk moves, in bytes a second.
-const SLOW: u64 = 1 << 20;
+const SLOW: u64 = 4 << 20;
 
 impl Guest {
     /// Strikes the machine, or its disk `disk`.

@@ -140,6 +140,16 @@ impl Judge {
             );
             return Verdict::failed(Class::BootLoader, reason, self.context());
         }
+        let nothing_said = !self.started && self.recent.is_empty() && self.login.is_none();
+        if nothing_said && self.expectation.tcp.is_none() {
+            let reason = format!(
+                "the new system cannot be judged: no kernel was heard of on the serial console, \
+                 and the screen shows none ({waited})"
+            );
+            let mut verdict = Verdict::broken(Class::Silent, reason, self.context());
+            verdict.hint = Some("name a port that it answers on: --tcp 22".to_owned());
+            return verdict;
+        }
         if let Some(expect) = &self.expectation.expect
             && self.expected.is_none()
         {
@@ -150,11 +160,7 @@ impl Judge {
             let reason = format!("the new system never accepted TCP port {port} ({waited})");
             return Verdict::failed(Class::Expectation, reason, self.context());
         }
-        let reason = if self.heard {
-            format!("the new system never reached a login prompt ({waited})")
-        } else {
-            format!("nothing was heard of the new system ({waited})")
-        };
+        let reason = format!("the new system never reached a login prompt ({waited})");
         Verdict::failed(Class::Silent, reason, self.context())
     }
 

@@ -107,7 +107,10 @@ fn every_bus_has_its_device() {
             "-device virtio-scsi-pci,id=scsi -device scsi-hd,bus=scsi.0,id=disk-a,drive=a,rerror=report,werror=report",
         ),
         (Bus::Nvme, "-device nvme,id=disk-a,drive=a,serial=a"),
-        (Bus::Sata, "-device ich9-ahci,id=sata -device ide-hd,bus=sata.0,id=disk-a,drive=a,rerror=report,werror=report"),
+        (
+            Bus::Sata,
+            "-device ich9-ahci,id=sata -device ide-hd,bus=sata.0,id=disk-a,drive=a,rerror=report,werror=report",
+        ),
     ] {
         let disk = Disk::new("a", "/a").bus(bus);
         let args = render(&Machine::new().disk(disk), &Wiring::Terminal).expect("it renders");
