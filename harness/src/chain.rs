@@ -3,7 +3,7 @@
 //! A pure state machine: it is told what the sensors see, and says when the chain has ended and
 //! how. Whether the deployed disk boots is judged by [`crate::rehearsal`] in a fresh guest.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::classify::{self, Class};
 use crate::recent::{KEPT, Recent};
@@ -38,7 +38,7 @@ pub enum Link {
 }
 
 /// A stage, or a part of the way that has no stage, with its time.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Timed {
     /// The name: of a stage, or e.g. `boot old system`.
     pub name: String,

@@ -349,6 +349,14 @@ impl Guest {
         if let Ok(Ok(screen)) = tokio::time::timeout(PATIENCE, self.screen()).await {
             drop(self.files.write("screen.txt", &screen.to_string()));
         }
+        let picture = qapi::qmp::screendump {
+            device: None,
+            format: Some(qapi::qmp::ImageFormat::png),
+            head: None,
+            filename: self.files.path("screen.png").display().to_string(),
+        };
+        // A picture more or less changes no verdict.
+        drop(tokio::time::timeout(PATIENCE, self.qmp.execute(picture)).await);
     }
 
     fn signal(&self, signal: Option<Signal>) {

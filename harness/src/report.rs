@@ -3,6 +3,7 @@
 use crate::scenario::run::Outcome;
 use crate::verdict::Ending;
 
+pub mod html;
 pub mod junit;
 
 /// One line for a scenario, more when its claim is not true.
@@ -31,7 +32,11 @@ pub fn summary(outcomes: &[Outcome], seconds: f64) -> String {
 
 /// How many ended how.
 fn counts(outcomes: &[Outcome]) -> String {
-    let count = |ending| outcomes.iter().filter(|outcome| outcome.verdict == ending).count();
+    counts_of(&outcomes.iter().map(|outcome| outcome.verdict).collect::<Vec<_>>())
+}
+
+fn counts_of(endings: &[Ending]) -> String {
+    let count = |wanted| endings.iter().filter(|ending| **ending == wanted).count();
     let (passed, failed) = (count(Ending::Passed), count(Ending::Failed));
     let (skipped, broken) = (count(Ending::Skipped), count(Ending::Broken));
     format!("{passed} passed, {failed} failed, {broken} broken, {skipped} skipped")

@@ -11,6 +11,7 @@ use harness::evidence;
 use harness::fixture::cache;
 use harness::rehearsal::interrupt::{self, Interrupted};
 use harness::report as suite;
+use harness::report::html::{self, Entry};
 use harness::scenario::payloads::Payloads;
 use harness::scenario::run::{Outcome, Runner};
 use harness::scenario::select::{Selection, Shard};
@@ -119,6 +120,10 @@ impl Args {
             outcomes.push(outcome);
         }
         outcomes.sort_by(|one, other| one.name.cmp(&other.name));
+        let entries: Vec<_> = outcomes.iter().map(Entry::from).collect();
+        let page = html::write(&runner.evidence, "anemos conformance", &entries);
+        let page = page.context("writing the page")?;
+        report::step(&format!("report: {}", page.display()));
         Ok(outcomes)
     }
 

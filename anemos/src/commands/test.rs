@@ -14,6 +14,7 @@ use harness::progress::Progress;
 use harness::rehearsal::host::{Host, Start};
 use harness::rehearsal::interrupt::{self, Interrupted};
 use harness::rehearsal::{self, Control, Disks, Rehearsal};
+use harness::report::html::{self, Entry};
 use harness::verdict::{Ending, Verdict};
 use initramfs::payload::{self, Description, Kind, Limits};
 use regex::Regex;
@@ -97,6 +98,7 @@ impl Args {
             Err(interrupted) => return self.interrupted(interrupted, &evidence),
         };
         report::result(&render(&verdict, &times, evidence.folder()));
+        write_page(&about, &verdict, &times, evidence.folder())?;
         self.write_json(&verdict, &times, &evidence)?;
         Ok(ExitCode::from(verdict.exit_code()))
     }
@@ -171,6 +173,25 @@ impl Args {
         report::step(&format!("{interrupted}: guests are ended, exit code {code}"));
         Ok(ExitCode::from(code))
     }
+}
+
+/// Writes the page for people beside the evidence.
+fn write_page(
+    about: &str,
+    verdict: &Verdict,
+    times: &[Timed],
+    folder: &Path,
+) -> anyhow::Result<()> {
+    let entry = Entry {
+        name: about.to_owned(),
+        claim: None,
+        ending: verdict.verdict,
+        differences: Vec::new(),
+        seconds: times.iter().map(|timed| timed.start + timed.seconds).fold(0.0, f64::max),
+        evidence: folder.to_owned(),
+    };
+    html::write(folder, &format!("anemos test {about}"), &[entry]).context("writing the page")?;
+    Ok(())
 }
 
 /// Refuses what payload and configuration alone justify, before any guest is started.
