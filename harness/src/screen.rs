@@ -1,10 +1,13 @@
-//! Reads the text page of a VGA card.
+//! Reads the text memory of a VGA card.
 
 use std::fmt;
 
-/// Size of the page in guest memory: 25 rows of 80 cells, a character and a colour each.
-pub const PAGE_LEN: usize = 4000;
-/// Address of the page in guest memory.
+/// Size of the text memory: rows of 80 cells, a character and a colour each.
+///
+/// The screen shows 25 of them. Linux scrolls by moving that window through all of the memory
+/// (`vgacon`), and where it stands only the card knows: so all rows are read.
+pub const PAGE_LEN: usize = 32 << 10;
+/// Address of the memory in the guest.
 pub const PAGE_ADDRESS: u64 = 0xb8000;
 
 const COLUMNS: usize = 80;
@@ -21,10 +24,10 @@ pub struct Screen {
 }
 
 impl Screen {
-    /// Decodes a text page; a short page has fewer rows.
+    /// Decodes text memory; less of it has fewer rows.
     pub fn decode(page: &[u8]) -> Self {
         let upper: Vec<char> = UPPER_HALF.chars().collect();
-        let rows = page.chunks(2 * COLUMNS).map(|row| decode_row(row, &upper)).collect();
+        let rows = page.chunks_exact(2 * COLUMNS).map(|row| decode_row(row, &upper)).collect();
         Self { rows }
     }
 
@@ -83,9 +86,9 @@ mod tests {
     }
 
     #[test]
-    fn a_page_has_25_rows_without_spaces_at_their_ends() {
+    fn rows_have_no_spaces_at_their_ends() {
         let screen = Screen::decode(&page(b"No bootable device."));
-        assert_eq!(screen.rows.len(), 25);
+        assert_eq!(screen.rows.len(), PAGE_LEN / 160);
         assert_eq!(screen.rows[0], "No bootable device.");
         assert_eq!(screen.to_string(), "No bootable device.\n");
         assert!(screen.contains("bootable") && !screen.is_blank());

@@ -31,6 +31,9 @@ pub struct Expectation {
     pub hold: f64,
 }
 
+/// Rows of a screen that are quoted: as many as it shows at once.
+const SHOWN: usize = 25;
+
 /// The judgement so far.
 #[derive(Debug)]
 pub struct Judge {
@@ -273,16 +276,20 @@ impl Judge {
 
     fn context(&self) -> Vec<String> {
         if self.recent.is_empty() {
-            return self.screen.iter().map(|line| format!("screen: {line}")).collect();
+            let lines: Vec<_> = self.screen.iter().filter(|line| !line.is_empty()).collect();
+            let shown = lines.iter().skip(lines.len().saturating_sub(SHOWN));
+            return shown.map(|line| format!("screen: {line}")).collect();
         }
         self.recent.lines()
     }
 }
 
-/// Whether a line of the screen is blank or what the firmware leaves there.
+/// Whether a line of the screen is blank or what firmware and boot sector leave there.
 fn is_firmwares(line: &str) -> bool {
     const WORDS: &[&str] = &["SeaBIOS", "iPXE", "Booting from", "Machine UUID", "Press "];
-    line.trim().is_empty() || WORDS.iter().any(|word| line.trim_start().starts_with(word))
+    // The first word of GRUB's boot sector; what it leads to says more.
+    matches!(line.trim(), "" | "GRUB")
+        || WORDS.iter().any(|word| line.trim_start().starts_with(word))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::expect::{Came, Expect, Table};
-use crate::command::Command;
+use crate::command::{Command, CommandError};
 
 /// The disk with the system, which `--keep` leaves with the evidence; by jump or directly.
 const DISKS: &[&str] = &["disk.qcow2", "quick.qcow2"];
@@ -110,17 +110,17 @@ async fn look(raw: &Path, expect: &Expect, came: &mut Came) -> io::Result<()> {
 
 /// Returns the text of a file on a partition with ext2 to ext4, read by debugfs(8).
 ///
-/// debugfs ends well whatever happens; only what it says tells that there is no such file.
+/// debugfs ends well where there is no such file; only what it says tells that.
 async fn file(raw: &Path, start: u64, path: &str) -> io::Result<Option<String>> {
     let image = format!("{}?offset={}", raw.display(), start * 512);
     let command = Command::new("debugfs").args(["-R", &format!("cat \"{path}\"")]).arg(image);
-    let output = command.run().await.map_err(io::Error::other)?;
+    let output = match command.run().await {
+        // Another file system, or none.
+        Err(CommandError::Status { .. }) => return Ok(None),
+        done => done.map_err(io::Error::other)?,
+    };
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    let missing = ["File not found", "not open", "Bad magic"];
-    if missing.iter().any(|word| said.contains(word)) {
-        return Ok(None);
-    }
-    Ok(Some(output.text()))
+    Ok((!said.contains("File not found")).then(|| output.text()))
 }
 
 #[cfg(test)]
