@@ -212,3 +212,28 @@ fn on_a_terminal_deploy_goes_on_to_look_at_the_machine() {
     terminal.exp_string("no payload is").unwrap();
     terminal.exp_eof().unwrap();
 }
+
+const SCENARIO: &str =
+    "claim = 'It is so.'\ntags = ['each']\npayload = 'p'\nexpect = { exit = 0 }\n";
+
+#[test]
+fn the_suite_lists_what_it_would_run_and_refuses_to_run_nothing() {
+    let files = [("one.toml", SCENARIO), ("two.toml", SCENARIO)];
+    let list = |more: &[&str]| {
+        run(&files, &[&["conformance", "--scenarios", ".", "--list"], more].concat())
+    };
+    for (more, status, want) in [
+        (&[][..], 0, "one #each  It is so.\ntwo #each  It is so.\n"),
+        (&["--tag", "each", "--shard", "2/2"], 0, "two #each  It is so.\n"),
+        (&["two"], 0, "two #each  It is so.\n"),
+        (&["--tag", "none"], 3, ""),
+        (&["--shard", "3/2"], 2, ""),
+        (&["--shard", "3/3"], 3, ""),
+    ] {
+        let said = list(more);
+        let found = (said.status, said.stdout.as_str());
+        assert_eq!(found, (Some(status), want), "{more:?}: {}", said.stderr);
+    }
+    let said = list(&["--tag", "none"]).stderr;
+    assert!(said.contains("error: no scenario has the tag none"), "{said}");
+}

@@ -147,7 +147,7 @@ impl Args {
                 .with_context(|| format!("writing {}", path.display()))?;
         }
         if let Some(path) = &self.junit {
-            std::fs::write(path, suite::junit::render(outcomes))
+            std::fs::write(path, suite::junit::render("anemos conformance", outcomes))
                 .with_context(|| format!("writing {}", path.display()))?;
         }
         Ok(())

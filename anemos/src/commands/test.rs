@@ -15,6 +15,8 @@ use harness::rehearsal::host::{Host, Start};
 use harness::rehearsal::interrupt::{self, Interrupted};
 use harness::rehearsal::{self, Control, Disks, Rehearsal};
 use harness::report::html::{self, Entry};
+use harness::report::junit;
+use harness::scenario::run::Outcome;
 use harness::verdict::{Ending, Verdict};
 use initramfs::payload::{self, Description, Kind, Limits};
 use regex::Regex;
@@ -74,6 +76,9 @@ struct KeepArgs {
     /// Write verdict and stage times to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Write the verdict as `JUnit` XML to this file
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
     /// Keep the disks with the evidence
     #[arg(long)]
     keep: bool,
@@ -98,7 +103,7 @@ impl Args {
             Err(interrupted) => return self.interrupted(interrupted, &evidence),
         };
         report::result(&render(&verdict, &times, evidence.folder()));
-        write_page(&about, &verdict, &times, evidence.folder())?;
+        self.report(&about, &verdict, &times, evidence.folder())?;
         self.write_json(&verdict, &times, &evidence)?;
         Ok(ExitCode::from(verdict.exit_code()))
     }
@@ -145,6 +150,30 @@ impl Args {
         })
     }
 
+    /// Writes the page for people beside the evidence, and what CI systems read where it is wanted.
+    fn report(
+        &self,
+        about: &str,
+        verdict: &Verdict,
+        times: &[Timed],
+        folder: &Path,
+    ) -> anyhow::Result<()> {
+        let outcome = Outcome {
+            name: about.to_owned(),
+            claim: verdict.reason.clone(),
+            verdict: verdict.verdict,
+            differences: verdict.evidence.clone(),
+            seconds: times.iter().map(|timed| timed.start + timed.seconds).fold(0.0, f64::max),
+            evidence: folder.to_owned(),
+        };
+        let entry = Entry { claim: None, differences: Vec::new(), ..Entry::from(&outcome) };
+        let title = format!("anemos test {about}");
+        html::write(folder, &title, &[entry]).context("writing the page")?;
+        let Some(path) = &self.keep.junit else { return Ok(()) };
+        let text = junit::render("anemos test", &[outcome]);
+        std::fs::write(path, text).with_context(|| format!("writing {}", path.display()))
+    }
+
     fn write_json(
         &self,
         verdict: &Verdict,
@@ -173,25 +202,6 @@ impl Args {
         report::step(&format!("{interrupted}: guests are ended, exit code {code}"));
         Ok(ExitCode::from(code))
     }
-}
-
-/// Writes the page for people beside the evidence.
-fn write_page(
-    about: &str,
-    verdict: &Verdict,
-    times: &[Timed],
-    folder: &Path,
-) -> anyhow::Result<()> {
-    let entry = Entry {
-        name: about.to_owned(),
-        claim: None,
-        ending: verdict.verdict,
-        differences: Vec::new(),
-        seconds: times.iter().map(|timed| timed.start + timed.seconds).fold(0.0, f64::max),
-        evidence: folder.to_owned(),
-    };
-    html::write(folder, &format!("anemos test {about}"), &[entry]).context("writing the page")?;
-    Ok(())
 }
 
 /// Refuses what payload and configuration alone justify, before any guest is started.

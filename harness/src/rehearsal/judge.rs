@@ -287,9 +287,9 @@ impl Judge {
 /// Whether a line of the screen is blank or what firmware and boot sector leave there.
 fn is_firmwares(line: &str) -> bool {
     const WORDS: &[&str] = &["SeaBIOS", "iPXE", "Booting from", "Machine UUID", "Press "];
-    // The first word of GRUB's boot sector; what it leads to says more.
-    matches!(line.trim(), "" | "GRUB")
-        || WORDS.iter().any(|word| line.trim_start().starts_with(word))
+    // The only word of GRUB's boot sector, said again whenever it leads back to itself.
+    let boot_sector = line.split_whitespace().all(|word| word == "GRUB");
+    boot_sector || WORDS.iter().any(|word| line.trim_start().starts_with(word))
 }
 
 #[cfg(test)]

@@ -3,15 +3,15 @@
 use crate::scenario::run::Outcome;
 use crate::verdict::Ending;
 
-/// Renders it.
-pub fn render(outcomes: &[Outcome]) -> String {
+/// Renders a suite of this name.
+pub fn render(suite: &str, outcomes: &[Outcome]) -> String {
     let count = |ending| outcomes.iter().filter(|outcome| outcome.verdict == ending).count();
     let (failures, errors) = (count(Ending::Failed), count(Ending::Broken));
     let skipped = count(Ending::Skipped);
     let seconds: f64 = outcomes.iter().map(|outcome| outcome.seconds).sum();
     let cases: Vec<_> = outcomes.iter().map(case).collect();
     format!(
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n<testsuite name=\"anemos conformance\" \
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n<testsuite name=\"{suite}\" \
          tests=\"{}\" failures=\"{failures}\" errors=\"{errors}\" skipped=\"{skipped}\" \
          time=\"{seconds:.1}\">\n{}</testsuite>\n</testsuites>\n",
         outcomes.len(),
@@ -54,7 +54,7 @@ mod tests {
 
     #[test]
     fn claims_and_differences_are_escaped() {
-        insta::assert_snapshot!(render(&outcomes()), @r#"
+        insta::assert_snapshot!(render("anemos conformance", &outcomes()), @r#"
         <?xml version="1.0" encoding="UTF-8"?>
         <testsuites>
         <testsuite name="anemos conformance" tests="2" failures="1" errors="0" skipped="0" time="24.7">
