@@ -53,6 +53,8 @@ fn render(found: &Description) -> String {
         ("variables", some(variables.join(", "))),
         ("expects", settings.expect.clone()),
         ("fixture", settings.fixture.clone()),
+        ("firmware", some(settings.firmware.join(", "))),
+        ("disks", some(settings.disks.join(", "))),
     ];
     lines.into_iter().fold(String::new(), |text, (key, value)| match value {
         Some(value) => format!("{text}{:<11}{value}\n", format!("{key}:")),
@@ -108,6 +110,8 @@ mod tests {
                 tools: vec!["sfdisk".to_owned(), "mkfs.ext4".to_owned()],
                 expect: Some("login:".to_owned()),
                 fixture: None,
+                firmware: vec!["bios".to_owned(), "uefi".to_owned()],
+                disks: Vec::new(),
             },
             environment: [("SIZE".to_owned(), "2G".to_owned())].into(),
             sha256: "ab".repeat(32),
@@ -125,6 +129,7 @@ mod tests {
             tools:     sfdisk, mkfs.ext4
             variables: SIZE
             expects:   login:
+            firmware:  bios, uefi
         ");
         let bare = Description {
             kind: Kind::Imgbuild,

@@ -22,12 +22,14 @@ use initramfs::payload::{self, Description, Kind, Limits};
 use regex::Regex;
 
 use self::machine::MachineArgs;
+use self::matrix::Cell;
 use super::fixture::Fixtures;
 use crate::config::ConfigArgs;
 use crate::report::{self, Broken, Refusal};
 use crate::source;
 
 mod machine;
+mod matrix;
 
 /// The command line of `anemos test`.
 #[derive(Debug, clap::Args)]
@@ -90,22 +92,34 @@ impl Args {
         let setup = self.machine.setup()?;
         let name = setup.fixture.as_deref().or(payload.settings.fixture.as_deref());
         let (fixture, _data) = self.fixtures.open(name.unwrap_or("debian-12"))?;
-        machine::check(&setup, &fixture)?;
+        let cells = if self.machine.matrix {
+            matrix::cells(&setup, &payload.settings)
+        } else {
+            vec![Cell { name: String::new(), setup }]
+        };
+        cells.iter().try_for_each(|cell| machine::check(&cell.setup, &fixture))?;
         let about = payload.settings.name.clone().unwrap_or_else(|| stem(&self.payload));
         let folder = self.keep.evidence.clone();
         let folder = folder.unwrap_or_else(|| evidence::default_folder(&about, SystemTime::now()));
-        let evidence =
-            Evidence::create(&folder).with_context(|| format!("making {}", folder.display()))?;
-        let done = interrupt::run(self.rehearse(&payload, setup, &fixture, &evidence))
-            .context("starting")?;
-        let (verdict, times) = match done {
-            Ok(done) => done?,
-            Err(interrupted) => return self.interrupted(interrupted, &evidence),
-        };
-        report::result(&render(&verdict, &times, evidence.folder()));
-        self.report(&about, &verdict, &times, evidence.folder())?;
-        self.write_json(&verdict, &times, &evidence)?;
-        Ok(ExitCode::from(verdict.exit_code()))
+        let mut verdicts = Vec::new();
+        for Cell { name, setup } in cells {
+            let folder = folder.join(&name);
+            let evidence = Evidence::create(&folder)
+                .with_context(|| format!("making {}", folder.display()))?;
+            let done = interrupt::run(self.rehearse(&payload, setup, &fixture, &evidence));
+            let (verdict, times) = match done.context("starting")? {
+                Ok(done) => done?,
+                Err(interrupted) => return self.interrupted(interrupted, &evidence),
+            };
+            report::result(&render(&verdict, &times, evidence.folder()));
+            self.report(&about, &verdict, &times, evidence.folder())?;
+            self.write_json(&verdict, &times, &evidence)?;
+            verdicts.push((name, verdict));
+        }
+        if self.machine.matrix {
+            report::result(&format!("\n{}", matrix::render(&verdicts)));
+        }
+        Ok(ExitCode::from(matrix::exit_code(&verdicts)))
     }
 
     async fn rehearse(

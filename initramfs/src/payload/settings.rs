@@ -8,7 +8,11 @@ use crate::payload::PayloadError;
 
 /// The name of the file.
 pub(super) const FILE: &str = "payload.toml";
-const KEYS: [&str; 5] = ["name", "memory", "tools", "expect", "fixture"];
+const KEYS: [&str; 7] = ["name", "memory", "tools", "expect", "fixture", "firmware", "disks"];
+/// Words of `firmware`.
+const FIRMWARE: &[&str] = &["bios", "uefi", "uefi-secure"];
+/// Words of `disks`.
+const BUSES: &[&str] = &["virtio-blk", "virtio-scsi", "nvme", "sata"];
 
 /// The keys of `payload.toml`, all optional.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
@@ -25,6 +29,10 @@ pub struct Settings {
     pub expect: Option<String>,
     /// The fixture to rehearse on.
     pub fixture: Option<String>,
+    /// Platform firmware that the new system boots by: `bios`, `uefi`, `uefi-secure`.
+    pub firmware: Vec<String>,
+    /// Buses of disks that it boots from: `virtio-blk`, `virtio-scsi`, `nvme`, `sata`.
+    pub disks: Vec<String>,
 }
 
 /// Parses the text of a `payload.toml`.
@@ -60,6 +68,14 @@ pub(super) fn parse(text: &str) -> Result<Settings, PayloadError> {
             "name programs without their folder: ",
             "sfdisk",
         ));
+    }
+    for (key, words, known) in
+        [("firmware", &settings.firmware, FIRMWARE), ("disks", &settings.disks, BUSES)]
+    {
+        if let Some(word) = words.iter().find(|word| !known.contains(&word.as_str())) {
+            let reason = format!("{key} knows no {word:?}");
+            return Err(at(line_of_key(key), reason, "the words are ", &known.join(", ")));
+        }
     }
     Ok(settings)
 }

@@ -10,6 +10,7 @@ use harness::size::Size;
 use initramfs::payload::Description;
 use serde::de::DeserializeOwned;
 
+use super::matrix::name;
 use crate::report::Refusal;
 
 /// What the machine is like; what is not named is as in the file, or the usual.
@@ -36,6 +37,9 @@ pub(super) struct MachineArgs {
     /// Its processors
     #[arg(long, value_name = "N")]
     cpus: Option<u32>,
+    /// Rehearse on every firmware and bus that the payload claims in payload.toml
+    #[arg(long, conflicts_with_all = ["firmware", "disk", "json", "junit"])]
+    pub(super) matrix: bool,
     /// Boot the deploy environment directly, without the VPS and the jump
     #[arg(long)]
     quick: bool,
@@ -114,15 +118,9 @@ pub(super) fn complete(setup: &mut Setup, payload: &Description, fixture: &Fixtu
 }
 
 /// Reads a word as files have it.
-fn word<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+pub(super) fn word<T: DeserializeOwned>(text: &str) -> Result<T, String> {
     let value = toml::Value::from(text);
     value.try_into().map_err(|error: toml::de::Error| error.message().to_owned())
-}
-
-/// The name of a bus as it is written on the command line.
-fn name(bus: Bus) -> String {
-    toml::Value::try_from(bus)
-        .map_or_else(|_| String::new(), |name| name.as_str().unwrap_or_default().to_owned())
 }
 
 /// Reads a size with its unit.

@@ -17,6 +17,8 @@ fn every_setting_is_read() {
         tools = ["sfdisk", "mkfs.ext4"]
         expect = "login: $"
         fixture = "debian-12"
+        firmware = ["bios", "uefi"]
+        disks = ["nvme"]
     "#;
     let want = Settings {
         name: Some("Debian".to_owned()),
@@ -24,6 +26,8 @@ fn every_setting_is_read() {
         tools: vec!["sfdisk".to_owned(), "mkfs.ext4".to_owned()],
         expect: Some("login: $".to_owned()),
         fixture: Some("debian-12".to_owned()),
+        firmware: vec!["bios".to_owned(), "uefi".to_owned()],
+        disks: vec!["nvme".to_owned()],
     };
     assert_eq!(parse_settings(text).unwrap(), want);
     assert_eq!(parse_settings("").unwrap(), Settings::default());
@@ -35,17 +39,22 @@ fn settings_are_refused_with_their_line() {
         ("\nmemroy = \"1G\"", "line 2: unknown key memroy / did you mean memory"),
         (
             "[disk]\n",
-            "line 1: unknown key disk / the keys are name, memory, tools, expect, fixture",
+            "line 1: unknown key disk / the keys are name, memory, tools, expect, fixture, \
+             firmware, disks",
         ),
         (
             "name = \"a\"\nmemory = \"1 GB\"",
             "line 2: \"1 GB\" is no size such as \"512M\" or \"2G\" / the keys are name, memory, \
-             tools, expect, fixture",
+             tools, expect, fixture, firmware, disks",
         ),
         (
             "\n\nexpect = \"(\"",
             "line 3: expect is no regular expression: error: unclosed group / the syntax is that \
              of the Rust crate regex",
+        ),
+        (
+            "\ndisks = [\"ide\"]",
+            "line 2: disks knows no \"ide\" / the words are virtio-blk, virtio-scsi, nvme, sata",
         ),
         (
             "tools = [\"/sbin/sfdisk\"]",
