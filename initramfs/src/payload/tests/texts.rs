@@ -38,8 +38,8 @@ fn settings_are_refused_with_their_line() {
     for (text, want) in [
         ("\nmemroy = \"1G\"", "line 2: unknown key memroy / did you mean memory"),
         (
-            "[disk]\n",
-            "line 1: unknown key disk / the keys are name, memory, tools, expect, fixture, \
+            "[network]\n",
+            "line 1: unknown key network / the keys are name, memory, tools, expect, fixture, \
              firmware, disks",
         ),
         (
