@@ -35,7 +35,7 @@ test: setup build ## Runs every test, then each kind of scenario once
 	ANEMOS_TEST_KERNEL="$$(cargo run --quiet -- fixture list | sed -n 's/^debian-12 .*built, //p')/vmlinuz" cargo test --workspace
 	cargo run --quiet -- conformance --tag each
 
-conformance: setup build ## Runs every scenario; about an hour on two emulated cores
+conformance: setup build ## Runs every scenario, then machines drawn from a seed; builds every fixture
 	cargo run --quiet -- conformance
 	cargo run --quiet -- conformance --generate 6 --seed 1 --payload payloads/minimal
 
