@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    base, build, conformance, deploy, facts, fixture, inspect, pack, plan, reset, test,
+    base, build, conformance, deploy, facts, fixture, inspect, pack, plan, reset, serve_guest, test,
 };
 
 /// Redeploy a running Linux machine in place
@@ -42,6 +42,9 @@ enum Command {
     Fixture(fixture::Args),
     /// Run the conformance suite
     Conformance(conformance::Args),
+    /// Answer a connection of a guest, which QEMU asks for
+    #[command(hide = true)]
+    ServeGuest(serve_guest::Args),
 }
 
 impl Cli {
@@ -59,6 +62,7 @@ impl Cli {
             Command::Base(args) => args.run(),
             Command::Fixture(args) => args.run(),
             Command::Conformance(args) => args.run(),
+            Command::ServeGuest(args) => args.run(),
         }
     }
 }

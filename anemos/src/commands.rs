@@ -10,4 +10,5 @@ pub(crate) mod inspect;
 pub(crate) mod pack;
 pub(crate) mod plan;
 pub(crate) mod reset;
+pub(crate) mod serve_guest;
 pub(crate) mod test;

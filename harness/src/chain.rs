@@ -412,7 +412,8 @@ impl Chain {
     /// The disk tells what a machine boots that was reset in the middle.
     fn cut(&self, fault: &str) -> End {
         let place = self.stage().map_or_else(String::new, |stage| format!(" in stage {stage}"));
-        let reason = format!("the machine was reset{place} ({fault})");
+        let what = if fault.starts_with("power-cut") { "lost its power" } else { "was reset" };
+        let reason = format!("the machine {what}{place} ({fault})");
         End::Returned(self.finish(Verdict::failed(Class::Cut, reason, self.context())))
     }
 

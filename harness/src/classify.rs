@@ -109,7 +109,7 @@ impl Class {
             Self::Expectation => "what was expected of it was not seen",
             Self::OtherDiskWritten => "another disk than the selected one was written",
             Self::FaultFailed => "a fault could not be brought about",
-            Self::Cut => "the machine was reset by a fault",
+            Self::Cut => "a fault reset the machine or cut its power",
             Self::Interrupted => "the run was interrupted",
         }
     }

@@ -23,6 +23,8 @@ pub struct Fault {
 pub enum Kind {
     /// The reset button.
     Reset,
+    /// The power fails, and the disk keeps only what was written before its last flush.
+    PowerCut,
     /// Every read fails with `EIO` from now on.
     ReadError,
     /// Every write fails with `EIO` from now on.
@@ -35,6 +37,12 @@ pub enum Kind {
     SlowDisk,
     /// The cable of the network card is pulled.
     LinkDown,
+    /// One packet of ten to the machine is lost from now on.
+    PacketLoss,
+    /// The server hangs up in the middle of what it was asked for.
+    ServerStops,
+    /// The server sends another byte in the middle of what it was asked for.
+    ServerLies,
     /// The processors stand still, as when a kernel hangs with its interrupts off.
     Hang,
     /// The kernel panics: sysrq `c` on the serial console, which `sysrq_always_enabled` permits.
@@ -55,6 +63,25 @@ pub enum Moment {
     Stage(String),
     /// `written SIZE`: when the deploy environment has written so much to the system's disk.
     Written(Size),
+    /// `seed NUMBER`: at a stage or amount that the number draws.
+    Drawn(u64),
+}
+
+impl Moment {
+    /// Returns the moment that a number draws: half of them stages, half of them amounts.
+    fn drawn(self) -> Self {
+        let Self::Drawn(seed) = self else { return self };
+        // The finalizer of SplitMix64: neighbouring numbers draw unlike moments.
+        let mut bits = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        bits ^= bits >> 31;
+        let (half, rest) = (bits % 2, bits >> 1);
+        match STAGES.get(usize::try_from(rest % STAGES.len() as u64).unwrap_or_default()) {
+            Some(stage) if half == 0 => Self::Stage((*stage).to_owned()),
+            _ => Self::Written(Size::of_bytes((1 + rest % 32) << 20)),
+        }
+    }
 }
 
 impl TryFrom<String> for Moment {
@@ -62,11 +89,14 @@ impl TryFrom<String> for Moment {
 
     fn try_from(text: String) -> Result<Self, String> {
         let unknown = || {
-            format!("{text:?} is no moment; use start, jump, \"stage deploy\" or \"written 8M\"")
+            format!(
+                "{text:?} is no moment; use start, jump, \"stage deploy\", \"written 8M\" or \"seed 7\""
+            )
         };
         match text.split_once(' ') {
             None if text == "start" => Ok(Self::Start),
             None if text == "jump" => Ok(Self::Jump),
+            Some(("seed", number)) => number.parse().ok().map(Self::Drawn).ok_or_else(unknown),
             Some(("written", size)) => Size::parse(size).map(Self::Written).ok_or_else(unknown),
             Some(("stage", name)) if STAGES.contains(&name) => Ok(Self::Stage(name.to_owned())),
             Some(("stage", name)) => {
@@ -84,6 +114,7 @@ impl From<Moment> for String {
             Moment::Jump => "jump".to_owned(),
             Moment::Stage(name) => format!("stage {name}"),
             Moment::Written(size) => format!("written {size}"),
+            Moment::Drawn(seed) => format!("seed {seed}"),
         }
     }
 }
@@ -100,12 +131,24 @@ impl Fault {
     /// Complains of a fault that could never strike.
     pub fn check(&self) -> Result<(), String> {
         match (self.kind, &self.at) {
-            (Kind::ClockOff, Moment::Start) => Ok(()),
-            (Kind::ClockOff, _) => Err(format!("{self}: a clock is off from the start")),
+            (Kind::ClockOff | Kind::ServerStops | Kind::ServerLies, Moment::Start) => Ok(()),
+            (Kind::ClockOff | Kind::ServerStops | Kind::ServerLies, _) => {
+                Err(format!("{self}: that is so from the start, or never"))
+            }
             (_, Moment::Start) => {
                 Err(format!("{self}: the machine must be running; use jump, stage or written"))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Complains of faults that could not strike together.
+    pub fn check_all(faults: &[Self]) -> Result<(), String> {
+        faults.iter().try_for_each(Self::check)?;
+        let ends = |fault: &&Self| matches!(fault.kind, Kind::Reset | Kind::PowerCut);
+        match faults.iter().filter(ends).nth(1) {
+            Some(second) => Err(format!("{second}: another fault ends the run already")),
+            None => Ok(()),
         }
     }
 }
@@ -133,7 +176,8 @@ impl Faults {
     /// Waits for the moments of all that strike a running machine.
     pub fn new(faults: &[Fault]) -> Self {
         let later = |fault: &&Fault| fault.at != Moment::Start;
-        Self { waiting: faults.iter().filter(later).cloned().collect(), before: None }
+        let drawn = |fault: &Fault| Fault { at: fault.at.clone().drawn(), ..fault.clone() };
+        Self { waiting: faults.iter().filter(later).map(drawn).collect(), before: None }
     }
 
     /// Returns what strikes now, each fault once.
@@ -144,7 +188,7 @@ impl Faults {
         let before = *self.before.get_or_insert(now.written);
         let (due, waiting) =
             std::mem::take(&mut self.waiting).into_iter().partition(|fault| match &fault.at {
-                Moment::Start => false,
+                Moment::Start | Moment::Drawn(_) => false,
                 Moment::Jump => true,
                 Moment::Stage(name) => now.stage == Some(name.as_str()),
                 Moment::Written(size) => now.written.saturating_sub(before) >= size.bytes(),
@@ -164,14 +208,14 @@ mod tests {
 
     #[test]
     fn moments_are_read_and_written_alike() {
-        for text in ["start", "jump", "stage deploy", "written 8M"] {
+        for text in ["start", "jump", "stage deploy", "written 8M", "seed 7"] {
             let moment = Moment::try_from(text.to_owned()).unwrap();
             assert_eq!(String::from(moment), text);
         }
         for (text, want) in [
             (
                 "later",
-                "\"later\" is no moment; use start, jump, \"stage deploy\" or \"written 8M\"",
+                "\"later\" is no moment; use start, jump, \"stage deploy\", \"written 8M\" or \"seed 7\"",
             ),
             ("written much", "is no moment"),
             ("stage dance", "there is no stage dance: verify-initramfs, mount"),
@@ -202,11 +246,32 @@ mod tests {
     }
 
     #[test]
+    fn numbers_draw_stages_and_amounts_and_always_the_same() {
+        let drawn = |seed| Moment::Drawn(seed).drawn();
+        let all: Vec<Moment> = (0..64).map(drawn).collect();
+        assert_eq!(all, (0..64).map(drawn).collect::<Vec<_>>());
+        let stages = STAGES.iter().filter(|stage| all.contains(&Moment::Stage((**stage).into())));
+        assert!(stages.count() > STAGES.len() / 2, "{all:?}");
+        assert!(all.iter().filter(|moment| matches!(moment, Moment::Written(_))).count() > 16);
+    }
+
+    #[test]
+    fn faults_that_both_end_the_run_are_refused() {
+        let faults = [fault(Kind::Reset, "jump"), fault(Kind::PowerCut, "stage deploy")];
+        let want = "power-cut at stage deploy: another fault ends the run already";
+        assert_eq!(Fault::check_all(&faults), Err(want.to_owned()));
+        assert_eq!(Fault::check_all(&faults[1..]), Ok(()));
+    }
+
+    #[test]
     fn a_fault_that_could_never_strike_is_named() {
         assert_eq!(fault(Kind::ClockOff, "start").check(), Ok(()));
         assert_eq!(fault(Kind::Reset, "written 1G").check(), Ok(()));
         for (fault, want) in [
-            (fault(Kind::ClockOff, "jump"), "clock-off at jump: a clock is off from the start"),
+            (
+                fault(Kind::ClockOff, "jump"),
+                "clock-off at jump: that is so from the start, or never",
+            ),
             (
                 fault(Kind::Reset, "start"),
                 "reset at start: the machine must be running; use jump, stage or written",

@@ -31,6 +31,21 @@ pub async fn overlay(image: &Path, backing: &Path, format: Format) -> Result<(),
     Ok(())
 }
 
+/// Writes what a qcow2 image was made on as a raw image: zeroes where it was made on nothing.
+pub async fn backing_as_raw(image: &Path, raw: &Path) -> Result<(), CommandError> {
+    let info = qemu_img("info").arg("--output=json").arg("--force-share").arg(image).run().await?;
+    let info: Value = serde_json::from_slice(&info.stdout).unwrap_or_default();
+    let size = info.get("virtual-size").and_then(Value::as_u64).unwrap_or_default();
+    if let Some(backing) = info.get("full-backing-filename").and_then(Value::as_str) {
+        let convert = qemu_img("convert").args(["--force-share", "-O", "raw"]);
+        convert.arg(backing).arg(raw).run().await?;
+        Command::new("truncate").arg(format!("--size=>{size}")).arg(raw).run().await?;
+    } else {
+        Command::new("truncate").arg(format!("--size={size}")).arg(raw).run().await?;
+    }
+    Ok(())
+}
+
 /// Makes an image larger; one that is at least as large already stays as it is.
 pub async fn grow(image: &Path, size: u64) -> Result<(), CommandError> {
     let info = qemu_img("info").arg("--output=json").arg(image).run().await?;

@@ -20,6 +20,8 @@ pub mod rehearsal;
 pub mod report;
 pub mod scenario;
 pub mod screen;
+pub mod server;
 pub mod size;
 pub mod ssh;
 pub mod verdict;
+pub mod write_log;

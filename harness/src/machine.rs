@@ -83,6 +83,13 @@ impl Machine {
         Self { network, ..self }
     }
 
+    /// Sets the command that answers at port 80 of [`crate::server::ADDRESS`].
+    pub fn serve(&mut self, command: String) {
+        if let Network::User { server, .. } = &mut self.network {
+            *server = Some(command);
+        }
+    }
+
     /// Sets where the first kernel comes from.
     #[must_use]
     pub fn boot(self, boot: Boot) -> Self {
@@ -174,6 +181,8 @@ pub struct Disk {
     pub boot_index: Option<u32>,
     /// Whether the guest can write.
     pub access: Access,
+    /// File that all writes are logged to; see [`crate::write_log`].
+    pub log: Option<PathBuf>,
 }
 
 impl Disk {
@@ -188,7 +197,14 @@ impl Disk {
             serial: None,
             boot_index: None,
             access: Access::ReadWrite,
+            log: None,
         }
+    }
+
+    /// Sets the file, which must be there, that all writes are logged to.
+    #[must_use]
+    pub fn log(self, log: Option<PathBuf>) -> Self {
+        Self { log, ..self }
     }
 
     /// Sets the format of the image file.
@@ -282,6 +298,8 @@ pub enum Network {
         mac: String,
         /// Ports of the host's loopback that lead into the guest.
         forwards: Vec<Forward>,
+        /// The command that answers at port 80 of [`crate::server::ADDRESS`].
+        server: Option<String>,
     },
 }
 

@@ -80,6 +80,8 @@ async fn pump(
             None => {}
         }
     }
+    // Whoever waits for an answer of a QEMU that was killed would wait for ever.
+    drop(to.shutdown().await);
 }
 
 fn event(line: &str) -> Option<Value> {

@@ -9,10 +9,13 @@ use regex::Regex;
 use crate::chain::{End, Timed};
 use crate::classify::Class;
 use crate::evidence::Evidence;
+use crate::fault::Kind;
 use crate::fixture::cache::Ready;
 use crate::image;
 use crate::machine::setup::{Setup, Way};
+use crate::size::Size;
 use crate::verdict::{Ending, Verdict};
+use crate::write_log::{Flush, WriteLog};
 
 pub(crate) mod direct;
 pub(crate) mod drive;
@@ -23,16 +26,18 @@ pub mod interrupt;
 pub mod judge;
 pub(crate) mod jump;
 mod old_system;
+pub mod power;
 pub(crate) mod saved;
 pub mod workspace;
 
 use direct::Direct;
 pub use direct::DirectError;
 use fresh::Fresh;
-use hardware::Hardware;
+use hardware::{Hardware, Recording};
 use host::Host;
 use judge::Expectation;
 use jump::Jump;
+use power::{Boots, PowerCut, Rebuilt};
 use workspace::Workspace;
 
 /// Longest time that the new system must hold, in seconds.
@@ -57,6 +62,19 @@ pub struct Rehearsal {
     pub control: Control,
     /// What becomes of the disks.
     pub disks: Disks,
+    /// After how many power cuts it is looked what boots, once the rehearsal has passed.
+    pub power_cuts: usize,
+}
+
+impl Rehearsal {
+    fn cuts_power(&self) -> bool {
+        self.setup.faults.iter().any(|fault| fault.kind == Kind::PowerCut)
+    }
+
+    fn recording(&self) -> Recording {
+        let wanted = self.cuts_power() || self.power_cuts > 0;
+        if wanted { Recording::Writes } else { Recording::Nothing }
+    }
 }
 
 /// Whether a control run tells whose fault a failure is.
@@ -85,6 +103,8 @@ struct Run<'a> {
     hardware: Hardware,
     evidence: &'a Evidence,
     times: Vec<Timed>,
+    /// How long the log of writes was at the jump.
+    log_at_jump: u64,
 }
 
 /// Rehearses, and leaves verdict and times in the evidence folder.
@@ -95,11 +115,15 @@ pub async fn rehearse(
 ) -> Result<(Verdict, Vec<Timed>), DirectError> {
     let workspace = Workspace::create(&host.cache.join("runs"));
     let workspace = workspace.map_err(file("making a folder for the run"))?;
-    let hardware = Hardware::new(&rehearsal.setup, &workspace)?;
-    let mut run = Run { host, rehearsal, workspace, hardware, evidence, times: Vec::new() };
+    let hardware = Hardware::new(&rehearsal.setup, rehearsal.recording(), &workspace)?;
+    let mut run =
+        Run { host, rehearsal, workspace, hardware, evidence, times: Vec::new(), log_at_jump: 0 };
     let mut verdict = run.whole(rehearsal.setup.entry, evidence.folder()).await?;
     if run.wants_control(&verdict) {
         run.blame(&mut verdict).await?;
+    }
+    if verdict.verdict == Ending::Passed && rehearsal.power_cuts > 0 {
+        run.power_cuts(&mut verdict).await?;
     }
     host.progress.finish();
     run.keep_disks()?;
@@ -144,6 +168,7 @@ impl Run<'_> {
         };
         let jumped = jump::deploy(self.host, &jump, &jump::part(folder, "old-system")?).await?;
         self.times.extend(jumped.times);
+        self.log_at_jump = jumped.log_at_jump;
         self.after(jumped.end, jumped.old_root, &disk, folder).await
     }
 
@@ -198,6 +223,12 @@ impl Run<'_> {
                 Ok(verdict)
             }
             End::Returned(verdict) if self.rehearsal.setup.entry == Way::Direct => Ok(verdict),
+            End::Returned(verdict)
+                if verdict.class == Some(Class::Cut) && self.rehearsal.cuts_power() =>
+            {
+                self.cut_power(disk).await.map_err(file("rebuilding the disk"))?;
+                self.returned(verdict, disk, folder).await
+            }
             End::Returned(verdict) => self.returned(verdict, disk, folder).await,
         }
     }
@@ -234,6 +265,46 @@ impl Run<'_> {
         }
         self.timed("boot old system again", start);
         Ok(verdict)
+    }
+
+    /// Takes from the disk what it had not been told to keep when the power failed.
+    async fn cut_power(&self, disk: &Path) -> io::Result<()> {
+        let Some((mut rebuilt, flushes)) = self.rebuilt(disk).await? else { return Ok(()) };
+        let Some(last) = flushes.last() else { return Ok(()) };
+        rebuilt.put(last.at, disk).await
+    }
+
+    async fn rebuilt(&self, disk: &Path) -> io::Result<Option<(Rebuilt, Vec<Flush>)>> {
+        let Some(log) = self.hardware.log() else { return Ok(None) };
+        let flushes = WriteLog::open(log)?.flushes(self.log_at_jump)?;
+        let rebuilt = Rebuilt::new(disk, log, self.workspace.join("rebuilt.raw")).await?;
+        Ok(Some((rebuilt, flushes)))
+    }
+
+    /// Looks what boots after power cuts in the run that has just passed.
+    async fn power_cuts(&mut self, verdict: &mut Verdict) -> Result<(), DirectError> {
+        let direct = self.rehearsal.setup.entry == Way::Direct;
+        let disk = self.workspace.join(if direct { "quick.qcow2" } else { "disk.qcow2" });
+        let found = self.rebuilt(&disk).await.map_err(file("rebuilding the disk"))?;
+        let Some((mut rebuilt, flushes)) = found else { return Ok(()) };
+        for (number, flush) in power::choose(&flushes, self.rehearsal.power_cuts) {
+            rebuilt.put(flush.at, &disk).await.map_err(file("rebuilding the disk"))?;
+            let folder = jump::part(self.evidence.folder(), &format!("power-cut-{number}"))?;
+            // Not by its root: only its own words show that the old system boots.
+            let judged = self.fresh("new-system", self.wanted(None), &disk, &folder).await?;
+            let cut = PowerCut::new(number, flush, &judged);
+            let (written, boots) = (Size::of_bytes(cut.written), cut.boots.name());
+            let note = format!("power cut at flush {number} ({written} written): boots {boots}");
+            self.host.progress.note(&note);
+            verdict.power_cuts.push(cut);
+        }
+        let before = if direct { Boots::Nothing } else { Boots::OldSystem };
+        if let Some(complaint) = power::complaint(&verdict.power_cuts, before) {
+            let cuts = std::mem::take(&mut verdict.power_cuts);
+            *verdict = Verdict::failed(Class::Cut, complaint, Vec::new());
+            verdict.power_cuts = cuts;
+        }
+        Ok(())
     }
 
     async fn fresh(

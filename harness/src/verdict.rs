@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::classify::Class;
+use crate::rehearsal::power::PowerCut;
 
 /// One of four ends. Broken is never counted as failed or as passed.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -76,6 +77,9 @@ pub struct Verdict {
     /// Whether the disk boots the old system (only looked at when it should).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub old_system_back: Option<bool>,
+    /// What boots after power cuts, where that was asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub power_cuts: Vec<PowerCut>,
 }
 
 impl Verdict {
@@ -96,7 +100,8 @@ impl Verdict {
 
     fn of(verdict: Ending, class: Option<Class>, reason: String, evidence: Vec<String>) -> Self {
         let (hint, blame, outcome, old_system_back) = (None, None, None, None);
-        Self { verdict, class, reason, hint, evidence, blame, outcome, old_system_back }
+        let power_cuts = Vec::new();
+        Self { verdict, class, reason, hint, evidence, blame, outcome, old_system_back, power_cuts }
     }
 
     /// Whose fault it is that a rehearsal failed, when this is what came of its control run.

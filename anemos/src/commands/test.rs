@@ -13,10 +13,12 @@ use harness::machine::setup::Setup;
 use harness::progress::Progress;
 use harness::rehearsal::host::{Host, Start};
 use harness::rehearsal::interrupt::{self, Interrupted};
+use harness::rehearsal::power::PowerCut;
 use harness::rehearsal::{self, Control, Disks, Rehearsal};
 use harness::report::html::{self, Entry};
 use harness::report::junit;
 use harness::scenario::run::Outcome;
+use harness::size::Size;
 use harness::verdict::{Ending, Verdict};
 use initramfs::payload::{self, Description, Kind, Limits};
 use regex::Regex;
@@ -64,6 +66,9 @@ struct ExpectArgs {
     /// Give the whole rehearsal up after this time
     #[arg(long, value_name = "SECONDS")]
     timeout: Option<u64>,
+    /// Look what boots after so many power cuts, from the jump to the last flush of the disk
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    power_cuts: usize,
     /// Do not run the payload alone to tell whose fault a failure is
     #[arg(long)]
     no_control: bool,
@@ -160,6 +165,7 @@ impl Args {
             tcp: self.expect.tcp,
             control: if self.expect.no_control { Control::Spare } else { Control::Run },
             disks: if self.keep.keep { Disks::Keep } else { Disks::Remove },
+            power_cuts: self.expect.power_cuts,
             fixture: ready,
         })
     }
@@ -253,12 +259,24 @@ pub(crate) fn render(verdict: &Verdict, times: &[Timed], folder: &Path) -> Strin
     if verdict.verdict != Ending::Passed {
         lines.extend(verdict.evidence.iter().map(|line| format!("  | {line}")));
     }
+    lines.extend(power_cuts(verdict));
     lines.push(format!("evidence: {}", folder.display()));
     if !times.is_empty() {
         lines.push("stages (start, name, time):".to_owned());
         lines.push(evidence::render_times(times).trim_end().to_owned());
     }
     lines.join("\n")
+}
+
+/// A line for each power cut.
+fn power_cuts(verdict: &Verdict) -> Vec<String> {
+    let line = |cut: &PowerCut| {
+        let (written, boots) = (Size::of_bytes(cut.written), cut.boots.name());
+        format!("  {:>5}  {:>10}  {boots}", cut.flush, written.to_string())
+    };
+    let head =
+        (!verdict.power_cuts.is_empty()).then(|| "power cuts (flush, written, boots):".to_owned());
+    head.into_iter().chain(verdict.power_cuts.iter().map(line)).collect()
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ pub enum Seen {
     },
     /// A fault struck the machine.
     Fault(String),
-    /// A fault reset the machine.
+    /// A fault reset the machine, or cut its power.
     Cut(String),
     /// The old system was kept at its prompt, and goes on.
     Kept,

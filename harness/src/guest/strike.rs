@@ -1,5 +1,6 @@
 //! Does to a running machine what a fault describes.
 
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use super::{Guest, GuestError};
@@ -13,6 +14,11 @@ impl Guest {
     pub(crate) async fn strike(&mut self, kind: Kind, disk: &str) -> Result<(), GuestError> {
         match kind {
             Kind::Reset => self.ask("reset the machine", qapi::qmp::system_reset {}).await,
+            // In good order QEMU would flush the disk.
+            Kind::PowerCut => {
+                self.signal(Some(Signal::SIGKILL));
+                Ok(())
+            }
             Kind::ReadError => self.fail(disk, "read", nix::libc::EIO).await,
             Kind::WriteError => self.fail(disk, "write", nix::libc::EIO).await,
             Kind::FlushError => self.fail(disk, "flush", nix::libc::EIO).await,
@@ -25,6 +31,7 @@ impl Guest {
                 };
                 self.ask("slow the disk down", slow).await
             }
+            Kind::PacketLoss => self.lose_packets().await,
             Kind::LinkDown => {
                 let down = qapi::qmp::set_link { name: "net".to_owned(), up: false };
                 self.ask("pull the cable", down).await
@@ -36,7 +43,7 @@ impl Guest {
                 self.send_serial("c").await
             }
             // It is in the machine's arguments.
-            Kind::ClockOff => Ok(()),
+            Kind::ClockOff | Kind::ServerStops | Kind::ServerLies => Ok(()),
         }
     }
 
@@ -57,7 +64,7 @@ impl Guest {
         self.ask("let the disk fail", qapi::qmp::blockdev_reopen { options }).await
     }
 
-    async fn ask<C>(&mut self, what: &'static str, command: C) -> Result<(), GuestError>
+    pub(super) async fn ask<C>(&mut self, what: &'static str, command: C) -> Result<(), GuestError>
     where
         C: qapi::qmp::QmpCommand,
     {

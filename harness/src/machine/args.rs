@@ -11,6 +11,7 @@ use super::{
 };
 use crate::accelerator::Accelerator;
 use crate::rehearsal::saved;
+use crate::server::ADDRESS;
 
 /// The emulator.
 pub const PROGRAM: &str = "qemu-system-x86_64";
@@ -175,6 +176,10 @@ fn disks(args: &mut Args, disks: &[Disk]) -> Result<(), MachineError> {
     for disk in disks {
         args.pair("-blockdev", file(disk)?);
         args.pair("-blockdev", format(disk));
+        if let Some(log) = &disk.log {
+            args.pair("-blockdev", log_file(disk, log)?);
+            args.pair("-blockdev", logged(disk));
+        }
         args.pair("-object", format!("throttle-group,id={}-limits", disk.id));
         args.pair("-blockdev", limits(disk));
         let device = match disk.bus {
@@ -204,7 +209,8 @@ fn file(disk: &Disk) -> Result<String, MachineError> {
 fn format(disk: &Disk) -> String {
     let mut node = json!({
         "driver": disk.format.name(),
-        "node-name": format!("{}-image", disk.id),
+        // Whatever lies between image and device has the name of the image for what is above.
+        "node-name": format!("{}-{}", disk.id, if disk.log.is_some() { "store" } else { "image" }),
         "file": format!("{}-file", disk.id),
         "discard": "unmap",
         "read-only": disk.access == Access::ReadOnly,
@@ -212,6 +218,27 @@ fn format(disk: &Disk) -> String {
     if disk.access == Access::ReadWrite {
         node["detect-zeroes"] = "unmap".into();
     }
+    node.to_string()
+}
+
+fn log_file(disk: &Disk, log: &Path) -> Result<String, MachineError> {
+    let node = json!({
+        "driver": "file",
+        "node-name": format!("{}-log", disk.id),
+        "filename": text(log)?,
+        "cache": { "no-flush": true },
+    });
+    Ok(node.to_string())
+}
+
+fn logged(disk: &Disk) -> String {
+    let node = json!({
+        "driver": "blklogwrites",
+        "node-name": format!("{}-image", disk.id),
+        "file": format!("{}-store", disk.id),
+        "log": format!("{}-log", disk.id),
+        "log-sector-size": u32::from(disk.sector),
+    });
     node.to_string()
 }
 
@@ -249,12 +276,16 @@ fn plug(disk: &Disk) -> String {
 
 /// Nothing beyond the guest can be reached (`restrict`) except by the forwarded ports.
 fn network(args: &mut Args, machine: &Machine, wiring: &Wiring) -> Result<(), MachineError> {
-    let Network::User { mac, forwards } = &machine.network else {
+    let Network::User { mac, forwards, server } = &machine.network else {
         return Ok(());
     };
     let mut backend = "user,id=net,restrict=on".to_owned();
     for Forward { host_port, guest_port } in forwards {
         backend = format!("{backend},hostfwd=tcp:127.0.0.1:{host_port}-:{guest_port}");
+    }
+    if let Some(command) = server {
+        let command = command.replace(',', ",,");
+        backend = format!("{backend},guestfwd=tcp:{ADDRESS}:80-cmd:{command}");
     }
     args.pair("-netdev", backend);
     // Without its ROM, a machine that finds no boot loader says so at once.

@@ -96,6 +96,7 @@ pub(crate) async fn deploy(
     // QEMU's own loader of kernels takes the first place in the boot order.
     let unordered = |disk: &Disk| Disk { boot_index: None, ..disk.clone() };
     machine.clock = super::jump::clock(direct.faults);
+    machine.serve(host.server(direct.payload, direct.faults));
     machine.disks = direct.disks.iter().map(unordered).collect();
     let guest = Guest::start(&machine, folder, "deploy").await?;
     let route = Route { entry: Entry::Direct, identity: String::new(), login: String::new() };

@@ -1,6 +1,6 @@
 //! Follows a guest along the chain: reads its sensors, keeps the limits, tells the progress.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -64,6 +64,9 @@ pub(crate) struct Drive<'a> {
     command: Option<Running>,
     faults: Faults,
     written: u64,
+    log: Option<PathBuf>,
+    /// How long the log of writes was at the jump.
+    log_at_jump: Option<u64>,
 }
 
 /// `anemos deploy` as it runs in the guest.
@@ -75,12 +78,31 @@ struct Running {
 
 impl<'a> Drive<'a> {
     pub(crate) fn new(host: &'a Host, guest: Guest, chain: Chain) -> Self {
-        Self { host, guest, chain, command: None, faults: Faults::default(), written: 0 }
+        Self {
+            host,
+            guest,
+            chain,
+            command: None,
+            faults: Faults::default(),
+            written: 0,
+            log: None,
+            log_at_jump: None,
+        }
     }
 
     /// Has faults strike the machine from now on, each at its moment.
     pub(crate) fn expect_faults(&mut self, faults: &[Fault]) {
         self.faults = Faults::new(faults);
+    }
+
+    /// Notes how far a log of writes was at the jump, which nobody writes during.
+    pub(crate) fn mark_jump_in(&mut self, log: Option<PathBuf>) {
+        self.log = log;
+    }
+
+    /// How long the log of writes was at the jump.
+    pub(crate) fn log_at_jump(&self) -> u64 {
+        self.log_at_jump.unwrap_or_default()
     }
 
     /// Tells the chain something that no sensor of the guest says.
@@ -167,6 +189,9 @@ impl<'a> Drive<'a> {
     /// Has the faults strike whose moment it is.
     async fn strike(&mut self) -> Option<End> {
         let (jumped, stage) = (self.chain.link() >= Link::Jumped, self.chain.stage());
+        if let (true, None, Some(log)) = (jumped, self.log_at_jump, &self.log) {
+            self.log_at_jump = fs::metadata(log).map(|log| log.len()).ok();
+        }
         let due = self.faults.due(Progress { jumped, stage, written: self.written });
         for fault in due {
             let text = fault.to_string();
@@ -177,7 +202,7 @@ impl<'a> Drive<'a> {
                 let verdict = Verdict::broken(Class::FaultFailed, reason, Vec::new());
                 return Some(End::Failed(verdict));
             }
-            if fault.kind == Kind::Reset {
+            if matches!(fault.kind, Kind::Reset | Kind::PowerCut) {
                 return self.tell(&Seen::Cut(text));
             }
         }

@@ -1,5 +1,6 @@
 //! What the guests of a rehearsal are made of: their boards and their disks.
 
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -12,6 +13,15 @@ use crate::machine::{Board, Disk, Format};
 /// Serial number of the disk that is deployed to.
 pub(super) const SERIAL: &str = "anemos-system";
 
+/// What is kept of what happens to the system's disk.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Recording {
+    /// Every write, so that the disk can be rebuilt as of any flush.
+    Writes,
+    /// Nothing.
+    Nothing,
+}
+
 /// Boards and disks.
 #[derive(Debug)]
 pub(super) struct Hardware {
@@ -19,6 +29,7 @@ pub(super) struct Hardware {
     deploy: Board,
     new: Board,
     others: Vec<Other>,
+    log: Option<PathBuf>,
 }
 
 /// A disk that nobody may write to.
@@ -35,7 +46,11 @@ impl Hardware {
     ///
     /// Started without a boot loader, a kernel is signed for nobody: then the deploy environment
     /// runs on the same UEFI without secure boot, and what it leaves is judged with it.
-    pub(super) fn new(setup: &Setup, workspace: &Workspace) -> Result<Self, FirmwareError> {
+    pub(super) fn new(
+        setup: &Setup,
+        recording: Recording,
+        workspace: &Workspace,
+    ) -> Result<Self, FirmwareError> {
         let board = |firmware, variables: &str| {
             let chipset = setup.chipset();
             let platform = firmware::prepare(firmware, chipset, &workspace.join(variables))?;
@@ -57,11 +72,20 @@ impl Hardware {
             name,
             disk,
         });
-        Ok(Self { setup: setup.clone(), deploy, new, others: others.collect() })
+        let log = (recording == Recording::Writes).then(|| workspace.join("writes.log"));
+        Ok(Self { setup: setup.clone(), deploy, new, others: others.collect(), log })
     }
 
-    /// Writes the content of the other disks.
+    /// The log of what is written to the system's disk, if it is recorded.
+    pub(super) fn log(&self) -> Option<&Path> {
+        self.log.as_deref()
+    }
+
+    /// Writes the content of the other disks, and begins the log.
     pub(super) fn write_others(&self) -> io::Result<()> {
+        if let Some(log) = &self.log {
+            File::create(log)?;
+        }
         self.others.iter().try_for_each(|other| other.content.write(&other.image))
     }
 
@@ -89,7 +113,7 @@ impl Hardware {
     /// The disks as they are plugged in at first.
     pub(super) fn disks(&self, system: &Path) -> Vec<Disk> {
         let DiskSetup { bus, sector, .. } = self.setup.system_disk();
-        let system = Disk::new("system", system).bus(bus).sector(sector);
+        let system = Disk::new("system", system).bus(bus).sector(sector).log(self.log.clone());
         let others = self.others.iter().map(|other| {
             let disk = Disk::new(&other.name, &other.image).format(Format::Raw);
             let serial = format!("anemos-{}", other.name);
@@ -101,6 +125,7 @@ impl Hardware {
     /// The disks as they are plugged in after the reset.
     pub(super) fn disks_after_reset(&self, system: &Path) -> Vec<Disk> {
         let mut disks = self.disks(system);
+        disks[0].log = None;
         if self.setup.disk_order == DiskOrder::Swapped {
             disks.reverse();
         }
@@ -116,7 +141,7 @@ mod tests {
         let runs = tempfile::tempdir().unwrap();
         let workspace = Workspace::create(runs.path()).unwrap();
         let setup = toml::from_str(setup).unwrap();
-        (Hardware::new(&setup, &workspace).unwrap(), runs)
+        (Hardware::new(&setup, Recording::Nothing, &workspace).unwrap(), runs)
     }
 
     #[test]
@@ -138,7 +163,7 @@ mod tests {
         let runs = tempfile::tempdir().unwrap();
         let workspace = Workspace::create(runs.path()).unwrap();
         let setup = toml::from_str("[[disk]]\n[[disk]]\n").unwrap();
-        let hardware = Hardware::new(&setup, &workspace).unwrap();
+        let hardware = Hardware::new(&setup, Recording::Nothing, &workspace).unwrap();
         hardware.write_others().unwrap();
         assert_eq!(hardware.written().unwrap(), None);
         std::fs::copy(workspace.join("witness.raw"), workspace.join("other-1.raw")).unwrap();

@@ -5,9 +5,11 @@ use std::time::{Duration, Instant};
 
 use crate::accelerator::{self, Accelerator, Proof};
 use crate::budget::{Budget, SpeedFactor};
-use crate::command::{Command, CommandError};
+use crate::command::{Command, CommandError, quote};
+use crate::fault::{Fault, Kind};
 use crate::machine::{Board, Forward, Machine, Network};
 use crate::progress::Progress;
+use crate::server::Manners;
 
 /// MAC address of every guest: it is alone on its network, and the old and the new system are
 /// the same machine.
@@ -74,9 +76,23 @@ impl Host {
 
     /// A machine of this host with its network; `ports` of the guest become reachable.
     pub(crate) fn machine(&self, board: &Board, memory_mib: u32, ports: &[Forward]) -> Machine {
-        let network = Network::User { mac: MAC.to_owned(), forwards: ports.to_vec() };
+        let (mac, forwards) = (MAC.to_owned(), ports.to_vec());
+        let network = Network::User { mac, forwards, server: None };
         let machine = Machine::new().accelerator(self.proof.accelerator).cpus(self.cpus);
         machine.board(board.clone()).memory_mib(memory_mib).network(network)
+    }
+
+    /// The command of the server that gives a payload to a guest with these faults.
+    pub(crate) fn server(&self, payload: &Path, faults: &[Fault]) -> String {
+        let has = |kind| faults.iter().any(|fault| fault.kind == kind);
+        let manners = match (has(Kind::ServerStops), has(Kind::ServerLies)) {
+            (true, _) => Manners::Stops,
+            (_, true) => Manners::Lies,
+            _ => Manners::Good,
+        };
+        let payload = std::path::absolute(payload).unwrap_or_else(|_| payload.to_owned());
+        let words = [&self.anemos, &payload].map(|path| quote(&path.display().to_string()));
+        format!("{} serve-guest {} {}", words[0], words[1], manners.name())
     }
 
     /// Limits in the time of real machines, made longer for this one.

@@ -45,6 +45,8 @@ pub(crate) struct Jumped {
     pub(crate) end: End,
     pub(crate) times: Vec<Timed>,
     pub(crate) old_root: Option<String>,
+    /// How long the log of writes was at the jump.
+    pub(crate) log_at_jump: u64,
 }
 
 /// Does it all, to the reset or to what came in the way.
@@ -58,6 +60,7 @@ pub(crate) async fn deploy(
     let mut machine = host.machine(&jump.board, jump.memory_mib, &[port]);
     machine.disks.clone_from(&jump.disks);
     machine.clock = clock(jump.faults);
+    machine.serve(host.server(jump.payload, jump.faults));
     let ssh = Ssh {
         port: port.host_port,
         user: jump.fixture.description.user.clone(),
@@ -76,8 +79,9 @@ pub(crate) async fn deploy(
     let end = end.map_err(|error| file("keeping what anemos deploy says", error))?;
     let (times, old_root) =
         (drive.chain.times().to_vec(), drive.chain.old_root().map(str::to_owned));
+    let log_at_jump = drive.log_at_jump();
     drive.guest.quit().await;
-    Ok(Jumped { end, times, old_root })
+    Ok(Jumped { end, times, old_root, log_at_jump })
 }
 
 async fn through(drive: &mut Drive<'_>, jump: &Jump<'_>, ssh: &Ssh, log: &Path) -> io::Result<End> {
@@ -93,6 +97,7 @@ async fn through(drive: &mut Drive<'_>, jump: &Jump<'_>, ssh: &Ssh, log: &Path) 
     }
     drive.tell(&Seen::CommandStarted);
     drive.expect_faults(jump.faults);
+    drive.mark_jump_in(jump.disks.iter().find_map(|disk| disk.log.clone()));
     Ok(drive.follow(Link::Reset).await.unwrap_or(End::Deployed))
 }
 

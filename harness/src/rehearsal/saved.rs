@@ -84,9 +84,12 @@ fn digest(
     let mut machine = machine.clone();
     for disk in &mut machine.disks {
         disk.image = PathBuf::from(&disk.id);
+        // It is no part of the machine.
+        disk.log = None;
     }
-    if let Network::User { forwards, .. } = &mut machine.network {
+    if let Network::User { forwards, server, .. } = &mut machine.network {
         forwards.clear();
+        *server = None;
     }
     if let Platform::Uefi(flash) = &mut machine.board.platform {
         flash.variables = VARIABLES.into();
@@ -218,7 +221,8 @@ mod tests {
 
     fn machine() -> Machine {
         let forwards = vec![Forward { host_port: 2222, guest_port: 22 }];
-        let network = Network::User { mac: "52:54:00:12:34:56".to_owned(), forwards };
+        let mac = "52:54:00:12:34:56".to_owned();
+        let network = Network::User { mac, forwards, server: None };
         Machine::new().network(network).disk(Disk::new("system", "/run/1/disk").boot_index(0))
     }
 
@@ -229,7 +233,8 @@ mod tests {
         let mut other_run = machine();
         other_run.disks[0].image = "/run/2/disk".into();
         let forwards = vec![Forward { host_port: 3333, guest_port: 22 }];
-        other_run.network = Network::User { mac: "52:54:00:12:34:56".to_owned(), forwards };
+        let mac = "52:54:00:12:34:56".to_owned();
+        other_run.network = Network::User { mac, forwards, server: Some("serve".to_owned()) };
         assert_eq!(of(&other_run), first, "another run");
         for (machine, what) in [
             (machine().memory_mib(512), "memory"),

@@ -90,7 +90,11 @@ impl Payloads {
         let script = std::path::absolute(source.join("build")).map_err(file(source))?;
         let payload = aside.path().join("payload");
         script_command(&script).arg(&payload).run().await?;
-        fs::rename(&payload, &built).map_err(file(&built))?;
+        match fs::rename(&payload, &built) {
+            // Another run was first, with the same.
+            Err(_) if built.is_dir() => {}
+            renamed => renamed.map_err(file(&built))?,
+        }
         Ok(built)
     }
 

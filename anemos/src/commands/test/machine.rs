@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Context as _;
+use harness::fault::Fault;
 use harness::fixture::Fixture;
 use harness::machine::Bus;
 use harness::machine::setup::{Chipset, Firmware, Sector, Setup, Way};
@@ -83,7 +84,7 @@ fn parse(text: &str) -> Result<Setup, String> {
 /// Refuses a machine that cannot be, or that the fixture's kernel has no drivers for.
 pub(super) fn check(setup: &Setup, fixture: &Fixture) -> anyhow::Result<()> {
     let refuse = |reason: String, hint: String| Err(Refusal::new(reason, hint).into());
-    if let Some(reason) = setup.faults.iter().find_map(|fault| fault.check().err()) {
+    if let Some(reason) = Fault::check_all(&setup.faults).err() {
         return refuse(reason, "harness/README.md lists the faults".to_owned());
     }
     let (known, system) = (&fixture.description.buses, setup.system_disk());

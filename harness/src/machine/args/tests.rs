@@ -33,6 +33,7 @@ fn a_vps_has_its_disk_first_in_the_boot_order_and_a_witness_beside_it() {
         .network(Network::User {
             mac: "52:54:00:12:34:56".to_owned(),
             forwards: vec![Forward { host_port: 2222, guest_port: 22 }],
+            server: Some("'/a,b' serve".to_owned()),
         });
     insta::assert_snapshot!(lines(&machine, &sockets()), @r#"
     -nodefaults
@@ -65,7 +66,7 @@ fn a_vps_has_its_disk_first_in_the_boot_order_and_a_witness_beside_it() {
     -object throttle-group,id=witness-limits
     -blockdev {"driver":"throttle","file":"witness-image","node-name":"witness","read-only":false,"throttle-group":"witness-limits"}
     -device scsi-hd,bus=scsi.0,id=disk-witness,drive=witness,rerror=report,werror=report
-    -netdev user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:2222-:22
+    -netdev user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:2222-:22,guestfwd=tcp:10.0.2.100:80-cmd:'/a,,b' serve
     -device virtio-net-pci,netdev=net,mac=52:54:00:12:34:56,romfile=,addr=0x10
     -object filter-dump,id=packets,netdev=net,file=/evidence/a,,b.pcap
     "#);
@@ -181,7 +182,8 @@ fn uefi_has_its_flash_and_secure_boot_protects_it() {
         cpu: CpuLevel::Max,
         network_card: NetworkCard::E1000e,
     };
-    let network = Network::User { mac: "52:54:00:12:34:56".to_owned(), forwards: Vec::new() };
+    let network =
+        Network::User { mac: "52:54:00:12:34:56".to_owned(), forwards: Vec::new(), server: None };
     let disk = Disk::new("a", "/a").bus(Bus::Nvme).sector(Sector::Bytes4096).boot_index(0);
     let machine = Machine::new().board(board(SecureBoot::Enforced)).network(network).disk(disk);
     insta::assert_snapshot!(lines(&machine, &Wiring::Terminal), @r#"

@@ -1,0 +1,26 @@
+//! Command `anemos serve-guest`, which QEMU calls for the connections of a guest to its server.
+
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use harness::server::{self, Manners};
+
+/// The command line of `anemos serve-guest`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// What to give as /payload
+    payload: PathBuf,
+    /// good, stops or lies
+    #[arg(value_parser = Manners::parse)]
+    manners: Manners,
+}
+
+impl Args {
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        let done = server::serve(io::stdin(), io::stdout().lock(), &self.payload, self.manners);
+        done.context("serving a guest")?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
