@@ -119,6 +119,14 @@ pub fn prepare(
     Ok(Platform::Uefi(Flash { code, variables: variables.to_owned(), secure_boot }))
 }
 
+/// Tells what of the platform is missing on this host, if something is.
+pub fn missing(firmware: Firmware, chipset: Chipset) -> Option<FirmwareError> {
+    if firmware == Firmware::Bios {
+        return None;
+    }
+    descriptors(&folders()).and_then(|known| choose(&known, firmware, chipset)).err()
+}
+
 /// Folders of descriptors, the user's first; a file hides those of its name in later ones.
 fn folders() -> Vec<PathBuf> {
     let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".config"));

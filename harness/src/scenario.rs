@@ -11,6 +11,7 @@ use crate::machine::setup::Setup;
 pub mod expect;
 pub mod found;
 pub mod generated;
+pub mod history;
 pub mod payloads;
 pub mod run;
 pub mod select;
@@ -24,7 +25,8 @@ pub struct Scenario {
     /// What is true when the scenario passes, in one sentence.
     pub claim: String,
     /// A packed payload, a folder to pack, or a folder whose `build` makes one; beside the file.
-    pub payload: PathBuf,
+    /// None: the one that the suite is run with.
+    pub payload: Option<PathBuf>,
     /// A folder whose files are added to the payload; beside the file.
     pub overlay: Option<PathBuf>,
     /// Words to choose scenarios by.

@@ -56,7 +56,8 @@ fn runs(pid: u32) -> bool {
 async fn a_blank_disk_is_told_by_debug_port_and_screen_and_leaves_evidence() {
     let folder = tempfile::tempdir().expect("a folder");
     let disk = Disk::new("system", blank_disk(folder.path()).await).boot_index(0);
-    let network = Network::User { mac: "52:54:00:12:34:56".to_owned(), forwards: Vec::new() };
+    let network =
+        Network::User { mac: "52:54:00:12:34:56".to_owned(), forwards: Vec::new(), server: None };
     let machine = Machine::new().memory_mib(128).disk(disk).network(network);
     let mut guest = Guest::start(&machine, folder.path(), "blank").await.expect("a guest");
 

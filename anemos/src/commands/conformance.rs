@@ -1,7 +1,8 @@
 //! Command `anemos conformance`: runs the conformance suite.
 
-use std::cell::Cell;
-use std::path::PathBuf;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Instant, SystemTime};
 
@@ -12,6 +13,7 @@ use harness::fixture::cache;
 use harness::rehearsal::interrupt::{self, Interrupted};
 use harness::report as suite;
 use harness::report::html::{self, Entry};
+use harness::scenario::history::History;
 use harness::scenario::payloads::Payloads;
 use harness::scenario::run::{Outcome, Runner};
 use harness::scenario::select::{Selection, Shard};
@@ -72,36 +74,80 @@ impl Args {
         let selection = Selection { filters, tags, shard: self.shard };
         let chosen = selection.of(all).map_err(refuse)?;
         if self.list {
-            let lines: Vec<_> = chosen.iter().map(listed).collect();
-            report::result(&lines.join("\n"));
-            return Ok(ExitCode::SUCCESS);
+            return self.print_list(&chosen);
+        }
+        let needy = chosen.iter().find(|scenario| scenario.payload.is_none());
+        if let (Some(needy), None) = (needy, &self.generate.payload) {
+            let what = format!("the scenario {} names no payload", needy.name);
+            return Err(Refusal::new(what, "name one: --payload PATH").into());
         }
         let began = Instant::now();
-        let outcomes = match interrupt::run(self.run_all(&chosen)).context("starting")? {
-            Ok(outcomes) => outcomes?,
-            Err(interrupted) => {
-                let code = Interrupted::EXIT_CODE;
-                report::step(&format!("{interrupted}: guests are ended, exit code {code}"));
-                return Ok(ExitCode::from(code));
-            }
+        let work = tempfile::tempdir().context("making a folder for payloads")?;
+        let runner = self.runner(work.path())?;
+        let mut history = History::read(&cache::folder());
+        let chosen = history.longest_first(chosen);
+        let done = RefCell::new(Vec::new());
+        let ended = interrupt::run(self.run_all(&chosen, &runner, &done)).context("starting")?;
+        let mut outcomes = done.take();
+        let interrupted = match ended {
+            Ok(done) => done.map(|()| None)?,
+            Err(interrupted) => Some(interrupted),
         };
-        self.write(&outcomes)?;
+        let reason = "the run was ended before it was done";
+        let known: BTreeSet<_> = outcomes.iter().map(|outcome| outcome.name.clone()).collect();
+        let left = chosen.iter().filter(|scenario| !known.contains(&scenario.name));
+        // A drawn machine is no scenario of the list.
+        let left = left.filter(|_| self.generate.generate.is_none());
+        outcomes.extend(left.map(|scenario| runner.skip(scenario, reason)));
+        outcomes.sort_by(|one, other| one.name.cmp(&other.name));
+        history.remember(&outcomes);
+        self.write(&runner, &outcomes)?;
         report::result(&suite::summary(&outcomes, began.elapsed().as_secs_f64()));
+        if let Some(interrupted) = interrupted {
+            let code = Interrupted::EXIT_CODE;
+            report::step(&format!("{interrupted}: guests are ended, exit code {code}"));
+            return Ok(ExitCode::from(code));
+        }
         Ok(if suite::is_good(&outcomes) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
-    async fn run_all(&self, chosen: &[Scenario]) -> anyhow::Result<Vec<Outcome>> {
+    /// Shows the list, or writes it as JSON where that is asked for.
+    fn print_list(&self, chosen: &[Scenario]) -> anyhow::Result<ExitCode> {
+        if let Some(path) = &self.json {
+            let entry = |scenario: &Scenario| {
+                let Scenario { name, claim, tags, .. } = scenario;
+                serde_json::json!({ "name": name, "claim": claim, "tags": tags })
+            };
+            write_json(path, &chosen.iter().map(entry).collect::<Vec<_>>())?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        let lines: Vec<_> = chosen.iter().map(listed).collect();
+        report::result(&lines.join("\n"));
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn runner(&self, work: &Path) -> anyhow::Result<Runner> {
         let anemos = std::env::current_exe().context("finding this program")?;
-        let work = tempfile::tempdir().context("making a folder for payloads")?;
         let evidence = self.evidence.clone();
         let evidence =
             evidence.unwrap_or_else(|| evidence::default_folder("conformance", SystemTime::now()));
         let evidence = std::path::absolute(evidence).context("finding the current folder")?;
-        let payloads = Payloads::new(&anemos, &cache::folder(), work.path());
-        let arguments = self.arguments();
-        let runner = Runner { anemos, arguments, payloads, evidence };
+        let payload = self.generate.payload.as_ref().map(std::path::absolute).transpose();
+        let payload = payload.context("finding --payload")?;
+        let payloads = Payloads::new(&anemos, &cache::folder(), work);
+        Ok(Runner { anemos, arguments: self.arguments(), payloads, payload, evidence })
+    }
+
+    /// Leaves what came of each in `done`, as soon as it came.
+    async fn run_all(
+        &self,
+        chosen: &[Scenario],
+        runner: &Runner,
+        done: &RefCell<Vec<Outcome>>,
+    ) -> anyhow::Result<()> {
         if let Some(number) = self.generate.generate {
-            return self.generate.run(number, &runner, &self.fixtures).await;
+            done.replace(self.generate.run(number, runner, &self.fixtures).await?);
+            return Ok(());
         }
         let jobs = self.jobs.max(1);
         let failed = Cell::new(false);
@@ -114,17 +160,11 @@ impl Args {
             outcome
         });
         let mut running = futures::stream::iter(running).buffer_unordered(jobs);
-        let mut outcomes = Vec::new();
         while let Some(outcome) = running.next().await {
             report::result(&suite::render(&outcome));
-            outcomes.push(outcome);
+            done.borrow_mut().push(outcome);
         }
-        outcomes.sort_by(|one, other| one.name.cmp(&other.name));
-        let entries: Vec<_> = outcomes.iter().map(Entry::from).collect();
-        let page = html::write(&runner.evidence, "anemos conformance", &entries);
-        let page = page.context("writing the page")?;
-        report::step(&format!("report: {}", page.display()));
-        Ok(outcomes)
+        Ok(())
     }
 
     /// Guests that share the host get one processor each; a single one may use two.
@@ -140,11 +180,13 @@ impl Args {
         arguments
     }
 
-    fn write(&self, outcomes: &[Outcome]) -> anyhow::Result<()> {
+    fn write(&self, runner: &Runner, outcomes: &[Outcome]) -> anyhow::Result<()> {
+        let entries: Vec<_> = outcomes.iter().map(Entry::from).collect();
+        std::fs::create_dir_all(&runner.evidence).context("making the folder of the evidence")?;
+        let page = html::write(&runner.evidence, "anemos conformance", &entries);
+        report::step(&format!("report: {}", page.context("writing the page")?.display()));
         if let Some(path) = &self.json {
-            let text = serde_json::to_string_pretty(outcomes).context("writing JSON")?;
-            std::fs::write(path, text + "\n")
-                .with_context(|| format!("writing {}", path.display()))?;
+            write_json(path, outcomes)?;
         }
         if let Some(path) = &self.junit {
             std::fs::write(path, suite::junit::render("anemos conformance", outcomes))
@@ -152,6 +194,11 @@ impl Args {
         }
         Ok(())
     }
+}
+
+fn write_json<T: serde::Serialize + ?Sized>(path: &Path, value: &T) -> anyhow::Result<()> {
+    let text = serde_json::to_string_pretty(value).context("writing JSON")?;
+    std::fs::write(path, text + "\n").with_context(|| format!("writing {}", path.display()))
 }
 
 /// A line of the list.

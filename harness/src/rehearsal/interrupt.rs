@@ -13,16 +13,19 @@ pub enum Interrupted {
     Int,
     /// `kill`, and what a service manager sends.
     Term,
+    /// The terminal is gone.
+    Hup,
 }
 
 impl Interrupted {
-    /// The exit code that says so, the same for both.
+    /// The exit code that says so, the same for all.
     pub const EXIT_CODE: u8 = 130;
 
     fn name(self) -> &'static str {
         match self {
             Self::Int => "SIGINT",
             Self::Term => "SIGTERM",
+            Self::Hup => "SIGHUP",
         }
     }
 }
@@ -35,10 +38,12 @@ pub fn run<T>(work: impl Future<Output = T>) -> io::Result<Result<T, Interrupted
     runtime.block_on(async {
         let mut int = signal(SignalKind::interrupt())?;
         let mut term = signal(SignalKind::terminate())?;
+        let mut hup = signal(SignalKind::hangup())?;
         Ok(tokio::select! {
             done = work => Ok(done),
             _ = int.recv() => Err(Interrupted::Int),
             _ = term.recv() => Err(Interrupted::Term),
+            _ = hup.recv() => Err(Interrupted::Hup),
         })
     })
 }

@@ -122,7 +122,7 @@ pub async fn shrink(
 pub fn scenario(name: &str, payload: &Path, machine: Setup) -> Scenario {
     Scenario {
         claim: CLAIM.to_owned(),
-        payload: payload.to_owned(),
+        payload: Some(payload.to_owned()),
         overlay: None,
         tags: vec!["generated".to_owned()],
         machine,
@@ -136,7 +136,8 @@ pub fn scenario(name: &str, payload: &Path, machine: Setup) -> Scenario {
 
 /// Renders the file that repeats it.
 pub fn render(scenario: &Scenario, reason: &str, seed: u64) -> Result<String, toml::ser::Error> {
-    let payload = std::path::absolute(&scenario.payload).unwrap_or(scenario.payload.clone());
+    let payload = scenario.payload.clone().unwrap_or_default();
+    let payload = std::path::absolute(&payload).unwrap_or(payload);
     let quoted = |text: &str| toml::Value::from(text).to_string();
     let machine = toml::Value::try_from(&scenario.machine)?;
     let machine = toml::Table::from_iter([("machine".to_owned(), machine)]);

@@ -10,6 +10,8 @@ use serde::Serialize;
 use super::payloads::Payloads;
 use super::{Came, Scenario, found};
 use crate::command::Command;
+use crate::firmware;
+use crate::machine::setup::{Chipset, Firmware};
 use crate::verdict::Ending;
 
 /// What came of a scenario.
@@ -39,6 +41,8 @@ pub struct Runner {
     pub arguments: Vec<String>,
     /// Its payloads.
     pub payloads: Payloads,
+    /// The payload of scenarios that name none.
+    pub payload: Option<PathBuf>,
     /// Folder for the evidence of all scenarios.
     pub evidence: PathBuf,
 }
@@ -46,6 +50,12 @@ pub struct Runner {
 impl Runner {
     /// Runs one; what could not even be tried is broken.
     pub async fn run(&self, scenario: &Scenario) -> Outcome {
+        let (firmware, chipset) = (scenario.machine.firmware, scenario.machine.chipset());
+        // No board of that kind has secure boot anywhere: what is claimed is the refusal.
+        let refused = firmware == Firmware::UefiSecure && chipset == Chipset::Pc;
+        if let Some(missing) = firmware::missing(firmware, chipset).filter(|_| !refused) {
+            return self.skip(scenario, &missing.to_string());
+        }
         let began = Instant::now();
         let evidence = self.evidence.join(&scenario.name);
         let (verdict, differences) = match self.attempt(scenario, &evidence).await {
@@ -77,7 +87,10 @@ impl Runner {
     pub(super) async fn attempt(&self, scenario: &Scenario, evidence: &Path) -> io::Result<Came> {
         fs::create_dir_all(evidence)?;
         let overlay = scenario.overlay.as_ref().map(|overlay| scenario.folder.join(overlay));
-        let source = scenario.folder.join(&scenario.payload);
+        let own = scenario.payload.as_ref().map(|payload| scenario.folder.join(payload));
+        let source = own.or_else(|| self.payload.clone());
+        let source =
+            source.ok_or_else(|| io::Error::other("it names no payload; use --payload"))?;
         let payload = self.payloads.bring(&source, overlay.as_deref()).await;
         let payload = payload.map_err(io::Error::other)?;
         let mut command = Command::new(&self.anemos).arg("test").arg(payload);

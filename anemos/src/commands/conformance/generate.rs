@@ -23,9 +23,9 @@ pub(super) struct GenerateArgs {
     /// The seed: the same machines come of the same seed
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     seed: u64,
-    /// What is deployed to them: a payload, or a folder of one
+    /// The payload of drawn machines and of scenarios that name none, or a folder of one
     #[arg(long, value_name = "PATH")]
-    payload: Option<PathBuf>,
+    pub(super) payload: Option<PathBuf>,
 }
 
 impl GenerateArgs {
@@ -36,8 +36,7 @@ impl GenerateArgs {
         runner: &Runner,
         fixtures: &Fixtures,
     ) -> anyhow::Result<Vec<Outcome>> {
-        let payload = self.payload.as_deref().context("finding --payload")?;
-        let payload = std::path::absolute(payload).context("finding --payload")?;
+        let payload = runner.payload.clone().context("finding --payload")?;
         let name = "debian-12";
         let (fixture, _data) = fixtures.open(name)?;
         let mut drawn = Drawn::new(self.seed, name, &fixture.description);
