@@ -271,6 +271,23 @@ impl Guest {
         u32::try_from(pid.as_raw()).ok()
     }
 
+    /// Tells in words whether the guest's processors had work during the last second.
+    ///
+    /// A kernel that hangs in a loop keeps them busy; one that waits for what never comes does not.
+    pub async fn activity(&self) -> &'static str {
+        const LOOK: Duration = Duration::from_secs(1);
+        let Some(pid) = self.pid() else { return "its processors are gone" };
+        let before = process::cpu_time(pid);
+        tokio::time::sleep(LOOK).await;
+        match (before, process::cpu_time(pid)) {
+            (Some(before), Some(after)) if after.saturating_sub(before) * 2 > LOOK => {
+                "its processors are busy"
+            }
+            (Some(_), Some(_)) => "its processors are idle",
+            _ => "its processors are gone",
+        }
+    }
+
     /// Returns the next observation, or nothing when there is none until then.
     ///
     /// After [`What::Ended`] it returns nothing at once.

@@ -40,6 +40,8 @@ pub enum Blame {
     Payload,
     /// Alone it does well: the way there, or the machine's particulars.
     Anemos,
+    /// What simulates the machine: QEMU, the fixture, a fault that could not strike.
+    Harness,
 }
 
 impl Blame {
@@ -48,6 +50,7 @@ impl Blame {
         match self {
             Self::Payload => "the payload",
             Self::Anemos => "anemos, or the machine's particulars",
+            Self::Harness => "the harness, or the machine it simulates",
         }
     }
 }
@@ -95,7 +98,10 @@ impl Verdict {
 
     /// A rehearsal that could not even be tried.
     pub fn broken(class: Class, reason: impl Into<String>, evidence: Vec<String>) -> Self {
-        Self::of(Ending::Broken, Some(class), reason.into(), evidence)
+        let mut verdict = Self::of(Ending::Broken, Some(class), reason.into(), evidence);
+        let simulated = [Class::QemuDied, Class::FixtureFailed, Class::FaultFailed];
+        verdict.blame = simulated.contains(&class).then_some(Blame::Harness);
+        verdict
     }
 
     fn of(verdict: Ending, class: Option<Class>, reason: String, evidence: Vec<String>) -> Self {

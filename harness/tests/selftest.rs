@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use harness::accelerator::{self, Accelerator};
 use harness::budget::{Budget, Limit, SpeedFactor};
+use harness::command::Command;
+use harness::fault::Kind;
 use harness::guest::{Event, Guest, GuestError, Observation, Waited, What};
 use harness::image;
 use harness::machine::{Boot, Bus, Disk, Format, Machine, Network};
@@ -239,4 +241,95 @@ async fn a_dropped_guest_leaves_no_process() {
         }
     };
     assert!(tokio::time::timeout(Duration::from_secs(10), gone).await.is_ok(), "{pid} still runs");
+}
+
+/// Says where a runner, started by the test below, tells the process id of its guest.
+const RUNNER: &str = "ANEMOS_SELFTEST_RUNNER";
+
+#[tokio::test]
+#[ignore = "it is started and killed by the test of a killed runner"]
+async fn a_runner_that_waits() {
+    let Some(folder) = std::env::var_os(RUNNER).map(PathBuf::from) else { return };
+    let machine = Machine::new().memory_mib(128);
+    let guest = Guest::start(&machine, &folder, "orphan").await.expect("a guest");
+    eprintln!("guest {}", guest.pid().expect("a process"));
+    std::future::pending::<()>().await;
+}
+
+#[tokio::test]
+async fn a_killed_runner_leaves_no_process() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = folder.path().join("log");
+    let mut runner = Command::new(std::env::current_exe().expect("this test"))
+        .args(["--exact", "a_runner_that_waits", "--ignored", "--nocapture"])
+        .env(RUNNER, folder.path())
+        .start(std::fs::File::create(&log).expect("a log"))
+        .expect("a runner");
+    let said = || std::fs::read_to_string(&log).unwrap_or_default();
+    let started = async {
+        loop {
+            let guest = said().lines().find_map(|line| line.split_once("guest ")?.1.parse().ok());
+            if let Some(guest) = guest {
+                return guest;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let limit = Duration::from_secs(30);
+    let guest: u32 =
+        tokio::time::timeout(limit, started).await.unwrap_or_else(|_| panic!("{}", said()));
+    assert!(runs(guest), "QEMU runs as {guest}");
+    runner.kill().await.expect("SIGKILL");
+    let gone = async {
+        while runs(guest) {
+            tokio::task::yield_now().await;
+        }
+    };
+    assert!(tokio::time::timeout(limit, gone).await.is_ok(), "{guest} outlives its runner");
+}
+
+/// An initramfs whose only program writes to a disk; made with cpio(1) and the host's busybox.
+async fn writing_initramfs(folder: &Path, disk: &str) -> Option<PathBuf> {
+    let busybox = Path::new("/bin/busybox");
+    if !busybox.exists() {
+        eprintln!("skipped: there is no /bin/busybox");
+        return None;
+    }
+    let root = folder.join("root");
+    std::fs::create_dir_all(root.join("dev")).expect("a folder");
+    std::fs::copy(busybox, root.join("busybox")).expect("busybox");
+    let init = format!(
+        "#!/busybox sh\n/busybox mount -t devtmpfs devtmpfs /dev\n\
+         /busybox dd if=/dev/zero of=/dev/{disk} bs=4096 count=1 oflag=direct || \
+         echo the write failed\nwhile :; do /busybox sleep 9; done\n"
+    );
+    std::fs::write(root.join("init"), init).expect("init");
+    let pack = "chmod 755 init; find . | cpio --quiet -o -H newc >../initramfs";
+    Command::new("sh").args(["-c", pack]).folder(&root).run().await.expect("cpio");
+    Some(folder.join("initramfs"))
+}
+
+/// What the harness must not rely on: with NVMe, QEMU tells nobody of a failed request.
+#[tokio::test]
+async fn a_write_that_fails_on_nvme_is_no_event() {
+    // The kernel of a cloud image, which has the driver in itself.
+    let Some(kernel) = std::env::var_os("ANEMOS_TEST_KERNEL").map(PathBuf::from) else {
+        eprintln!("skipped: ANEMOS_TEST_KERNEL names no kernel");
+        return;
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let Some(initramfs) = writing_initramfs(folder.path(), "nvme0n1").await else { return };
+    let command_line = "console=ttyS0".to_owned();
+    let boot = Boot::Direct { kernel, initramfs: Some(initramfs), command_line };
+    let disk = Disk::new("system", blank_disk(folder.path()).await).bus(Bus::Nvme);
+    let machine = Machine::new().memory_mib(256).disk(disk).boot(boot);
+    let mut guest = Guest::start(&machine, folder.path(), "write").await.expect("a guest");
+    guest.strike(Kind::WriteError, "system").await.expect("a fault");
+    let failed = guest.wait(budget("the failed write"), |seen| match &seen.what {
+        What::Event(Event::BlockIoError { .. }) => Some(false),
+        What::Line(line) if line.contains("the write failed") => Some(true),
+        _ => None,
+    });
+    assert!(met(failed.await), "QEMU told of the error: it can be relied on now");
+    guest.quit().await;
 }

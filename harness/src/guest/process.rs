@@ -143,6 +143,16 @@ pub(super) async fn ended(mut child: Child, files: &Files) -> Ended {
     Ended { status, stderr: last_words(files) }
 }
 
+/// Returns the time for which a process has used processors: fields 14 and 15 of `/proc/PID/stat`
+/// in hundredths of a second, see proc(5).
+pub(super) fn cpu_time(pid: u32) -> Option<Duration> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, rest) = stat.rsplit_once(')')?;
+    let ticks = rest.split_whitespace().skip(11).take(2).map(str::parse::<u64>);
+    let ticks: u64 = ticks.collect::<Result<Vec<_>, _>>().ok()?.iter().sum();
+    Some(Duration::from_millis(ticks * 10))
+}
+
 fn last_words(files: &Files) -> String {
     // Without the file there are no words; the status remains.
     tail(&std::fs::read(files.path("stderr")).unwrap_or_default())
@@ -151,6 +161,13 @@ fn last_words(files: &Files) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn time_on_the_processors_is_read_of_any_process() {
+        let own = cpu_time(std::process::id()).expect("we run");
+        assert!(own < Duration::from_hours(1), "{own:?}");
+        assert_eq!(cpu_time(u32::MAX), None);
+    }
 
     #[test]
     fn the_script_runs_the_same_machine_on_a_terminal() {

@@ -11,7 +11,7 @@ const SLOW: u64 = 4 << 20;
 
 impl Guest {
     /// Strikes the machine, or its disk `disk`.
-    pub(crate) async fn strike(&mut self, kind: Kind, disk: &str) -> Result<(), GuestError> {
+    pub async fn strike(&mut self, kind: Kind, disk: &str) -> Result<(), GuestError> {
         match kind {
             Kind::Reset => self.ask("reset the machine", qapi::qmp::system_reset {}).await,
             // In good order QEMU would flush the disk.

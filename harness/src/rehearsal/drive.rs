@@ -130,7 +130,8 @@ impl<'a> Drive<'a> {
                 watch = Watch::begin(self.budget(link), Instant::now());
             }
             if let Some(gave_up) = watch.expired(Instant::now()) {
-                return Some(self.chain.gave_up(&gave_up.to_string()));
+                let activity = self.guest.activity().await;
+                return Some(self.chain.gave_up(&format!("{gave_up}; {activity}")));
             }
             if self.host.is_over() {
                 return Some(self.chain.gave_up("the time given for the whole run is over"));

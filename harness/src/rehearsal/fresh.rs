@@ -86,7 +86,8 @@ async fn watch_it(
         }
         let silent = judge.port() == 0 && !judge.heard() && guest.elapsed() > host.silence();
         if silent {
-            let waited = format!("nothing but the firmware for {}s", guest.elapsed().as_secs());
+            let (waited, activity) = (guest.elapsed().as_secs(), guest.activity().await);
+            let waited = format!("nothing but the firmware for {waited}s; {activity}");
             return judge.gave_up(&waited);
         }
         // What is up only has to hold, and says itself when it did.
@@ -95,7 +96,7 @@ async fn watch_it(
             continue;
         }
         if let Some(gave_up) = watch.expired(Instant::now()) {
-            return judge.gave_up(&gave_up.to_string());
+            return judge.gave_up(&format!("{gave_up}; {}", guest.activity().await));
         }
         if host.is_over() {
             return judge.gave_up("the time given for the whole run is over");
