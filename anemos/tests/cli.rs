@@ -237,3 +237,33 @@ fn the_suite_lists_what_it_would_run_and_refuses_to_run_nothing() {
     let said = list(&["--tag", "none"]).stderr;
     assert!(said.contains("error: no scenario has the tag none"), "{said}");
 }
+
+/// Scenarios of refusals, which need no guest; every shard writes a file of its own.
+#[test]
+fn the_files_of_all_shards_together_have_each_scenario_once() {
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let folder = tempfile::tempdir().unwrap();
+    let cases = |shard: &str, file: &str| {
+        let file = folder.path().join(file).display().to_string();
+        let evidence = folder.path().join("evidence").display().to_string();
+        let arguments = ["conformance", "--junit", &file, "--evidence", &evidence];
+        let mut command = command(&repository, &arguments);
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.env("XDG_CACHE_HOME", folder.path());
+        command.args(["payload/no-", "outside", "payload/wrong", "executable"]);
+        let run = Run::of(&command.args(["--shard", shard]).output().unwrap());
+        assert_eq!(run.status, Some(0), "{}{}", run.stdout, run.stderr);
+        let text = fs::read_to_string(file).unwrap();
+        let names = text
+            .split("<testcase ")
+            .skip(1)
+            .map(|case| case.split(" time=").next().unwrap_or_default().to_owned());
+        names.collect::<Vec<_>>()
+    };
+    let mut parts = [cases("1/3", "1.xml"), cases("2/3", "2.xml"), cases("3/3", "3.xml")].concat();
+    parts.sort();
+    let mut whole = cases("1/1", "whole.xml");
+    whole.sort();
+    assert!(whole.len() > 5, "{whole:?}");
+    assert_eq!(parts, whole);
+}

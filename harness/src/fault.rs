@@ -37,7 +37,7 @@ pub enum Kind {
     SlowDisk,
     /// The cable of the network card is pulled.
     LinkDown,
-    /// One packet of ten to the machine is lost from now on.
+    /// One packet of a hundred to the machine is lost from now on.
     PacketLoss,
     /// The server hangs up in the middle of what it was asked for.
     ServerStops,

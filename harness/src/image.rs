@@ -33,9 +33,7 @@ pub async fn overlay(image: &Path, backing: &Path, format: Format) -> Result<(),
 
 /// Writes what a qcow2 image was made on as a raw image: zeroes where it was made on nothing.
 pub async fn backing_as_raw(image: &Path, raw: &Path) -> Result<(), CommandError> {
-    let info = qemu_img("info").arg("--output=json").arg("--force-share").arg(image).run().await?;
-    let info: Value = serde_json::from_slice(&info.stdout).unwrap_or_default();
-    let size = info.get("virtual-size").and_then(Value::as_u64).unwrap_or_default();
+    let (info, size) = (info(image).await?, virtual_size(image).await?);
     if let Some(backing) = info.get("full-backing-filename").and_then(Value::as_str) {
         let convert = qemu_img("convert").args(["--force-share", "-O", "raw"]);
         convert.arg(backing).arg(raw).run().await?;
@@ -48,15 +46,20 @@ pub async fn backing_as_raw(image: &Path, raw: &Path) -> Result<(), CommandError
 
 /// Makes an image larger; one that is at least as large already stays as it is.
 pub async fn grow(image: &Path, size: u64) -> Result<(), CommandError> {
-    let info = qemu_img("info").arg("--output=json").arg(image).run().await?;
-    let len = serde_json::from_slice(&info.stdout).ok().and_then(|info: Value| {
-        let len = info.get("virtual-size")?;
-        len.as_u64()
-    });
-    if len.is_none_or(|len| len < size) {
+    if virtual_size(image).await? < size {
         qemu_img("resize").arg("-q").arg(image).arg(size.to_string()).run().await?;
     }
     Ok(())
+}
+
+/// Returns how many bytes a guest sees of an image.
+pub async fn virtual_size(image: &Path) -> Result<u64, CommandError> {
+    Ok(info(image).await?.get("virtual-size").and_then(Value::as_u64).unwrap_or_default())
+}
+
+async fn info(image: &Path) -> Result<Value, CommandError> {
+    let info = qemu_img("info").arg("--output=json").arg("--force-share").arg(image).run().await?;
+    Ok(serde_json::from_slice(&info.stdout).unwrap_or_default())
 }
 
 fn qemu_img(verb: &str) -> Command {

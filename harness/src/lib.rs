@@ -18,6 +18,7 @@ mod qmp;
 mod recent;
 pub mod rehearsal;
 pub mod report;
+pub mod residue;
 pub mod scenario;
 pub mod screen;
 pub mod server;

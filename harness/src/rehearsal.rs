@@ -8,11 +8,13 @@ use regex::Regex;
 
 use crate::chain::{End, Timed};
 use crate::classify::Class;
+use crate::command::CommandError;
 use crate::evidence::Evidence;
 use crate::fault::Kind;
 use crate::fixture::cache::Ready;
 use crate::image;
-use crate::machine::setup::{Setup, Way};
+use crate::machine::setup::{Sector, Setup, Way};
+use crate::residue;
 use crate::size::Size;
 use crate::verdict::{Ending, Verdict};
 use crate::write_log::{Flush, WriteLog};
@@ -125,6 +127,10 @@ pub async fn rehearse(
     if verdict.verdict == Ending::Passed && rehearsal.power_cuts > 0 {
         run.power_cuts(&mut verdict).await?;
     }
+    if verdict.verdict == Ending::Passed {
+        verdict.warnings = run.residue().await;
+    }
+    verdict.added = run.hardware.added();
     host.progress.finish();
     run.keep_disks()?;
     evidence.verdict(&verdict).map_err(file("writing verdict.json"))?;
@@ -226,7 +232,9 @@ impl Run<'_> {
             End::Returned(verdict)
                 if verdict.class == Some(Class::Cut) && self.rehearsal.cuts_power() =>
             {
-                self.cut_power(disk).await.map_err(file("rebuilding the disk"))?;
+                let cut = self.cut_power(disk).await.map_err(file("rebuilding the disk"))?;
+                let mut verdict = verdict;
+                verdict.evidence.extend(cut);
                 self.returned(verdict, disk, folder).await
             }
             End::Returned(verdict) => self.returned(verdict, disk, folder).await,
@@ -267,11 +275,36 @@ impl Run<'_> {
         Ok(verdict)
     }
 
-    /// Takes from the disk what it had not been told to keep when the power failed.
-    async fn cut_power(&self, disk: &Path) -> io::Result<()> {
-        let Some((mut rebuilt, flushes)) = self.rebuilt(disk).await? else { return Ok(()) };
-        let Some(last) = flushes.last() else { return Ok(()) };
-        rebuilt.put(last.at, disk).await
+    /// Looks at what is left on the disk that should not be; what cannot be told is one warning.
+    async fn residue(&self) -> Vec<String> {
+        if self.rehearsal.setup.system_disk().sector != Sector::Bytes512 {
+            return Vec::new();
+        }
+        let work = self.workspace.folder();
+        let looked = async {
+            let after = residue::table(&self.disk(), work).await?;
+            let before = match self.rehearsal.setup.entry {
+                Way::Jump => residue::table(&self.rehearsal.fixture.disk(), work).await?,
+                Way::Direct => residue::Table::default(),
+            };
+            Ok::<_, CommandError>(residue::warnings(&before, &after))
+        };
+        looked.await.unwrap_or_else(|error| vec![format!("the disk was not looked at: {error}")])
+    }
+
+    /// The disk with the system.
+    fn disk(&self) -> PathBuf {
+        let direct = self.rehearsal.setup.entry == Way::Direct;
+        self.workspace.join(if direct { "quick.qcow2" } else { "disk.qcow2" })
+    }
+
+    /// Takes from the disk what it had not been told to keep when the power failed; tells of it.
+    async fn cut_power(&self, disk: &Path) -> io::Result<Option<String>> {
+        let Some((mut rebuilt, flushes)) = self.rebuilt(disk).await? else { return Ok(None) };
+        let Some(last) = flushes.last() else { return Ok(None) };
+        rebuilt.put(last.at, disk).await?;
+        let (number, written) = (flushes.len() - 1, Size::of_bytes(last.written));
+        Ok(Some(format!("the disk is as of its flush {number} since the jump, {written} written")))
     }
 
     async fn rebuilt(&self, disk: &Path) -> io::Result<Option<(Rebuilt, Vec<Flush>)>> {
@@ -284,7 +317,7 @@ impl Run<'_> {
     /// Looks what boots after power cuts in the run that has just passed.
     async fn power_cuts(&mut self, verdict: &mut Verdict) -> Result<(), DirectError> {
         let direct = self.rehearsal.setup.entry == Way::Direct;
-        let disk = self.workspace.join(if direct { "quick.qcow2" } else { "disk.qcow2" });
+        let disk = self.disk();
         let found = self.rebuilt(&disk).await.map_err(file("rebuilding the disk"))?;
         let Some((mut rebuilt, flushes)) = found else { return Ok(()) };
         for (number, flush) in power::choose(&flushes, self.rehearsal.power_cuts) {

@@ -80,6 +80,12 @@ pub struct Verdict {
     /// Whether the disk boots the old system (only looked at when it should).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub old_system_back: Option<bool>,
+    /// What is not as it should be on the disk of a rehearsal that passed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+    /// What the harness added to the machine, and what befell it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub added: Vec<String>,
     /// What boots after power cuts, where that was asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub power_cuts: Vec<PowerCut>,
@@ -105,9 +111,19 @@ impl Verdict {
     }
 
     fn of(verdict: Ending, class: Option<Class>, reason: String, evidence: Vec<String>) -> Self {
-        let (hint, blame, outcome, old_system_back) = (None, None, None, None);
-        let power_cuts = Vec::new();
-        Self { verdict, class, reason, hint, evidence, blame, outcome, old_system_back, power_cuts }
+        Self {
+            verdict,
+            class,
+            reason,
+            hint: None,
+            evidence,
+            blame: None,
+            outcome: None,
+            old_system_back: None,
+            warnings: Vec::new(),
+            added: Vec::new(),
+            power_cuts: Vec::new(),
+        }
     }
 
     /// Whose fault it is that a rehearsal failed, when this is what came of its control run.

@@ -259,6 +259,7 @@ pub(crate) fn render(verdict: &Verdict, times: &[Timed], folder: &Path) -> Strin
     if verdict.verdict != Ending::Passed {
         lines.extend(verdict.evidence.iter().map(|line| format!("  | {line}")));
     }
+    lines.extend(verdict.warnings.iter().map(|warning| format!("warning: {warning}")));
     lines.extend(power_cuts(verdict));
     lines.push(format!("evidence: {}", folder.display()));
     if !times.is_empty() {

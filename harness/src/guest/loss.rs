@@ -11,7 +11,7 @@ use tokio::net::{UnixListener, UnixStream};
 use super::{Guest, GuestError};
 
 /// One of so many packets is lost.
-const ONE_OF: u64 = 10;
+const ONE_OF: u64 = 100;
 /// The filter that takes packets out of QEMU and puts them back.
 const FILTER: &str = "loss";
 
@@ -100,12 +100,12 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn one_packet_of_ten_is_lost() {
-        let packets: Vec<u8> = (1..=20).flat_map(|number| [0, 0, 0, 1, number]).collect();
+    async fn one_packet_of_a_hundred_is_lost() {
+        let packets: Vec<u8> = (1..=120).flat_map(|number| [0, 0, 0, 1, number]).collect();
         let mut passed = Vec::new();
         let end = pass(packets.as_slice(), &mut passed).await.unwrap_err();
         assert_eq!(end.kind(), io::ErrorKind::UnexpectedEof);
         let numbers: Vec<u8> = passed.chunks(5).map(|packet| packet[4]).collect();
-        assert_eq!(numbers, (1..=19).filter(|&number| number != 10).collect::<Vec<u8>>());
+        assert_eq!(numbers, (1..=120).filter(|&number| number != 100).collect::<Vec<u8>>());
     }
 }

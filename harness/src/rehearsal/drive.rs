@@ -17,6 +17,8 @@ use crate::verdict::Verdict;
 
 /// Name of the disk with the system.
 pub(crate) const SYSTEM: &str = "system";
+/// Bytes that router advertisements and the like may carry without anything getting on.
+const CHATTER: u64 = 64 << 10;
 /// Longest time without a look at the clock.
 const BEAT: Duration = Duration::from_millis(250);
 
@@ -64,6 +66,8 @@ pub(crate) struct Drive<'a> {
     command: Option<Running>,
     faults: Faults,
     written: u64,
+    /// How large the capture of packets was when it last counted as progress.
+    captured: u64,
     log: Option<PathBuf>,
     /// How long the log of writes was at the jump.
     log_at_jump: Option<u64>,
@@ -85,6 +89,7 @@ impl<'a> Drive<'a> {
             command: None,
             faults: Faults::default(),
             written: 0,
+            captured: 0,
             log: None,
             log_at_jump: None,
         }
@@ -165,7 +170,7 @@ impl<'a> Drive<'a> {
     async fn beat(&mut self, watch: &mut Watch) -> Option<End> {
         let next = self.guest.next(Instant::now() + BEAT).await;
         if let Some(observation) = next {
-            if is_progress(&observation.what) {
+            if is_progress(&observation.what) || self.carries(&observation.what) {
                 watch.progress(Instant::now());
             }
             if let What::Disk(traffic) = &observation.what
@@ -185,6 +190,16 @@ impl<'a> Drive<'a> {
         }
         self.host.progress.tick();
         self.listen_to_the_command(watch)
+    }
+
+    /// Whether the network has carried enough to be more than the chatter of idle machines.
+    fn carries(&mut self, what: &What) -> bool {
+        let What::Packets(captured) = *what else { return false };
+        let carries = captured >= self.captured + CHATTER;
+        if carries {
+            self.captured = captured;
+        }
+        carries
     }
 
     /// Has the faults strike whose moment it is.

@@ -76,6 +76,23 @@ impl Hardware {
         Ok(Self { setup: setup.clone(), deploy, new, others: others.collect(), log })
     }
 
+    /// What a real machine would not have, or not meet.
+    pub(super) fn added(&self) -> Vec<String> {
+        let others =
+            self.others.iter().map(|other| format!("disk {} that nobody may write to", other.name));
+        let sensors = [
+            "debug port 0x402 (isa-debugcon), which the firmware writes to",
+            "paravirtual source of random numbers (virtio-rng)",
+            "network without a way out; a server at 10.0.2.100 while a payload is deployed",
+        ];
+        let kernel = "kernel parameters console=ttyS0,115200 panic=1 of the deploy environment";
+        let kernel = (self.setup.entry == Way::Direct).then(|| kernel.to_owned());
+        let log = self.log.as_ref().map(|_| "log of all writes to the system's disk".to_owned());
+        let faults = self.setup.faults.iter().map(|fault| format!("fault: {fault}"));
+        let sensors = sensors.into_iter().map(str::to_owned);
+        others.chain(sensors).chain(kernel).chain(log).chain(faults).collect()
+    }
+
     /// The log of what is written to the system's disk, if it is recorded.
     pub(super) fn log(&self) -> Option<&Path> {
         self.log.as_deref()

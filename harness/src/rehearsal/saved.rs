@@ -6,6 +6,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -176,10 +177,14 @@ impl Place {
 }
 
 /// Removes what was kept of the same fixture made from other inputs: nobody will ask for it.
+///
+/// A run of another edition may go on from one now, and takes less than a day.
 fn remove_other_editions(saved: &Path, place: &Path) -> io::Result<()> {
     for entry in fs::read_dir(saved)? {
         let entry = entry?;
-        if is_other_edition(&entry.file_name().to_string_lossy(), &name_of(place)) {
+        let age = entry.metadata()?.modified()?.elapsed().unwrap_or_default();
+        let other = is_other_edition(&entry.file_name().to_string_lossy(), &name_of(place));
+        if other && age > Duration::from_hours(24) {
             fs::remove_dir_all(entry.path())?;
         }
     }

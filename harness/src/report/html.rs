@@ -8,6 +8,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::chain::Timed;
 use crate::scenario::run::Outcome;
+use crate::size::Size;
 use crate::verdict::{Ending, Verdict};
 
 const STYLE: &str = include_str!("html/style.css");
@@ -130,8 +131,34 @@ fn judged(verdict: &Verdict) -> Markup {
         p.reason { b { "rehearsal " (verdict.verdict) ": " } (verdict.reason) }
         @if let Some(hint) = &verdict.hint { p { "hint: " (hint) } }
         @if let Some(blame) = verdict.blame { p { "fault of: " (blame.name()) } }
+        @for warning in &verdict.warnings { p { "warning: " (warning) } }
         @if !verdict.evidence.is_empty() {
             pre.shows { @for line in &verdict.evidence { (line) "\n" } }
+        }
+        @if !verdict.power_cuts.is_empty() { (power_cuts(verdict)) }
+        @if !verdict.added.is_empty() {
+            details {
+                summary { "what the harness added to the machine" }
+                ul { @for line in &verdict.added { li { (line) } } }
+            }
+        }
+    }
+}
+
+fn power_cuts(verdict: &Verdict) -> Markup {
+    html! {
+        table {
+            thead { tr { th { "power cut at flush" } th { "written" } th { "boots" } th { "why" } } }
+            tbody {
+                @for cut in &verdict.power_cuts {
+                    tr {
+                        td.number { (cut.flush) }
+                        td.number { (Size::of_bytes(cut.written)) }
+                        td { (cut.boots.name()) }
+                        td { (cut.reason) }
+                    }
+                }
+            }
         }
     }
 }

@@ -32,6 +32,9 @@ pub struct Expect {
     /// Regular expressions, each of which a line of some guest's console matches.
     #[serde(default)]
     pub console: Vec<String>,
+    /// Regular expressions, each of which a warning matches.
+    #[serde(default)]
+    pub warnings: Vec<String>,
     /// A port that the new system must answer on.
     pub tcp: Option<u16>,
     /// Files in the new system with a regular expression for their text, by their path.
@@ -77,7 +80,8 @@ pub struct Table {
 impl Expect {
     /// Complains of a regular expression that is none.
     pub fn check(&self) -> Result<(), String> {
-        let patterns = self.reason.iter().chain(&self.console).chain(self.files.values());
+        let patterns = self.reason.iter().chain(&self.console).chain(&self.warnings);
+        let patterns = patterns.chain(self.files.values());
         for pattern in patterns {
             Regex::new(pattern).map_err(|error| error.to_string())?;
         }
@@ -141,6 +145,12 @@ impl Expect {
         for pattern in &self.console {
             if !came.console.iter().any(|line| matches(pattern, line)) {
                 lines.push(format!("no console says /{pattern}/"));
+            }
+        }
+        let warnings = came.verdict.as_ref().map_or(&[][..], |verdict| &verdict.warnings[..]);
+        for pattern in &self.warnings {
+            if !warnings.iter().any(|line| matches(pattern, line)) {
+                lines.push(format!("no warning says /{pattern}/"));
             }
         }
         for (path, pattern) in &self.files {
