@@ -11,13 +11,15 @@ use super::Scenario;
 use super::expect::{Came, Expect};
 use super::run::Runner;
 use crate::classify::Class;
+use crate::fault::{Fault, Kind, Moment};
 use crate::fixture::Description;
 use crate::machine::setup::{CpuLevel, DiskOrder, DiskSetup, Firmware, Sector, Setup, Way};
 use crate::size::Size;
 use crate::verdict::Ending;
 
 /// What must be true of every machine.
-const CLAIM: &str = "Whatever the machine is like, the payload boots on it or is refused.";
+const CLAIM: &str = "Whatever the machine is like and befalls it, the payload boots on it, is \
+                     refused, or fails as what befell it explains.";
 
 /// Draws machines, one after the other, the same ones from the same seed.
 #[derive(Debug)]
@@ -56,10 +58,24 @@ fn machines(fixture: &str, description: &Description) -> impl Strategy<Value = S
         size: Some(Size::of_bytes((4 + more) << 30)),
     });
     let disks = proptest::collection::vec(disk, 1..=3);
+    let kinds = proptest::sample::select(vec![
+        Kind::SlowDisk,
+        Kind::PacketLoss,
+        Kind::LinkDown,
+        Kind::ReadError,
+        Kind::WriteError,
+        Kind::FlushError,
+        Kind::DiskFull,
+        Kind::Reset,
+        Kind::PowerCut,
+    ]);
+    let fault =
+        (kinds, 0..1000_u64).prop_map(|(kind, seed)| Fault { kind, at: Moment::Drawn(seed) });
+    let faults = proptest::collection::vec(fault, 0..=1);
     // In steps of 64 MiB, the usual machine first: less and more are both unusual.
     let memory = (0..8_u64).prop_map(|steps| Size::of_bytes((1024 - 64 * steps) << 20));
-    (firmware, cpu, 1..=2_u32, memory, order, disks).prop_map(
-        move |(firmware, cpu, cpus, memory, disk_order, disks)| Setup {
+    (firmware, cpu, 1..=2_u32, memory, order, disks, faults).prop_map(
+        move |(firmware, cpu, cpus, memory, disk_order, disks, faults)| Setup {
             fixture: Some(fixture.clone()),
             firmware,
             cpu,
@@ -68,13 +84,27 @@ fn machines(fixture: &str, description: &Description) -> impl Strategy<Value = S
             entry: Way::Direct,
             disk_order,
             disks,
+            faults,
             ..Setup::default()
         },
     )
 }
 
-/// Returns why a run shows that the claim is not true.
-pub fn contradiction(came: &Came) -> Option<String> {
+/// Whether a failure of this class is what a fault explains.
+fn explains(fault: &Fault, class: Class) -> bool {
+    match fault.kind {
+        Kind::Reset | Kind::PowerCut => class == Class::Cut,
+        Kind::ReadError | Kind::WriteError | Kind::FlushError | Kind::DiskFull => {
+            matches!(class, Class::Returned | Class::Rescue)
+        }
+        // The network of the deploy environment is tried before anything is written.
+        Kind::LinkDown => class == Class::Returned,
+        _ => false,
+    }
+}
+
+/// Returns why a run on a machine shows that the claim is not true.
+pub fn contradiction(machine: &Setup, came: &Came) -> Option<String> {
     let Some(verdict) = &came.verdict else {
         // Refused before any guest: the machine cannot exist, or the payload not be on it.
         let error = came.stderr.lines().rfind(|line| line.starts_with("error: "));
@@ -82,7 +112,9 @@ pub fn contradiction(came: &Came) -> Option<String> {
         return (came.exit != Some(3)).then_some(ended);
     };
     let refused = verdict.class == Some(Class::Refused);
-    let good = verdict.verdict == Ending::Passed || refused;
+    let explained = |fault: &Fault| verdict.class.is_some_and(|class| explains(fault, class));
+    let explained = verdict.verdict == Ending::Failed && machine.faults.iter().any(explained);
+    let good = verdict.verdict == Ending::Passed || refused || explained;
     (!good).then(|| format!("{}: {}", verdict.verdict, verdict.reason))
 }
 
@@ -157,7 +189,7 @@ impl Runner {
     pub async fn contradicts(&self, scenario: &Scenario) -> io::Result<Option<String>> {
         let evidence = self.evidence.join(&scenario.name);
         let came = self.attempt(scenario, &evidence).await?;
-        Ok(contradiction(&came))
+        Ok(contradiction(&scenario.machine, &came))
     }
 }
 
@@ -193,6 +225,7 @@ mod tests {
         assert!(any(|m| m.disks.len() == 3) && any(|m| m.disks.len() == 1));
         assert!(any(|m| m.system_disk().sector == Sector::Bytes4096));
         assert!(any(|m| m.disk_order == DiskOrder::Swapped));
+        assert!(any(|m| !m.faults.is_empty()) && any(|m| m.faults.is_empty()));
         assert!(any(|m| m.memory < Some(Size::of_bytes(640 << 20))));
         assert!(drawn.iter().flat_map(|m| &m.disks).all(|disk| disk.bus != Bus::Nvme), "no driver");
     }
@@ -210,8 +243,28 @@ mod tests {
             (came(4, Some(Verdict::broken(Class::QemuDied, "x", vec![]))), Some("broken: x")),
             (came(1, None), Some("it ended with Some(1): without a word")),
         ] {
-            assert_eq!(contradiction(&came).as_deref(), want, "{came:?}");
+            assert_eq!(contradiction(&Setup::default(), &came).as_deref(), want, "{came:?}");
         }
+    }
+
+    #[test]
+    fn a_fault_explains_only_what_it_does() {
+        let fault = Fault { kind: Kind::WriteError, at: Moment::Drawn(1) };
+        let machine = Setup { faults: vec![fault], ..Setup::default() };
+        let came = |class| Came {
+            exit: Some(1),
+            verdict: Some(Verdict::failed(class, "why", vec![])),
+            ..Came::default()
+        };
+        assert_eq!(contradiction(&machine, &came(Class::Rescue)), None);
+        assert_eq!(
+            contradiction(&Setup::default(), &came(Class::Rescue)).as_deref(),
+            Some("failed: why")
+        );
+        assert_eq!(
+            contradiction(&machine, &came(Class::OtherDiskWritten)).as_deref(),
+            Some("failed: why")
+        );
     }
 
     #[tokio::test]
