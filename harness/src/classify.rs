@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 pub enum Class {
     /// QEMU ended by itself.
     QemuDied,
+    /// The host could not read or write the image of a disk.
+    HostDisk,
     /// The fixture could not be built, or did not come up as it should.
     FixtureFailed,
     /// `anemos` refused before anything changed.
@@ -86,6 +88,7 @@ impl Class {
     pub fn words(self) -> &'static str {
         match self {
             Self::QemuDied => "QEMU ended by itself",
+            Self::HostDisk => "the host could not read or write a disk's image",
             Self::FixtureFailed => "the fixture did not come up",
             Self::Refused => "anemos refused",
             Self::CommandFailed => "anemos deploy failed on the running system",

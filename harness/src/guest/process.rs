@@ -16,6 +16,10 @@ use crate::machine::Machine;
 use crate::machine::args::{PROGRAM, Sockets, Wiring, render};
 use crate::qmp::Qmp;
 
+/// How folders of sockets begin.
+const RUN_FOLDER: &str = "anemos-guest-";
+/// No run takes so long.
+const LEFT_BEHIND: Duration = Duration::from_hours(24);
 /// QEMU connects within milliseconds unless the host is in trouble.
 const CONNECTING: Duration = Duration::from_secs(30);
 /// A QEMU that cut a connection is about to end.
@@ -70,12 +74,24 @@ impl Process {
 
 /// The paths of sockets are limited to 107 bytes, so the folder is not below the evidence.
 fn run_folder() -> Result<TempDir, GuestError> {
-    let made = tempfile::Builder::new().prefix("anemos-guest-").tempdir();
+    sweep(&std::env::temp_dir());
+    let made = tempfile::Builder::new().prefix(RUN_FOLDER).tempdir();
     made.map_err(|source| GuestError::File {
         doing: "making a folder in",
         path: std::env::temp_dir(),
         source,
     })
+}
+
+/// Removes what killed runs left; what cannot be removed may be somebody else's.
+fn sweep(folder: &Path) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let ours = entry.file_name().to_string_lossy().starts_with(RUN_FOLDER);
+        let changed = entry.metadata().and_then(|it| it.modified()).map(|at| at.elapsed());
+        if ours && matches!(changed, Ok(Ok(age)) if age > LEFT_BEHIND) {
+            drop(std::fs::remove_dir_all(entry.path()));
+        }
+    }
 }
 
 fn listen(path: &Path) -> Result<UnixListener, GuestError> {

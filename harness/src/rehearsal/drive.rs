@@ -57,6 +57,15 @@ pub(crate) fn qemu_died(ended: &Ended) -> Verdict {
     Verdict::broken(Class::QemuDied, format!("QEMU ended by itself with {status}"), lines)
 }
 
+/// The verdict when a disk failed that no fault was meant for: on NVMe QEMU does not tell.
+pub(crate) fn host_disk_failed(what: &What) -> Option<Verdict> {
+    let What::Event(Event::BlockIoError { disk, operation }) = what else { return None };
+    let reason = format!("the host could not {operation} the image of the disk {disk}");
+    let mut verdict = Verdict::broken(Class::HostDisk, reason, Vec::new());
+    verdict.hint = Some("look at the space and the health of the file system of the cache".into());
+    Some(verdict)
+}
+
 /// A guest on its way along the chain.
 #[derive(Debug)]
 pub(crate) struct Drive<'a> {
@@ -65,6 +74,8 @@ pub(crate) struct Drive<'a> {
     pub(crate) chain: Chain,
     command: Option<Running>,
     faults: Faults,
+    /// Whether one has struck.
+    struck: bool,
     written: u64,
     /// How large the capture of packets was when it last counted as progress.
     captured: u64,
@@ -88,6 +99,7 @@ impl<'a> Drive<'a> {
             chain,
             command: None,
             faults: Faults::default(),
+            struck: false,
             written: 0,
             captured: 0,
             log: None,
@@ -163,6 +175,10 @@ impl<'a> Drive<'a> {
             if let Some(gave_up) = watch.expired(Instant::now()) {
                 return Err(Box::new(self.chain.gave_up(&gave_up.to_string())));
             }
+            if self.host.is_over() {
+                let end = self.chain.gave_up("the time given for the whole run is over");
+                return Err(Box::new(end));
+            }
         }
     }
 
@@ -180,6 +196,11 @@ impl<'a> Drive<'a> {
             }
             if let What::Ended(ended) = &observation.what {
                 return Some(End::Failed(qemu_died(ended)));
+            }
+            if !self.struck
+                && let Some(verdict) = host_disk_failed(&observation.what)
+            {
+                return Some(End::Failed(verdict));
             }
             if let Some(end) = seen(&observation.what).and_then(|seen| self.tell(&seen)) {
                 return Some(end);
@@ -213,6 +234,7 @@ impl<'a> Drive<'a> {
             let text = fault.to_string();
             self.host.progress.note(&format!("fault: {text}"));
             self.tell(&Seen::Fault(text.clone()));
+            self.struck = true;
             if let Err(error) = self.guest.strike(fault.kind, SYSTEM).await {
                 let reason = format!("the fault {text} could not strike: {error}");
                 let verdict = Verdict::broken(Class::FaultFailed, reason, Vec::new());

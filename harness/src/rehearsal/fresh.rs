@@ -8,12 +8,12 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::drive::{is_progress, qemu_died, seen};
+use super::drive::{host_disk_failed, is_progress, qemu_died, seen};
 use super::host::{Host, forward};
 use super::judge::{Expectation, Judge};
 use crate::budget::Watch;
 use crate::chain::Seen;
-use crate::guest::{Guest, GuestError, What};
+use crate::guest::{Event, Guest, GuestError, What};
 use crate::machine::{Board, Disk};
 use crate::verdict::Verdict;
 
@@ -108,6 +108,7 @@ async fn watch_it(
 fn look(host: &Host, judge: &mut Judge, what: &What) -> Option<Verdict> {
     match what {
         What::Ended(ended) => Some(qemu_died(ended)),
+        What::Event(Event::BlockIoError { .. }) => host_disk_failed(what),
         What::Screen(screen) => judge.screen(host.at(), screen.rows.clone()),
         what => seen(what).and_then(|seen| judge.observe(host.at(), &seen)),
     }
