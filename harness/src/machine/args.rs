@@ -260,6 +260,11 @@ fn plug(disk: &Disk) -> String {
     if disk.bus != Bus::Nvme {
         plug += ",rerror=report,werror=report";
     }
+    // A merged request has as many parts as the host takes at once (IOV_MAX); with the header of
+    // the log's record it would have one too many, and fail.
+    if disk.log.is_some() && disk.bus == Bus::VirtioBlk {
+        plug += ",request-merging=off";
+    }
     // NVMe has no default, the other buses do without.
     let default = (disk.bus == Bus::Nvme).then_some(&disk.id);
     if let Some(serial) = disk.serial.as_ref().or(default) {

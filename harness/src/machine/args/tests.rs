@@ -214,3 +214,20 @@ fn uefi_has_its_flash_and_secure_boot_protects_it() {
     let plain = lines(&Machine::new().board(board(SecureBoot::Absent)), &Wiring::Terminal);
     assert!(!plain.contains("smm=on") && !plain.contains("cfi.pflash01"), "{plain}");
 }
+
+#[test]
+fn a_log_of_writes_lies_between_image_and_device() {
+    let disk = Disk::new("a", "/a").log(Some("/log".into()));
+    let text = lines(&Machine::new().disk(disk), &Wiring::Terminal);
+    let logged: Vec<_> =
+        text.lines().filter(|line| line.contains("a-") || line.contains("drive=a")).collect();
+    insta::assert_snapshot!(logged.join("\n"), @r#"
+    -blockdev {"cache":{"no-flush":true},"discard":"unmap","driver":"file","filename":"/a","node-name":"a-file","read-only":false}
+    -blockdev {"detect-zeroes":"unmap","discard":"unmap","driver":"qcow2","file":"a-file","node-name":"a-store","read-only":false}
+    -blockdev {"cache":{"no-flush":true},"driver":"file","filename":"/log","node-name":"a-log"}
+    -blockdev {"driver":"blklogwrites","file":"a-store","log":"a-log","log-sector-size":512,"node-name":"a-image"}
+    -object throttle-group,id=a-limits
+    -blockdev {"driver":"throttle","file":"a-image","node-name":"a","read-only":false,"throttle-group":"a-limits"}
+    -device virtio-blk-pci,id=disk-a,drive=a,rerror=report,werror=report,request-merging=off
+    "#);
+}
