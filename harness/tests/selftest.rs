@@ -153,6 +153,37 @@ async fn every_bus_boots_and_a_prompt_can_be_answered() {
 }
 
 #[tokio::test]
+async fn a_saved_guest_goes_on_where_it_was_and_another_machine_refuses_its_state() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let state = folder.path().join("state.zst");
+    let disk = Disk::new("boot", boot_disk(folder.path())).format(Format::Raw).boot_index(0);
+    let machine = Machine::new().memory_mib(128).disk(disk);
+    let mut guest = Guest::start(&machine, folder.path(), "saved").await.expect("a guest");
+    let prompt = guest.wait(budget("the prompt"), |seen| match &seen.what {
+        What::Pending(line) if line == PROMPT => Some(()),
+        _ => None,
+    });
+    met(prompt.await);
+    guest.save(&state).await.expect("it is saved");
+    guest.quit().await;
+
+    let resumed = machine.clone().boot(Boot::Saved { state: state.clone() });
+    let mut guest = Guest::start(&resumed, folder.path(), "resumed").await.expect("it goes on");
+    // It has said its prompt before it was saved: only what is typed is heard of now.
+    guest.send_serial("x\n").await.expect("it is typed");
+    let answer = guest.wait(budget("the echo"), |seen| match &seen.what {
+        What::Line(line) => Some(line.clone()),
+        _ => None,
+    });
+    assert_eq!(met(answer.await), "x");
+    guest.quit().await;
+
+    let larger = machine.memory_mib(256).boot(Boot::Saved { state });
+    let error = Guest::start(&larger, folder.path(), "larger").await.expect_err("it must not fit");
+    assert!(matches!(error, GuestError::Qmp { .. }), "{error:?}");
+}
+
+#[tokio::test]
 async fn a_kernel_without_root_panics_on_the_console_and_asks_for_a_reset() {
     let Some(kernel) = kernel() else { return };
     let folder = tempfile::tempdir().expect("a folder");

@@ -13,6 +13,7 @@ mod links;
 mod modules;
 mod mounts;
 mod payload;
+mod read_only;
 mod report;
 mod uevents;
 

@@ -18,7 +18,7 @@ impl Guest {
     /// Stops the machine and writes its state to `state`; it stands still afterwards.
     ///
     /// Its disks are written out by then and can be copied until it goes on.
-    pub(crate) async fn save(&mut self, state: &Path) -> Result<(), GuestError> {
+    pub async fn save(&mut self, state: &Path) -> Result<(), GuestError> {
         self.qmp.execute(qapi::qmp::stop {}).await.map_err(GuestError::qmp("stop the machine"))?;
         self.tell_migration().await?;
         let parameters: qapi::qmp::MigrateSetParameters =

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
+use super::read_only;
 use super::report::Report;
 use super::uevents::Uevents;
 use crate::disk::{DiskIdentity, sysfs};
@@ -33,6 +34,7 @@ pub(super) fn wait(report: &mut Report, wanted: &DiskIdentity) -> anyhow::Result
         let problem = match sysfs::choose(wanted, &candidates) {
             Ok(found) => {
                 let selected = select(&found.name)?;
+                protect_others(report, &found.name);
                 report.line(&format!("disk {} is the selected one", selected.device));
                 return Ok(selected);
             }
@@ -42,6 +44,28 @@ pub(super) fn wait(report: &mut Report, wanted: &DiskIdentity) -> anyhow::Result
             bail!("{problem} (waited {} s for it)", LIMIT.as_secs());
         }
     }
+}
+
+/// Has the kernel refuse every write to all other disks.
+fn protect_others(report: &mut Report, selected: &str) {
+    let Ok(entries) = fs::read_dir("/sys/block") else { return };
+    let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+    for name in names.filter(|name| is_other_disk(name, selected)) {
+        let device = format!("/dev/{}", name.replace('!', "/"));
+        match read_only::set(&device) {
+            Ok(()) => report.line(&format!("disk {device} is read-only for the deployment")),
+            // A drive without a medium, or a hidden path of another disk.
+            Err(error) => report.line(&format!("disk {device} is not to be written to: {error}")),
+        }
+    }
+}
+
+/// Whether it is a disk of the machine: neither the selected one nor one that the kernel makes.
+fn is_other_disk(name: &str, selected: &str) -> bool {
+    const MADE: &[&str] = &["loop", "ram", "zram", "dm-", "md", "nbd", "sr", "fd"];
+    name != selected
+        && !is_path_of(name, selected)
+        && !MADE.iter().any(|prefix| name.starts_with(prefix))
 }
 
 fn select(name: &str) -> anyhow::Result<Selected> {
@@ -109,6 +133,22 @@ mod tests {
         ] {
             assert_eq!(is_path_of(path, name), want, "{path} {name}");
         }
+    }
+
+    #[test]
+    fn every_disk_but_the_selected_one_is_another() {
+        for (name, want) in [
+            ("vda", false),
+            ("vdb", true),
+            ("sda", true),
+            ("nvme0n1", true),
+            ("loop0", false),
+            ("sr0", false),
+            ("md127", false),
+        ] {
+            assert_eq!(is_other_disk(name, "vda"), want, "{name}");
+        }
+        assert!(!is_other_disk("nvme0c0n1", "nvme0n1"), "a path of the selected one");
     }
 
     #[test]

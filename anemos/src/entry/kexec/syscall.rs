@@ -1,5 +1,5 @@
 //! The system call `kexec_file_load(2)`, which no library offers.
-#![expect(unsafe_code, reason = "raw system calls; every other file of the workspace is safe")]
+#![expect(unsafe_code, reason = "system calls that no crate wraps")]
 
 use std::ffi::CStr;
 use std::fs::File;
