@@ -13,6 +13,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::config::{Digest, Location};
 use crate::report::Refusal;
+use crate::source::fetch::Patience;
 
 /// Returns a file that is here and has the digest, if one is given.
 ///
@@ -23,7 +24,7 @@ pub(crate) fn bring(
     folder: &Path,
 ) -> anyhow::Result<PathBuf> {
     match location {
-        Location::Url(url) => fetch::fetch(url, digest, folder),
+        Location::Url(url) => fetch::fetch(url, digest, folder, Patience::default()),
         Location::Path(path) => {
             check(path, digest)?;
             Ok(path.clone())

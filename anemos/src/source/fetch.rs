@@ -1,41 +1,99 @@
-//! Fetching a file by HTTP, its digest checked while it comes.
+//! Fetching a file by HTTP: resumed where it was cut off, its digest checked while it comes.
 
-use std::io;
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
-use ureq::Agent;
+use anyhow::{Context as _, anyhow};
+use initramfs::payload::hexadecimal;
+use nix::sys::statvfs::statvfs;
+use sha2::{Digest as _, Sha256};
+use tempfile::NamedTempFile;
+use ureq::http::{HeaderMap, StatusCode, header};
 use ureq::tls::{RootCerts, TlsConfig};
 use ureq::unversioned::transport::DefaultConnector;
+use ureq::{Agent, Body};
 
 use crate::config::Digest;
 use crate::report::{self, Refusal};
+use crate::source::compare;
 use crate::source::resolver::FileResolver;
-use crate::source::{Digesting, compare};
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(30);
 const ANSWER_LIMIT: Duration = Duration::from_mins(1);
 /// Long enough for a root file system over a slow line, and still an end.
-const BODY_LIMIT: Duration = Duration::from_hours(1);
+const LIMIT: Duration = Duration::from_hours(1);
+/// What is read at a time.
+const CHUNK: usize = 64 << 10;
+
+/// How long is waited for a server that says nothing, and before it is asked again.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    pub(super) stall: Duration,
+    /// Before the second attempt, the third, …; one that got further starts anew.
+    pub(super) pauses: &'static [Duration],
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        const PAUSES: &[Duration] = &[
+            Duration::from_secs(1),
+            Duration::from_secs(3),
+            Duration::from_secs(10),
+            Duration::from_secs(30),
+        ];
+        Self { stall: Duration::from_mins(1), pauses: PAUSES }
+    }
+}
+
+/// Why an attempt came to nothing.
+#[derive(Debug)]
+enum Trouble {
+    /// It may be over the next time.
+    Passing(anyhow::Error),
+    /// It will be the same the next time.
+    Lasting(anyhow::Error),
+}
 
 /// Fetches a file into `folder`; nothing stays there when it is not as wanted.
-pub(super) fn fetch(url: &str, digest: Option<&Digest>, folder: &Path) -> anyhow::Result<PathBuf> {
+pub(super) fn fetch(
+    url: &str,
+    digest: Option<&Digest>,
+    folder: &Path,
+    patience: Patience,
+) -> anyhow::Result<PathBuf> {
     check(url, digest)?;
     report::step(&format!("fetching {url}"));
-    let fetching = || format!("fetching {url}");
-    let response = agent()?.get(url).call().with_context(fetching)?;
-    let mut file = tempfile::Builder::new()
-        .prefix("fetched-")
-        .tempfile_in(folder)
-        .with_context(|| format!("writing into {}", folder.display()))?;
-    let mut digesting = Digesting::new(&mut file);
-    io::copy(&mut response.into_body().into_reader(), &mut digesting).with_context(fetching)?;
-    if let Some(digest) = digest {
-        compare(url, &digesting.hex(), digest)?;
+    let deadline = Instant::now() + LIMIT;
+    let mut download = Download::new(url, digest.is_some(), folder)?;
+    let mut pauses = patience.pauses.iter();
+    loop {
+        let before = download.have;
+        let error = match download.attempt(patience.stall) {
+            Ok(()) => break,
+            Err(Trouble::Lasting(error)) => return Err(error.context(format!("fetching {url}"))),
+            Err(Trouble::Passing(error)) => error,
+        };
+        if download.have > before {
+            pauses = patience.pauses.iter();
+        }
+        let pause = pauses.next().filter(|pause| Instant::now() + **pause < deadline);
+        let Some(pause) = pause else { return Err(error.context(format!("fetching {url}"))) };
+        let (have, secs) = (download.have, pause.as_secs());
+        report::step(&format!("{error:#}; trying again in {secs} s, from byte {have} on"));
+        wait(*pause);
     }
-    let (_, path) = file.keep().context("keeping what was fetched")?;
+    if let Some(digest) = digest {
+        compare(url, &hexadecimal(&download.digest.finalize()), digest)?;
+    }
+    let (_, path) = download.file.keep().context("keeping what was fetched")?;
     Ok(path)
+}
+
+#[expect(clippy::disallowed_methods, reason = "a server is given time before it is asked again")]
+fn wait(pause: Duration) {
+    std::thread::sleep(pause);
 }
 
 /// Refuses what could not be trusted or is not spoken here.
@@ -63,9 +121,158 @@ fn agent() -> anyhow::Result<Agent> {
         .tls_config(tls)
         .timeout_connect(Some(CONNECT_LIMIT))
         .timeout_recv_response(Some(ANSWER_LIMIT))
-        .timeout_recv_body(Some(BODY_LIMIT))
+        .timeout_recv_body(Some(LIMIT))
         .user_agent(concat!("anemos/", env!("CARGO_PKG_VERSION")))
         .build();
     let resolver = FileResolver::new().context("reading how names are resolved")?;
     Ok(Agent::with_parts(config, DefaultConnector::default(), resolver))
+}
+
+/// A file as far as it has come.
+#[derive(Debug)]
+struct Download<'a> {
+    url: &'a str,
+    agent: Agent,
+    folder: &'a Path,
+    file: NamedTempFile,
+    digest: Sha256,
+    have: u64,
+    /// What the server calls this edition of the file.
+    edition: Option<String>,
+    /// Whether a digest would tell that two editions were mixed.
+    vouched: bool,
+}
+
+impl<'a> Download<'a> {
+    fn new(url: &'a str, vouched: bool, folder: &'a Path) -> anyhow::Result<Self> {
+        let file = tempfile::Builder::new().prefix("fetched-").tempfile_in(folder);
+        let file = file.with_context(|| format!("writing into {}", folder.display()))?;
+        let (agent, digest) = (agent()?, Sha256::new());
+        Ok(Self { url, agent, folder, file, digest, have: 0, edition: None, vouched })
+    }
+
+    /// Asks for what is missing, and takes what comes.
+    fn attempt(&mut self, stall: Duration) -> Result<(), Trouble> {
+        let mut request = self.agent.get(self.url);
+        if self.have > 0 && (self.vouched || self.edition.is_some()) {
+            request = request.header(header::RANGE, format!("bytes={}-", self.have));
+            if let Some(edition) = &self.edition {
+                request = request.header(header::IF_RANGE, edition);
+            }
+        }
+        let response = request.call().map_err(of_call)?;
+        let is_part = response.status() == StatusCode::PARTIAL_CONTENT;
+        let resumes = is_part && begins_at(response.headers(), self.have);
+        if !resumes {
+            self.restart().map_err(Trouble::Lasting)?;
+        }
+        if is_part && !resumes {
+            return Err(Trouble::Passing(anyhow!("the server sent another part of the file")));
+        }
+        self.edition = edition(response.headers());
+        let length = response.headers().get(header::CONTENT_LENGTH);
+        let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+        self.check_space(length.unwrap_or(0))?;
+        let wanted = length.map(|length| self.have + length);
+        self.take(&read(response.into_body()), stall)?;
+        match wanted {
+            Some(wanted) if self.have < wanted => Err(Trouble::Passing(anyhow!(
+                "the connection ended after {} of {wanted} bytes",
+                self.have
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    fn restart(&mut self) -> anyhow::Result<()> {
+        let file = self.file.as_file_mut();
+        file.set_len(0).and_then(|()| file.seek(SeekFrom::Start(0))).context("starting anew")?;
+        (self.have, self.digest) = (0, Sha256::new());
+        Ok(())
+    }
+
+    /// Refuses what does not fit before it comes.
+    fn check_space(&self, needed: u64) -> Result<(), Trouble> {
+        let folder = self.folder.display();
+        let free = statvfs(self.folder).map_err(|errno| {
+            Trouble::Lasting(anyhow::Error::new(errno).context(format!("looking at {folder}")))
+        })?;
+        let free = free.blocks_available() * free.fragment_size();
+        if needed <= free {
+            return Ok(());
+        }
+        let reason = format!("{} has {needed} more bytes, and {folder} room for {free}", self.url);
+        Err(Trouble::Lasting(Refusal::new(reason, "make room, or name another TMPDIR").into()))
+    }
+
+    fn take(
+        &mut self,
+        chunks: &Receiver<io::Result<Vec<u8>>>,
+        stall: Duration,
+    ) -> Result<(), Trouble> {
+        loop {
+            let chunk = match chunks.recv_timeout(stall) {
+                Ok(Ok(chunk)) => chunk,
+                Ok(Err(error)) => return Err(Trouble::Passing(error.into())),
+                Err(RecvTimeoutError::Timeout) => {
+                    let secs = stall.as_secs();
+                    return Err(Trouble::Passing(anyhow!("nothing came for {secs} s")));
+                }
+                // The reader has come to the end.
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            };
+            let written = self.file.write_all(&chunk).context("writing what was fetched");
+            written.map_err(Trouble::Lasting)?;
+            self.digest.update(&chunk);
+            self.have += chunk.len() as u64;
+        }
+    }
+}
+
+/// Reads a body on a thread of its own, which may stay behind when the server says nothing more.
+fn read(body: Body) -> Receiver<io::Result<Vec<u8>>> {
+    let (sender, receiver) = sync_channel(4);
+    std::thread::spawn(move || {
+        let mut reader = body.into_reader();
+        loop {
+            let mut chunk = vec![0; CHUNK];
+            let read = match reader.read(&mut chunk) {
+                Ok(0) => return,
+                Ok(len) => {
+                    chunk.truncate(len);
+                    Ok(chunk)
+                }
+                Err(error) => Err(error),
+            };
+            let ends = read.is_err();
+            if sender.send(read).is_err() || ends {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+/// Whether it is worth another attempt.
+fn of_call(error: ureq::Error) -> Trouble {
+    let passing = match &error {
+        ureq::Error::StatusCode(code) => matches!(code, 408 | 429 | 500..),
+        // What TLS complains of has this kind, too.
+        ureq::Error::Io(error) => error.kind() != io::ErrorKind::InvalidData,
+        ureq::Error::Timeout(_) | ureq::Error::HostNotFound | ureq::Error::ConnectionFailed => true,
+        _ => false,
+    };
+    if passing { Trouble::Passing(error.into()) } else { Trouble::Lasting(error.into()) }
+}
+
+/// Whether a part of the file is the wanted one (RFC 9110, section 14.4).
+fn begins_at(headers: &HeaderMap, have: u64) -> bool {
+    let range = headers.get(header::CONTENT_RANGE).and_then(|range| range.to_str().ok());
+    range.is_some_and(|range| range.starts_with(&format!("bytes {have}-")))
+}
+
+/// What `If-Range` may name: a strong entity tag (RFC 9110, section 13.1.5).
+fn edition(headers: &HeaderMap) -> Option<String> {
+    let tag = headers.get(header::ETAG)?.to_str().ok()?;
+    (!tag.starts_with("W/")).then(|| tag.to_owned())
 }

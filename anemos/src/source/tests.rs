@@ -5,8 +5,10 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::path::Path;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use super::bring;
+use super::fetch::{Patience, fetch};
 use crate::config::{Digest, Location};
 use crate::report::Refusal;
 
@@ -22,11 +24,15 @@ fn other_digest() -> Digest {
     digest(&format!("sha256:{}", "0".repeat(64)))
 }
 
-/// A server that gives one answer to one client; returns the address and what was asked.
-fn serve(answer: Vec<u8>) -> (String, JoinHandle<String>) {
+/// Asks again at once, and not for long.
+const HASTY: Patience =
+    Patience { stall: Duration::from_secs(20), pauses: &[Duration::ZERO, Duration::ZERO] };
+
+/// A server that gives an answer to each client in a row; returns the address and what was asked.
+fn serve(answers: Vec<Vec<u8>>) -> (String, JoinHandle<Vec<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let server = std::thread::spawn(move || {
+    let answer = move |answer: Vec<u8>| {
         let (mut client, _) = listener.accept().unwrap();
         let mut asked = Vec::new();
         let mut byte = [0];
@@ -35,8 +41,20 @@ fn serve(answer: Vec<u8>) -> (String, JoinHandle<String>) {
         }
         client.write_all(&answer).unwrap();
         String::from_utf8(asked).unwrap()
-    });
+    };
+    let server = std::thread::spawn(move || answers.into_iter().map(answer).collect());
     (format!("http://{address}/base.cpio.zst"), server)
+}
+
+/// A part of the file, from this byte on.
+fn part(from: usize, headers: &str) -> Vec<u8> {
+    let (length, rest) = (CONTENT.len(), &CONTENT[from..]);
+    let range = format!("Content-Range: bytes {from}-{}/{length}\r\n{headers}", length - 1);
+    let head = format!(
+        "HTTP/1.1 206 Partial Content\r\nContent-Length: {}\r\n{range}Connection: close\r\n\r\n",
+        rest.len()
+    );
+    [head.as_bytes(), rest].concat()
 }
 
 fn answer(status: &str, length: usize, content: &[u8]) -> Vec<u8> {
@@ -80,10 +98,10 @@ fn a_path_to_nothing_is_a_failure_that_names_it() {
 #[test]
 fn a_url_is_fetched_and_checked() {
     let folder = tempfile::tempdir().unwrap();
-    let (url, server) = serve(answer("200 OK", CONTENT.len(), CONTENT));
+    let (url, server) = serve(vec![answer("200 OK", CONTENT.len(), CONTENT)]);
     let path = bring(&Location::Url(url), Some(&digest(DIGEST)), folder.path()).unwrap();
     assert_eq!(fs::read(path).unwrap(), CONTENT);
-    assert!(server.join().unwrap().starts_with("GET /base.cpio.zst HTTP/1.1\r\n"));
+    assert!(server.join().unwrap()[0].starts_with("GET /base.cpio.zst HTTP/1.1\r\n"));
 }
 
 #[test]
@@ -94,8 +112,9 @@ fn nothing_stays_of_what_is_not_as_wanted() {
         ("cut off", answer("200 OK", CONTENT.len() + 1, CONTENT), digest(DIGEST)),
     ] {
         let folder = tempfile::tempdir().unwrap();
-        let (url, server) = serve(answer);
-        let outcome = bring(&Location::Url(url), Some(&wanted), folder.path());
+        let (url, server) = serve(vec![answer]);
+        let once = Patience { pauses: &[], ..HASTY };
+        let outcome = fetch(&url, Some(&wanted), folder.path(), once);
         assert!(outcome.is_err(), "{what}: {outcome:?}");
         assert_eq!(count(folder.path()), 0, "{what}");
         server.join().unwrap();
@@ -114,4 +133,60 @@ fn what_nobody_vouches_for_is_refused_without_asking() {
         let error = bring(&Location::Url(url.to_owned()), None, Path::new("/")).unwrap_err();
         assert_eq!(error.downcast_ref::<Refusal>().unwrap().to_string(), want);
     }
+}
+
+#[test]
+fn what_was_cut_off_is_fetched_from_there_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let cut = answer("200 OK\r\nETag: \"1\"", CONTENT.len(), &CONTENT[..5]);
+    let (url, server) = serve(vec![cut, part(5, "ETag: \"1\"\r\n")]);
+    let path = fetch(&url, Some(&digest(DIGEST)), folder.path(), HASTY).unwrap();
+    assert_eq!(fs::read(path).unwrap(), CONTENT);
+    let asked = server.join().unwrap()[1].to_lowercase();
+    assert!(asked.contains("range: bytes=5-") && asked.contains("if-range: \"1\""), "{asked}");
+}
+
+#[test]
+fn a_server_that_begins_anew_is_followed() {
+    let whole = || answer("200 OK", CONTENT.len(), CONTENT);
+    for (what, second) in
+        [("no parts", whole()), ("another part", part(3, "")), ("busy", answer("503 Busy", 0, b""))]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let cut = answer("200 OK", CONTENT.len(), &CONTENT[..5]);
+        let more = if what == "no parts" { vec![cut, second] } else { vec![cut, second, whole()] };
+        let (url, server) = serve(more);
+        let path = fetch(&url, Some(&digest(DIGEST)), folder.path(), HASTY).unwrap();
+        assert_eq!(fs::read(path).unwrap(), CONTENT, "{what}");
+        server.join().unwrap();
+    }
+}
+
+#[test]
+fn a_server_that_hangs_or_stays_away_is_given_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/base", listener.local_addr().unwrap());
+    let server = std::thread::spawn(move || {
+        let (mut client, _) = listener.accept().unwrap();
+        client.write_all(&answer("200 OK", CONTENT.len(), &CONTENT[..5])).unwrap();
+        // Kept open until the test has seen the end of its patience.
+        (client, listener)
+    });
+    let brief = Patience { stall: Duration::from_millis(50), pauses: &[] };
+    let error = fetch(&url, Some(&digest(DIGEST)), folder.path(), brief).unwrap_err();
+    assert_eq!(format!("{error:#}"), format!("fetching {url}: nothing came for 0 s"));
+    drop(server.join().unwrap());
+    let error = fetch(&url, Some(&digest(DIGEST)), folder.path(), HASTY).unwrap_err();
+    assert!(format!("{error:#}").starts_with(&format!("fetching {url}: ")), "{error:#}");
+    assert_eq!(count(folder.path()), 0);
+}
+
+#[test]
+fn what_has_no_room_is_refused_before_it_comes() {
+    let folder = tempfile::tempdir().unwrap();
+    let (url, _server) = serve(vec![answer("200 OK", 1 << 60, CONTENT)]);
+    let error = fetch(&url, Some(&digest(DIGEST)), folder.path(), HASTY).unwrap_err();
+    let refusal = error.downcast_ref::<Refusal>().unwrap();
+    assert!(refusal.to_string().contains("has 1152921504606846976 more bytes"), "{refusal}");
 }
