@@ -188,7 +188,18 @@ pub fn is_more_telling(known: Class, new: Class) -> bool {
 
 /// Whether a line or an unfinished line is a login prompt: `name login: `.
 pub fn is_login_prompt(line: &str, prompt: &str) -> bool {
-    line.trim_end().ends_with(prompt.trim_end())
+    let prompt = prompt.trim_end();
+    line.trim_end().ends_with(prompt) || is_overtaken_prompt(line, prompt)
+}
+
+/// Whether others wrote on after a prompt, within the same instant: cloud-init does at its end.
+fn is_overtaken_prompt(line: &str, prompt: &str) -> bool {
+    let host = line.split_once(prompt).and_then(|(before, _)| before.strip_suffix(' '));
+    // What login(1) says to somebody who is in already begins like it.
+    host.is_some_and(|host| {
+        let word = host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-'));
+        word && !host.is_empty() && host != "Last"
+    })
 }
 
 /// Whether the line is the first of a Linux kernel.

@@ -90,9 +90,16 @@ fn banner_and_root_are_found_behind_the_kernel_clock() {
 
 #[test]
 fn a_login_prompt_is_the_end_of_a_line() {
-    for (line, want) in
-        [("vps login: ", true), ("vps login:", true), ("Last login: Mon", false), ("login", false)]
-    {
+    for (line, want) in [
+        ("vps login: ", true),
+        ("vps login:", true),
+        ("vps login: <14>Nov 24 11:40:19 cloud-init: ####", true),
+        ("a.b-c login: [   25.3] cloud-init[374]", true),
+        ("Last login: Mon", false),
+        ("sshd: failed login: root", false),
+        ("login: root", false),
+        ("login", false),
+    ] {
         assert_eq!(is_login_prompt(line, "login:"), want, "{line:?}");
     }
 }
