@@ -37,6 +37,9 @@ pub(crate) struct Args {
     /// Run only this part of them, so that N machines share the suite
     #[arg(long, value_name = "I/N", value_parser = Shard::parse)]
     shard: Option<Shard>,
+    /// Run each so often: a verdict that differs is a flaw of the suite
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    repeat: usize,
     /// Skip the rest after the first that is not as it must be
     #[arg(long)]
     fail_fast: bool,
@@ -85,7 +88,7 @@ impl Args {
         let work = tempfile::tempdir().context("making a folder for payloads")?;
         let runner = self.runner(work.path())?;
         let mut history = History::read(&cache::folder());
-        let chosen = history.longest_first(chosen);
+        let chosen = repeated(history.longest_first(chosen), self.repeat);
         let done = RefCell::new(Vec::new());
         let ended = interrupt::run(self.run_all(&chosen, &runner, &done)).context("starting")?;
         let mut outcomes = done.take();
@@ -135,7 +138,9 @@ impl Args {
         let payload = self.generate.payload.as_ref().map(std::path::absolute).transpose();
         let payload = payload.context("finding --payload")?;
         let payloads = Payloads::new(&anemos, &cache::folder(), work);
-        Ok(Runner { anemos, arguments: self.arguments(), payloads, payload, evidence })
+        let root = std::path::absolute(&self.scenarios).context("finding the scenarios")?;
+        let arguments = self.arguments();
+        Ok(Runner { anemos, root, arguments, payloads, payload, evidence })
     }
 
     /// Leaves what came of each in `done`, as soon as it came.
@@ -201,6 +206,17 @@ fn write_json<T: serde::Serialize + ?Sized>(path: &Path, value: &T) -> anyhow::R
     std::fs::write(path, text + "\n").with_context(|| format!("writing {}", path.display()))
 }
 
+/// The scenarios so many times over; each time has a name, and a folder for evidence, of its own.
+fn repeated(chosen: Vec<Scenario>, times: usize) -> Vec<Scenario> {
+    if times <= 1 {
+        return chosen;
+    }
+    let named = |time: usize| {
+        move |it: &Scenario| Scenario { name: format!("{}/{time}", it.name), ..it.clone() }
+    };
+    (1..=times).flat_map(|time| chosen.iter().map(named(time)).collect::<Vec<_>>()).collect()
+}
+
 /// A line of the list.
 fn listed(scenario: &Scenario) -> String {
     let tags: Vec<_> = scenario.tags.iter().map(|tag| format!(" #{tag}")).collect();
@@ -213,4 +229,22 @@ fn refuse(error: ScenarioError) -> anyhow::Error {
         return Refusal::new(error.to_string(), "see `anemos conformance --list`").into();
     }
     error.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_repeated_has_a_name_of_its_own_each_time() {
+        let text = "claim = 'It.'\npayload = 'p'\nexpect = { exit = 0 }\n";
+        let scenario =
+            |name: &str| Scenario { name: name.to_owned(), ..Scenario::parse(text).unwrap() };
+        let all = vec![scenario("boot/a"), scenario("boot/b")];
+        let names = |times| -> Vec<String> {
+            repeated(all.clone(), times).into_iter().map(|scenario| scenario.name).collect()
+        };
+        assert_eq!(names(1), ["boot/a", "boot/b"]);
+        assert_eq!(names(2), ["boot/a/1", "boot/b/1", "boot/a/2", "boot/b/2"]);
+    }
 }

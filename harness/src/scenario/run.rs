@@ -39,6 +39,8 @@ pub struct Runner {
     pub anemos: PathBuf,
     /// Arguments for every scenario, such as `--fixtures DIR`.
     pub arguments: Vec<String>,
+    /// Folder of the scenarios.
+    pub root: PathBuf,
     /// Its payloads.
     pub payloads: Payloads,
     /// The payload of scenarios that name none.
@@ -84,6 +86,13 @@ impl Runner {
         }
     }
 
+    /// The command that runs it again, and the one that it ran, whose payload is gone with the run.
+    fn repeat(&self, scenario: &Scenario, ran: &Command) -> String {
+        let again = Command::new(&self.anemos).arg("conformance").arg("--scenarios");
+        let again = again.arg(&self.root).arg(&scenario.name);
+        format!("{}\n# It ran: {}\n", again.line(), ran.line())
+    }
+
     pub(super) async fn attempt(&self, scenario: &Scenario, evidence: &Path) -> io::Result<Came> {
         fs::create_dir_all(evidence)?;
         let overlay = scenario.overlay.as_ref().map(|overlay| scenario.folder.join(overlay));
@@ -112,7 +121,7 @@ impl Runner {
             command = command.arg("-c").arg(path);
         }
         let log = evidence.join("anemos-test.log");
-        fs::write(evidence.join("command.txt"), command.line() + "\n")?;
+        fs::write(evidence.join("command.txt"), self.repeat(scenario, &command))?;
         let began = Instant::now();
         let mut child = command.start(File::create(&log)?).map_err(io::Error::other)?;
         let status = child.wait().await?;
