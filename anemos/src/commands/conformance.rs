@@ -103,7 +103,9 @@ impl Args {
         let left = left.filter(|_| self.generate.generate.is_none());
         outcomes.extend(left.map(|scenario| runner.skip(scenario, reason)));
         outcomes.sort_by(|one, other| one.name.cmp(&other.name));
-        history.remember(&outcomes);
+        if self.repeat <= 1 {
+            history.remember(&outcomes);
+        }
         self.write(&runner, &outcomes)?;
         report::result(&suite::summary(&outcomes, began.elapsed().as_secs_f64()));
         if let Some(interrupted) = interrupted {
