@@ -1,5 +1,9 @@
 //! What fresh guests said, and how they are judged.
 
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
 use super::*;
 use crate::verdict::Ending;
 
@@ -134,5 +138,49 @@ fn words_of_firmware_and_boot_menu_are_not_the_systems() {
     ] {
         let verdict = judge(Expectation { expect: expect.clone(), ..expectation() }, &seen);
         assert_eq!(verdict.verdict, want, "{seen:?}");
+    }
+}
+
+/// What guests of each class really said: a line for each observation, the sensor before it.
+#[test]
+fn transcripts_of_real_guests_have_the_class_of_their_name() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/classify/testdata");
+    let mut classes = BTreeSet::new();
+    for file in fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        let text = fs::read_to_string(&path).unwrap();
+        let seen: Vec<Seen> = text.lines().map(observation).collect();
+        let verdict = judge(expectation(), &seen);
+        let class = verdict.class.map(|class| serde_json::to_value(class).unwrap());
+        let class = class.as_ref().and_then(|class| class.as_str()).unwrap_or("passed").to_owned();
+        assert_eq!(class, name.split('.').next().unwrap(), "{name}: {}", verdict.reason);
+        classes.insert(class);
+    }
+    for class in [
+        "boot-loader",
+        "emergency",
+        "firmware-no-boot",
+        "init-died",
+        "initramfs-shell",
+        "kernel-no-root",
+        "kernel-panic",
+        "old-system",
+        "passed",
+        "reset-loop",
+    ] {
+        assert!(classes.contains(class), "there is no transcript of {class}");
+    }
+}
+
+fn observation(line: &str) -> Seen {
+    let (sensor, text) = line.split_once(' ').unwrap_or((line, ""));
+    match sensor {
+        "console" => Seen::Line(text.to_owned()),
+        "prompt" => Seen::Pending(text.to_owned()),
+        "firmware" => Seen::Firmware(text.to_owned()),
+        "screen" => Seen::Screen(text.to_owned()),
+        "reset" => Seen::Reset,
+        _ => panic!("{sensor:?} is no sensor"),
     }
 }
