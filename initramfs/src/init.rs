@@ -80,6 +80,8 @@ fn deploy(report: &mut Report, known: &mut Known) -> anyhow::Result<()> {
     let settings = report.stage(Stage::Unpack, |_| payload::unpack(&deploy.payload))?;
     known.environment = environment::of(&deploy, disk, &settings);
     report.stage(Stage::Deploy, |report| {
+        // As late as can be: a disk may appear long after the selected one.
+        disks::protect_others(report, disk);
         network::files::write(&network, Path::new(paths::NETWORK))
             .with_context(|| format!("writing {}", paths::NETWORK))?;
         let limit = Duration::from_secs(deploy.deploy_limit_secs);

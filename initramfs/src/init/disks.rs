@@ -34,7 +34,6 @@ pub(super) fn wait(report: &mut Report, wanted: &DiskIdentity) -> anyhow::Result
         let problem = match sysfs::choose(wanted, &candidates) {
             Ok(found) => {
                 let selected = select(&found.name)?;
-                protect_others(report, &found.name);
                 report.line(&format!("disk {} is the selected one", selected.device));
                 return Ok(selected);
             }
@@ -46,18 +45,41 @@ pub(super) fn wait(report: &mut Report, wanted: &DiskIdentity) -> anyhow::Result
     }
 }
 
-/// Has the kernel refuse every write to all other disks.
-fn protect_others(report: &mut Report, selected: &str) {
-    let Ok(entries) = fs::read_dir("/sys/block") else { return };
-    let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
-    for name in names.filter(|name| is_other_disk(name, selected)) {
-        let device = format!("/dev/{}", name.replace('!', "/"));
-        match read_only::set(&device) {
-            Ok(()) => report.line(&format!("disk {device} is read-only for the deployment")),
-            // A drive without a medium, or a hidden path of another disk.
-            Err(error) => report.line(&format!("disk {device} is not to be written to: {error}")),
+/// Has the kernel refuse every write to all other disks that are there now.
+///
+/// Linux 6.1 refuses writes to the partitions of a disk with the flag too. Older kernels may keep a
+/// flag for each partition by itself, so each gets its own.
+pub(super) fn protect_others(report: &mut Report, selected: &Selected) {
+    for name in names_below(Path::new("/sys/block")) {
+        if !is_other_disk(&name, &selected.name) {
+            continue;
+        }
+        let folder = Path::new("/sys/block").join(&name);
+        let partitions = partitions_of(&folder);
+        for name in std::iter::once(&name).chain(&partitions) {
+            let device = format!("/dev/{}", name.replace('!', "/"));
+            match read_only::set(&device) {
+                Ok(()) => report.line(&format!("disk {device} is read-only for the deployment")),
+                // A drive without a medium, or a hidden path of another disk.
+                Err(error) => report.line(&format!("disk {device} is not protected: {error}")),
+            }
         }
     }
+}
+
+/// The partitions of a disk, by its folder in `/sys/block` (Linux, `ABI/stable/sysfs-block`).
+fn partitions_of(disk: &Path) -> Vec<String> {
+    let is_partition = |name: &String| disk.join(name).join("partition").exists();
+    names_below(disk).into_iter().filter(is_partition).collect()
+}
+
+/// The names in a folder, in their order; one that cannot be read has none.
+fn names_below(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut names: Vec<_> =
+        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
 }
 
 /// Whether it is a disk of the machine: neither the selected one nor one that the kernel makes.
@@ -149,6 +171,15 @@ mod tests {
             assert_eq!(is_other_disk(name, "vda"), want, "{name}");
         }
         assert!(!is_other_disk("nvme0c0n1", "nvme0n1"), "a path of the selected one");
+    }
+
+    #[test]
+    fn partitions_are_told_from_the_other_folders_of_a_disk() {
+        let disk = tempfile::tempdir().unwrap();
+        for name in ["vdb1/partition", "vdb2/partition", "queue/ro"] {
+            fs::create_dir_all(disk.path().join(name)).unwrap();
+        }
+        assert_eq!(partitions_of(disk.path()), ["vdb1", "vdb2"]);
     }
 
     #[test]
