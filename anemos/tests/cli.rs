@@ -267,3 +267,33 @@ fn the_files_of_all_shards_together_have_each_scenario_once() {
     assert!(whole.len() > 5, "{whole:?}");
     assert_eq!(parts, whole);
 }
+
+#[test]
+fn scenarios_without_a_payload_are_listed_and_refused_until_one_is_named() {
+    let scenario = "claim = 'It is so.'\ntags = ['own']\nexpect = { exit = 0 }\n";
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("mine.toml"), scenario).unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = command(folder.path(), &["conformance", "--scenarios", "."]);
+        Run::of(&command.args(arguments).output().unwrap())
+    };
+    let listed = run(&["--list", "--json", "list"]);
+    assert_eq!((listed.status, listed.stderr.as_str()), (Some(0), ""));
+    insta::assert_snapshot!(fs::read_to_string(folder.path().join("list")).unwrap(), @r#"
+    [
+      {
+        "claim": "It is so.",
+        "name": "mine",
+        "tags": [
+          "own"
+        ]
+      }
+    ]
+    "#);
+    let refused = run(&[]);
+    assert_eq!(refused.status, Some(3));
+    insta::assert_snapshot!(refused.stderr, @r"
+    error: the scenario mine names no payload
+    hint: name one: --payload PATH
+    ");
+}
