@@ -51,6 +51,13 @@ pub enum Kind {
     ClockOff,
 }
 
+impl Kind {
+    /// Whether requests to the disk fail from then on.
+    pub fn fails_the_disk(self) -> bool {
+        matches!(self, Self::ReadError | Self::WriteError | Self::FlushError | Self::DiskFull)
+    }
+}
+
 /// When a fault strikes.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(try_from = "String", into = "String")]

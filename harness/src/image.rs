@@ -2,9 +2,9 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use serde::Deserialize;
 
 use crate::command::{Command, CommandError};
 use crate::machine::Format;
@@ -33,14 +33,21 @@ pub async fn overlay(image: &Path, backing: &Path, format: Format) -> Result<(),
 
 /// Writes what a qcow2 image was made on as a raw image: zeroes where it was made on nothing.
 pub async fn backing_as_raw(image: &Path, raw: &Path) -> Result<(), CommandError> {
-    let (info, size) = (info(image).await?, virtual_size(image).await?);
-    if let Some(backing) = info.get("full-backing-filename").and_then(Value::as_str) {
+    let Info { virtual_size: size, full_backing_filename } = info(image).await?;
+    if let Some(backing) = full_backing_filename {
         let convert = qemu_img("convert").args(["--force-share", "-O", "raw"]);
         convert.arg(backing).arg(raw).run().await?;
         Command::new("truncate").arg(format!("--size=>{size}")).arg(raw).run().await?;
     } else {
         Command::new("truncate").arg(format!("--size={size}")).arg(raw).run().await?;
     }
+    Ok(())
+}
+
+/// Makes a qcow2 image of a raw one, which is not needed any more then.
+pub async fn from_raw(image: &Path, raw: &Path) -> Result<(), CommandError> {
+    let convert = qemu_img("convert").args(["-f", "raw", "-O", "qcow2"]);
+    convert.arg(raw).arg(image).run().await?;
     Ok(())
 }
 
@@ -54,12 +61,22 @@ pub async fn grow(image: &Path, size: u64) -> Result<(), CommandError> {
 
 /// Returns how many bytes a guest sees of an image.
 pub async fn virtual_size(image: &Path) -> Result<u64, CommandError> {
-    Ok(info(image).await?.get("virtual-size").and_then(Value::as_u64).unwrap_or_default())
+    Ok(info(image).await?.virtual_size)
 }
 
-async fn info(image: &Path) -> Result<Value, CommandError> {
-    let info = qemu_img("info").arg("--output=json").arg("--force-share").arg(image).run().await?;
-    Ok(serde_json::from_slice(&info.stdout).unwrap_or_default())
+/// What `qemu-img info` says of an image.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Info {
+    virtual_size: u64,
+    full_backing_filename: Option<PathBuf>,
+}
+
+async fn info(image: &Path) -> Result<Info, CommandError> {
+    let command = qemu_img("info").arg("--output=json").arg("--force-share").arg(image);
+    let said = command.run().await?;
+    serde_json::from_slice(&said.stdout)
+        .map_err(|error| CommandError::Wait { command: command.line(), source: error.into() })
 }
 
 fn qemu_img(verb: &str) -> Command {

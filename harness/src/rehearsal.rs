@@ -8,7 +8,6 @@ use regex::Regex;
 
 use crate::chain::{End, Timed};
 use crate::classify::Class;
-use crate::command::CommandError;
 use crate::evidence::Evidence;
 use crate::fault::Kind;
 use crate::fixture::cache::Ready;
@@ -124,15 +123,16 @@ pub async fn rehearse(
     if run.wants_control(&verdict) {
         run.blame(&mut verdict).await?;
     }
-    if verdict.verdict == Ending::Passed && rehearsal.power_cuts > 0 {
-        run.power_cuts(&mut verdict).await?;
-    }
     if verdict.verdict == Ending::Passed {
         verdict.warnings = run.residue().await;
     }
+    // Before power cuts are tried on them.
+    run.keep_disks()?;
+    if verdict.verdict == Ending::Passed && rehearsal.power_cuts > 0 {
+        run.power_cuts(&mut verdict).await?;
+    }
     verdict.added = run.hardware.added();
     host.progress.finish();
-    run.keep_disks()?;
     evidence.verdict(&verdict).map_err(file("writing verdict.json"))?;
     evidence.stages(&run.times).map_err(file("writing stages.json"))?;
     Ok((verdict, run.times))
@@ -287,7 +287,7 @@ impl Run<'_> {
                 Way::Jump => residue::table(&self.rehearsal.fixture.disk(), work).await?,
                 Way::Direct => residue::Table::default(),
             };
-            Ok::<_, CommandError>(residue::warnings(&before, &after))
+            Ok::<_, io::Error>(residue::warnings(&before, &after))
         };
         looked.await.unwrap_or_else(|error| vec![format!("the disk was not looked at: {error}")])
     }
@@ -333,9 +333,8 @@ impl Run<'_> {
         }
         let before = if direct { Boots::Nothing } else { Boots::OldSystem };
         if let Some(complaint) = power::complaint(&verdict.power_cuts, before) {
-            let cuts = std::mem::take(&mut verdict.power_cuts);
-            *verdict = Verdict::failed(Class::Cut, complaint, Vec::new());
-            verdict.power_cuts = cuts;
+            (verdict.verdict, verdict.class) = (Ending::Failed, Some(Class::Cut));
+            verdict.reason = complaint;
         }
         Ok(())
     }

@@ -25,16 +25,16 @@ pub struct Table {
 
 /// Reads the partition table of an image with sectors of 512 bytes, which is what sfdisk(8) takes a
 /// file for; `work` is a folder for the copy.
-pub async fn table(image: &Path, work: &Path) -> Result<Table, CommandError> {
+pub async fn table(image: &Path, work: &Path) -> io::Result<Table> {
     let copy = work.join("ends.raw");
-    let size = image::virtual_size(image).await?;
+    let size = image::virtual_size(image).await.map_err(io::Error::other)?;
     ends(image, size, &copy, work).await?;
     let listed = match Command::new("sfdisk").arg("--json").arg(&copy).run().await {
         // No table is an answer too, and sfdisk calls that an error.
         Err(CommandError::Status { .. }) => return Ok(Table::default()),
-        listed => listed?,
+        listed => listed.map_err(io::Error::other)?,
     };
-    let json: Value = serde_json::from_slice(&listed.stdout).unwrap_or_default();
+    let json: Value = serde_json::from_slice(&listed.stdout)?;
     let id = json.pointer("/partitiontable/id").and_then(Value::as_str).map(str::to_owned);
     let said = String::from_utf8_lossy(&listed.stderr).into_owned();
     let complaints = said.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned);
@@ -50,7 +50,7 @@ pub fn warnings(before: &Table, after: &Table) -> Vec<String> {
 }
 
 /// Makes a sparse raw file of the size of an image, with both its ends.
-async fn ends(image: &Path, size: u64, copy: &Path, work: &Path) -> Result<(), CommandError> {
+async fn ends(image: &Path, size: u64, copy: &Path, work: &Path) -> io::Result<()> {
     let part = work.join("end.raw");
     let put = |at: u64| -> io::Result<()> {
         let mut from = File::open(&part)?;
@@ -65,9 +65,8 @@ async fn ends(image: &Path, size: u64, copy: &Path, work: &Path) -> Result<(), C
         // As for dd(1), `count` is counted from the beginning where qemu-img has `skip`.
         let dd = dd.arg(format!("skip={skip}")).arg(format!("count={}", skip + 2));
         let dd = dd.arg(format!("if={}", image.display())).arg(format!("of={}", part.display()));
-        let command = dd.line();
-        dd.run().await?;
-        put(skip * END).map_err(|source| CommandError::Wait { command, source })?;
+        dd.run().await.map_err(io::Error::other)?;
+        put(skip * END)?;
     }
     Ok(())
 }

@@ -74,8 +74,8 @@ pub(crate) struct Drive<'a> {
     pub(crate) chain: Chain,
     command: Option<Running>,
     faults: Faults,
-    /// Whether one has struck.
-    struck: bool,
+    /// Whether one has struck that has requests to the disk fail.
+    disk_struck: bool,
     written: u64,
     /// How large the capture of packets was when it last counted as progress.
     captured: u64,
@@ -99,7 +99,7 @@ impl<'a> Drive<'a> {
             chain,
             command: None,
             faults: Faults::default(),
-            struck: false,
+            disk_struck: false,
             written: 0,
             captured: 0,
             log: None,
@@ -197,7 +197,7 @@ impl<'a> Drive<'a> {
             if let What::Ended(ended) = &observation.what {
                 return Some(End::Failed(qemu_died(ended)));
             }
-            if !self.struck
+            if !self.disk_struck
                 && let Some(verdict) = host_disk_failed(&observation.what)
             {
                 return Some(End::Failed(verdict));
@@ -234,7 +234,7 @@ impl<'a> Drive<'a> {
             let text = fault.to_string();
             self.host.progress.note(&format!("fault: {text}"));
             self.tell(&Seen::Fault(text.clone()));
-            self.struck = true;
+            self.disk_struck |= fault.kind.fails_the_disk();
             if let Err(error) = self.guest.strike(fault.kind, SYSTEM).await {
                 let reason = format!("the fault {text} could not strike: {error}");
                 let verdict = Verdict::broken(Class::FaultFailed, reason, Vec::new());

@@ -1,6 +1,6 @@
 //! Rebuilds the disk as a power cut leaves it, and tells what boots from it then.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 use crate::classify::Class;
 use crate::command::CommandError;
 use crate::image;
-use crate::machine::Format;
 use crate::verdict::{Ending, Verdict};
 use crate::write_log::{Flush, WriteLog};
 
@@ -113,8 +112,8 @@ impl Rebuilt {
         let raw = File::options().write(true).open(&self.raw)?;
         self.log.replay(&raw, at)?;
         drop(raw);
-        fs::remove_file(disk)?;
-        image::overlay(disk, &self.raw, Format::Raw).await.map_err(io::Error::other)
+        // Whole by itself: it may be kept, and the raw one goes on to the next place.
+        image::from_raw(disk, &self.raw).await.map_err(io::Error::other)
     }
 }
 

@@ -94,9 +94,7 @@ fn machines(fixture: &str, description: &Description) -> impl Strategy<Value = S
 fn explains(fault: &Fault, class: Class) -> bool {
     match fault.kind {
         Kind::Reset | Kind::PowerCut => class == Class::Cut,
-        Kind::ReadError | Kind::WriteError | Kind::FlushError | Kind::DiskFull => {
-            matches!(class, Class::Returned | Class::Rescue)
-        }
+        kind if kind.fails_the_disk() => matches!(class, Class::Returned | Class::Rescue),
         // The network of the deploy environment is tried before anything is written.
         Kind::LinkDown => class == Class::Returned,
         _ => false,
