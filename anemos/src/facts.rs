@@ -6,6 +6,7 @@ mod disks;
 mod kernel;
 mod links;
 mod memory;
+mod mounts;
 mod occupants;
 mod resolvers;
 mod root;

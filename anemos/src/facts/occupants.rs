@@ -1,8 +1,8 @@
 //! What lies on a disk: partitions, file systems, swap, and what other layers make of them.
 
-use initramfs::mount_table::unescape;
 use serde::{Deserialize, Serialize};
 
+use super::mounts::{self, Mount};
 use super::root::Root;
 
 /// A block device and what uses it.
@@ -46,21 +46,11 @@ pub(super) struct Uses {
     swaps: Vec<String>,
 }
 
-/// A line of `/proc/self/mountinfo`.
-#[derive(Debug, Eq, PartialEq)]
-struct Mount {
-    /// `major:minor`; of no device where a file system spans several.
-    device: String,
-    point: String,
-    filesystem: String,
-    source: String,
-}
-
 impl Uses {
     pub(super) fn read(root: &Root) -> Self {
         let swaps = root.may("proc/swaps").unwrap_or_default();
         Self {
-            mounts: parse_mounts(&root.may("proc/self/mountinfo").unwrap_or_default()),
+            mounts: mounts::read(root),
             swaps: swaps
                 .lines()
                 .skip(1)
@@ -69,23 +59,6 @@ impl Uses {
                 .collect(),
         }
     }
-}
-
-/// Parses the format of `proc_pid_mountinfo(5)`: optional fields end with a dash.
-fn parse_mounts(text: &str) -> Vec<Mount> {
-    let parse = |line: &str| {
-        let (before, after) = line.split_once(" - ")?;
-        let mut before = before.split(' ').skip(2);
-        let (device, point) = (before.next()?, before.nth(1)?);
-        let mut after = after.split(' ');
-        Some(Mount {
-            device: device.to_owned(),
-            point: unescape(point),
-            filesystem: after.next()?.to_owned(),
-            source: after.next()?.to_owned(),
-        })
-    };
-    text.lines().filter_map(parse).collect()
 }
 
 /// Reads what lies on the disk `name`.
@@ -166,26 +139,4 @@ fn kind_of(root: &Root, folder: &str) -> String {
     let uuid = root.may(format!("{folder}/dm/uuid")).unwrap_or_default();
     let prefix = uuid.split('-').next().unwrap_or_default().to_lowercase();
     if prefix.is_empty() { "device".to_owned() } else { prefix }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Mount, parse_mounts};
-
-    #[test]
-    fn optional_fields_of_a_mount_do_not_shift_the_others() {
-        let text = "27 1 254:1 / / rw shared:1 master:2 - ext4 /dev/vda1 rw\n\
-                    28 27 0:5 /sub /my\\040data rw - btrfs /dev/vda2 rw\nnonsense\n";
-        let mount = |device: &str, point: &str, filesystem: &str, source: &str| Mount {
-            device: device.into(),
-            point: point.into(),
-            filesystem: filesystem.into(),
-            source: source.into(),
-        };
-        let want = vec![
-            mount("254:1", "/", "ext4", "/dev/vda1"),
-            mount("0:5", "/my data", "btrfs", "/dev/vda2"),
-        ];
-        assert_eq!(parse_mounts(text), want);
-    }
 }
