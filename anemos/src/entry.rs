@@ -1,3 +1,121 @@
-//! The ways into the deploy environment; so far kexec.
+//! The ways into the deploy environment: makes one ready, then leaves the running system.
 
+mod boot_next;
+pub(crate) mod environment;
+mod files;
+mod grub;
 pub(crate) mod kexec;
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use initramfs::mount_table::unescape;
+use nix::mount::{MsFlags, mount};
+use nix::sys::reboot::{RebootMode, reboot};
+use nix::unistd::sync;
+
+use crate::facts::Facts;
+use crate::plan::Rung;
+use crate::{report, staging};
+
+/// What is entered.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Next<'n> {
+    pub(crate) kernel: &'n Path,
+    pub(crate) initramfs: &'n Path,
+    pub(crate) command_line: &'n str,
+}
+
+/// Makes the first rung of a ladder ready that can be, and returns it.
+///
+/// A rung that fails leaves nothing behind, so that the next one may be tried whatever the reason.
+/// Afterwards the initramfs of `next` is removed: it has been copied.
+pub(crate) fn make_ready(ladder: &[Rung], facts: &Facts, next: &Next<'_>) -> anyhow::Result<Rung> {
+    let mut rungs = ladder.iter().copied().peekable();
+    while let Some(rung) = rungs.next() {
+        let Err(error) = stage(rung, facts, next) else {
+            // A machine that returns shall not keep the keys in it.
+            staging::drop_initramfs()?;
+            return Ok(rung);
+        };
+        match rungs.peek() {
+            None => return Err(error.context(format!("entering by {rung}"))),
+            Some(other) => report::step(&format!("{rung} fails: {error:#}; trying {other}")),
+        }
+    }
+    bail!("there is no way into the deploy environment")
+}
+
+fn stage(rung: Rung, facts: &Facts, next: &Next<'_>) -> anyhow::Result<()> {
+    match rung {
+        Rung::KexecFileLoad => return kexec::load_by_files(next),
+        Rung::KexecLoad => return kexec::load_by_segments(next),
+        Rung::BootNext | Rung::Grub => {}
+    }
+    let mut undo = staging::undo_log()?;
+    let staged = match rung {
+        Rung::BootNext => boot_next::stage(facts, next, &mut undo),
+        _ => grub::stage(facts, next, &mut undo),
+    };
+    staged.or_else(|error| {
+        undo.undo().context("taking back what was staged")?;
+        Err(error)
+    })
+}
+
+/// Leaves the running system by a rung that is ready. Returns only with an error; file systems may
+/// be read-only then.
+///
+/// The old system must be bootable again until the deploy environment writes, and GRUB replays no
+/// journals, so everything is written back and made read-only first.
+pub(crate) fn leave(rung: Rung) -> anyhow::Result<()> {
+    make_read_only();
+    let (mode, doing) = if rung.boots() {
+        (RebootMode::RB_AUTOBOOT, "rebooting")
+    } else {
+        (RebootMode::RB_KEXEC, "executing the loaded kernel")
+    };
+    let Err(errno) = reboot(mode);
+    let failure = anyhow::Error::new(errno).context(doing);
+    Err(failure.context("file systems are read-only now; reboot, the old system is intact"))
+}
+
+fn make_read_only() {
+    sync();
+    let table = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    for target in writable_targets(&table) {
+        let none: Option<&str> = None;
+        // A busy one follows below; whatever stays writable is at least written back.
+        let _busy =
+            mount(none, target.as_str(), none, MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY, none);
+    }
+    // Emergency remount: read-only even where files are open for writing
+    // (Linux, admin-guide/sysrq). Without it, the journals are replayed at the next boot.
+    let _without_sysrq = fs::write("/proc/sysrq-trigger", "u");
+    sync();
+}
+
+/// Mount points of writable file systems on block devices, the last mounted first.
+fn writable_targets(table: &str) -> Vec<String> {
+    let fields = |line: &str| -> Option<String> {
+        let mut fields = line.split_whitespace();
+        let (device, target, _, options) =
+            (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
+        let writable = options.split(',').any(|option| option == "rw");
+        (device.starts_with("/dev/") && writable).then(|| unescape(target))
+    };
+    table.lines().rev().filter_map(fields).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::writable_targets;
+
+    #[test]
+    fn only_writable_disks_are_remounted() {
+        let table = "/dev/vda1 / ext4 rw,relatime 0 0\nproc /proc proc rw 0 0\n\
+                     /dev/vdb /mnt/my\\040data xfs rw 0 0\n/dev/sr0 /cdrom iso9660 ro 0 0\n";
+        assert_eq!(writable_targets(table), ["/mnt/my data", "/"]);
+    }
+}

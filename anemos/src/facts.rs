@@ -2,6 +2,7 @@
 
 pub(crate) mod access;
 mod boot;
+mod boot_loader;
 mod disks;
 mod kernel;
 mod links;
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use self::access::Access;
 pub(crate) use self::boot::{Kexec, Lockdown, Permission, consoles_of};
+pub(crate) use self::boot_loader::{BootLoader, Esp, Volume};
 pub(crate) use self::disks::Disk;
 pub(crate) use self::kernel::{ImageFormat, KernelImage, Modules};
 pub(crate) use self::memory::Memory;
@@ -40,6 +42,9 @@ pub(crate) struct Facts {
     pub(crate) privileged: bool,
     pub(crate) kernel: Kernel,
     pub(crate) kexec: Kexec,
+    pub(crate) boot_loader: BootLoader,
+    /// Whether a deployment was staged that was neither entered nor taken back.
+    pub(crate) staged: bool,
     pub(crate) memory: Memory,
     pub(crate) disks: Vec<Disk>,
     /// Kernel names of the disks below `/`: one, or more where it is spread.
@@ -97,6 +102,8 @@ impl Facts {
                 command_line: command_line.clone(),
             },
             kexec: boot::kexec(&root),
+            boot_loader: boot_loader::read(&root),
+            staged: root.path(crate::staging::UNDO_LOG).exists(),
             memory: memory::read(&root)?,
             root_disks: disks::below_root(&disks),
             disks,

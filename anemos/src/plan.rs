@@ -2,6 +2,7 @@
 
 mod command_line;
 mod disk;
+mod entry;
 mod memory;
 mod network;
 mod render;
@@ -14,9 +15,10 @@ use initramfs::payload::{Description, Kind};
 use serde::Serialize;
 
 pub(crate) use self::disk::PlannedDisk;
+pub(crate) use self::entry::{PlannedEntry, Rung};
 pub(crate) use self::memory::{Budget, Peak, Sizes, mib};
-use crate::config::{Config, EntryMethod, HostKeys, KernelSource, Keys};
-use crate::facts::{Facts, KernelImage, Lockdown, Modules, Permission};
+use crate::config::{Config, HostKeys, KernelSource, Keys};
+use crate::facts::{Facts, KernelImage, Modules};
 use crate::preflight::Refusal;
 
 /// All that a plan is made of.
@@ -110,14 +112,6 @@ pub(crate) struct PlannedKernel {
     pub(crate) modules: Option<PathBuf>,
 }
 
-/// The way into the deploy environment.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) struct PlannedEntry {
-    pub(crate) method: &'static str,
-    pub(crate) why: String,
-}
-
 /// Who gets in.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -141,7 +135,18 @@ pub(crate) fn plan(inputs: Inputs<'_>) -> Plan {
         .map_or_else(|refusal| keep(&mut undecided, refusal, None), Some);
     let running = config.kernel.source == KernelSource::Running;
     let inherited = if this_machine { facts.kernel.command_line.as_str() } else { "" };
+    let memory =
+        memory::budget(facts, this_machine, inputs.sizes, inputs.payload.map(|(_, it)| it));
+    let question = entry::Question {
+        facts,
+        method: config.entry.method,
+        image: inputs.image.as_ref(),
+        running,
+        sizes: inputs.sizes,
+        memory: &memory,
+    };
     let mut plan = Plan {
+        entry: if this_machine { question.answer() } else { PlannedEntry::default() },
         purpose: inputs.purpose,
         this_machine,
         hostname: if this_machine { facts.hostname.clone() } else { "localhost".to_owned() },
@@ -153,12 +158,11 @@ pub(crate) fn plan(inputs: Inputs<'_>) -> Plan {
         },
         command_line: command_line::render(inherited, &config.kernel.command_line),
         base: config.initramfs.base.to_string(),
-        memory: memory::budget(facts, this_machine, inputs.sizes, inputs.payload.map(|(_, it)| it)),
+        memory,
         sizes: inputs.sizes,
         not_restored: network::not_restored(facts, &config.network),
         restore,
         disk,
-        entry: entry(facts, config.entry.method, this_machine),
         access: access(facts, config, inputs.authorized_keys),
         deploy_limit_secs: config.failure.timeout,
         deploy: None,
@@ -183,25 +187,6 @@ fn planned_payload((file, description): (&str, &Description)) -> PlannedPayload 
         members: description.members,
         sha256: description.sha256.clone(),
     }
-}
-
-fn entry(facts: &Facts, method: EntryMethod, this_machine: bool) -> PlannedEntry {
-    if !this_machine {
-        let why = "another machine is booted with what is built".to_owned();
-        return PlannedEntry { method: "none", why };
-    }
-    if method == EntryMethod::Bootloader {
-        let why = "the configuration asks for it".to_owned();
-        return PlannedEntry { method: "bootloader", why };
-    }
-    let signed = facts.kexec.lockdown != Lockdown::None || facts.kexec.secure_boot;
-    let why = match (method, signed) {
-        (EntryMethod::Kexec, _) => "the configuration asks for it",
-        _ if facts.kexec.permission != Permission::Allowed => "it is the only way built in yet",
-        (_, true) => "the running kernel can execute another one whose signature it trusts",
-        (_, false) => "the running kernel can execute another one, so the disk stays as it is",
-    };
-    PlannedEntry { method: "kexec", why: why.to_owned() }
 }
 
 fn access(facts: &Facts, config: &Config, authorized_keys: usize) -> PlannedAccess {

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use initramfs::payload::Kind;
 use thiserror::Error;
 
-use crate::facts::{Facts, ImageFormat, Lockdown, Permission};
+use crate::facts::{Facts, ImageFormat};
 use crate::plan::{Peak, Plan, Purpose};
 use crate::{plan, report};
 
@@ -20,12 +20,10 @@ pub(crate) enum Refusal {
     NoPayload,
     #[error("{what} is not built in yet")]
     NotBuiltIn { what: String, instead: &'static str },
-    #[error("this kernel was built without kexec")]
-    KexecNotBuiltIn,
-    #[error("this kernel forbids kexec (kernel.kexec_load_disabled is 1)")]
-    KexecDisabled,
-    #[error("this kernel executes only kernels that it trusts, and {} is another one", kernel.display())]
-    KernelNotTrusted { kernel: PathBuf },
+    #[error("a deployment is staged already")]
+    Staged,
+    #[error("there is no way into the deploy environment ({})", obstacles.join("; "))]
+    NoWayIn { obstacles: Vec<String> },
     #[error("the image of the running kernel {release} is not there")]
     KernelNotFound { release: String },
     #[error("{} is no kernel for {arch}", path.display())]
@@ -88,7 +86,9 @@ pub(crate) fn check(facts: &Facts, plan: &Plan) -> Vec<Refusal> {
     }
     refusals.extend(kernel(facts, plan));
     refusals.extend(plan.undecided.iter().cloned());
-    refusals.extend(plan.memory.peaks.iter().filter_map(short));
+    // A ladder without kexec loads nothing; why it is without, it says.
+    let peaks = plan.memory.peaks.iter().filter(|peak| peak.during != "loading");
+    refusals.extend(peaks.filter_map(short));
     refusals
 }
 
@@ -108,23 +108,12 @@ fn payload(plan: &Plan) -> Option<Refusal> {
 }
 
 fn entry(facts: &Facts, plan: &Plan) -> Option<Refusal> {
-    let kexec = &facts.kexec;
-    if plan.entry.method != "kexec" {
-        let what = format!("the entry method {:?}", plan.entry.method);
-        return Some(Refusal::NotBuiltIn { what, instead: "set [entry] method = \"kexec\"" });
+    if facts.staged {
+        return Some(Refusal::Staged);
     }
-    match kexec.permission {
-        Permission::NotBuiltIn => return Some(Refusal::KexecNotBuiltIn),
-        Permission::Disabled => return Some(Refusal::KexecDisabled),
-        Permission::Allowed => {}
-    }
-    // The running system's own kernel is signed by whom it trusts, where anything is signed.
-    if kexec.lockdown != Lockdown::None && !plan.kernel.running {
-        let image = plan.kernel.image.as_ref();
-        let kernel = image.map(|image| image.path.clone()).unwrap_or_default();
-        return Some(Refusal::KernelNotTrusted { kernel });
-    }
-    None
+    let none = plan.this_machine && plan.entry.ladder.is_empty();
+    let obstacles = || plan.entry.passed_over.iter().map(ToString::to_string).collect();
+    none.then(|| Refusal::NoWayIn { obstacles: obstacles() })
 }
 
 fn kernel(facts: &Facts, plan: &Plan) -> Option<Refusal> {

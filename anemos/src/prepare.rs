@@ -83,10 +83,12 @@ impl Prepared {
     }
 
     /// Decides and checks again, now that the size of the final initramfs is known.
-    pub(crate) fn recheck(&self, file: u64) -> Vec<Refusal> {
+    pub(crate) fn recheck(&self, file: u64) -> anyhow::Result<Plan> {
         let contents = self.contents.as_ref();
         let sizes = contents.map(|contents| Sizes { file, unpacked: contents.unpacked_bytes() });
-        decide(&self.facts, &self.sources, contents, sizes).1
+        let (plan, refusals) = decide(&self.facts, &self.sources, contents, sizes);
+        refuse(&refusals)?;
+        Ok(plan)
     }
 
     /// The parts that an execution needs, or the first refusal with all the others.

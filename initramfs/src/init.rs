@@ -4,6 +4,7 @@
 //! old system; after that, nothing is rebooted and a shell waits on the console.
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod boot_entry;
 mod child;
 mod dhcp;
 mod disks;
@@ -70,6 +71,7 @@ fn deploy(report: &mut Report, known: &mut Known) -> anyhow::Result<()> {
     })?;
     report.stage(Stage::Modules, |report| {
         modules::load(report, &deploy.modules);
+        boot_entry::remove(report);
         set_clock_floor(report, deploy.written_at)
     })?;
     let disk = report.stage(Stage::Disks, |report| disks::wait(report, &deploy.disk))?;

@@ -4,6 +4,7 @@ pub mod archive;
 pub mod base;
 pub mod deploy;
 pub mod disk;
+pub mod firmware;
 pub mod init;
 pub mod listing;
 pub mod manifest;

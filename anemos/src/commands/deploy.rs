@@ -6,9 +6,9 @@ use std::process::ExitCode;
 use anyhow::Context;
 
 use crate::config::{ConfigArgs, Location};
-use crate::entry::kexec;
-use crate::plan::Purpose;
-use crate::prepare::{Prepared, refuse};
+use crate::entry::{self, Next, kexec};
+use crate::plan::{Purpose, Rung};
+use crate::prepare::Prepared;
 use crate::report::Refusal;
 use crate::{assemble, report, staging};
 
@@ -22,6 +22,10 @@ pub(crate) struct Args {
     /// Do not ask for the host name
     #[arg(long)]
     yes: bool,
+    /// Make everything ready, but stay here: the next reboot enters a boot entry, `kexec -e` a
+    /// loaded kernel, and `anemos reset` takes it back
+    #[arg(long)]
+    stage_only: bool,
 }
 
 impl Args {
@@ -40,17 +44,22 @@ impl Args {
         if !self.yes {
             confirm(&prepared)?;
         }
-        stage_and_load(&prepared).inspect_err(|_| take_back())?;
+        let rung = stage(&prepared).inspect_err(|_| take_back())?;
         // What was fetched is in the initramfs now, and nothing runs after a jump.
         drop(fetched);
-        jump().inspect_err(|_| take_back())?;
+        if self.stage_only {
+            let enters = if rung.boots() { "the next reboot" } else { "`kexec -e`" };
+            report::step(&format!("staged: {enters} enters it, `anemos reset` takes it back"));
+            return Ok(ExitCode::SUCCESS);
+        }
+        report::step(if rung.boots() {
+            "rebooting into the one-time boot entry: this connection ends, the deployment goes on"
+        } else {
+            "jumping: this connection ends, the deployment goes on"
+        });
+        entry::leave(rung).inspect_err(|_| take_back())?;
         Ok(ExitCode::SUCCESS)
     }
-}
-
-fn jump() -> anyhow::Result<()> {
-    report::step("jumping: this connection ends, the deployment goes on");
-    kexec::execute()
 }
 
 /// Undoes what was staged and loaded; the error that led here is the one to report.
@@ -79,18 +88,18 @@ fn check_answer(answer: &str, hostname: &str) -> Result<(), Refusal> {
     Err(Refusal::new(reason, "run the command again on the machine that you mean"))
 }
 
-/// Writes the final initramfs to the staging folder and loads it with the kernel.
-fn stage_and_load(prepared: &Prepared) -> anyhow::Result<()> {
+/// Writes the final initramfs to the staging folder and makes the way into it ready.
+fn stage(prepared: &Prepared) -> anyhow::Result<Rung> {
     let (contents, deploy) = prepared.accept()?;
     let file = staging::prepare()?;
     report::step("assembling the final initramfs");
     let size = assemble::write(contents, deploy, &file)?;
-    refuse(&prepared.recheck(size))?;
-    let kernel = prepared.plan.kernel.image.as_ref().context("finding the kernel")?;
+    // With its real size some ways in may be closed.
+    let plan = prepared.recheck(size)?;
+    let kernel = plan.kernel.image.as_ref().context("finding the kernel")?;
     report::step(&format!("loading kernel and final initramfs of {size} bytes"));
-    kexec::load(&kernel.path, &file, &prepared.plan.command_line)?;
-    // The kernel has copied it; a machine that returns shall not keep the keys in it.
-    staging::clear().map(drop)
+    let next = Next { kernel: &kernel.path, initramfs: &file, command_line: &plan.command_line };
+    entry::make_ready(&plan.entry.ladder, &prepared.facts, &next)
 }
 
 #[cfg(test)]

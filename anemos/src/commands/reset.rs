@@ -15,15 +15,15 @@ impl Args {
         let mut undone = Vec::new();
         if kexec::is_loaded() {
             kexec::unload()?;
-            undone.push("unloaded the kernel that was to be executed");
+            undone.push("unloaded the kernel that was to be executed".to_owned());
         }
-        if staging::clear()? {
-            undone.push("removed the staged initramfs");
-        }
+        undone.extend(staging::clear()?);
         if undone.is_empty() {
-            undone.push("nothing was staged");
+            undone.push("nothing was staged".to_owned());
         }
-        undone.into_iter().for_each(report::step);
+        for line in &undone {
+            report::step(line);
+        }
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -36,10 +36,19 @@ fn facts(text: &str) -> Facts {
     if image.exists() {
         fs::write(&image, kernel::tests::bzimage("6.1.0-18-cloud-amd64 (debian)")).unwrap();
     }
+    if root.path().join("boot/grub").exists() {
+        fs::write(root.path().join("boot/grub/grubenv"), [b'#'; 1024]).unwrap();
+    }
     let mut facts = Facts::read(root.path(), Some("debian")).unwrap();
     // Not of the tree but of the machine that runs the test.
     facts.privileged = true;
     facts.arch = "x86_64".to_owned();
+    let loader = &mut facts.boot_loader;
+    let volumes = [
+        loader.grub.as_mut().map(|grub| &mut grub.volume),
+        loader.esp.as_mut().map(|esp| &mut esp.volume),
+    ];
+    volumes.into_iter().flatten().for_each(|volume| volume.free = 1 << 30);
     facts
 }
 

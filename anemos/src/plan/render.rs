@@ -15,7 +15,7 @@ impl Plan {
             ("payload", self.payload.as_ref().map_or_else(|| vec!["none".into()], payload)),
             ("kernel", kernel(&self.kernel, &self.command_line)),
             ("initramfs", self.initramfs()),
-            ("entry", vec![format!("{}: {}", self.entry.method, self.entry.why)]),
+            ("entry", self.entry.lines()),
             ("disk", disk(&self.disk)),
             ("network", self.network()),
             ("access", self.login()),

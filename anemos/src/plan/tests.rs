@@ -5,7 +5,7 @@ use initramfs::payload::{Compression, Description, Kind, Settings};
 
 use super::{Inputs, Plan, Purpose, Sizes, plan};
 use crate::config::{Config, KernelSource};
-use crate::facts::Facts;
+use crate::facts::{Facts, Lockdown, Permission, Volume};
 
 const MIB: u64 = 1 << 20;
 
@@ -92,7 +92,10 @@ fn a_plan_is_told_in_plain_words() {
                command line rootfstype=ramfs panic=30 console=tty0 console=ttyS0,115200 earlyprintk=ttyS0,115200
     initramfs  base built-in
                about 190 MiB, unpacked 240 MiB with the packed payload
-    entry      kexec: the running kernel can execute another one, so the disk stays as it is
+    entry      kexec_file_load: the running kernel executes another one; the disk stays as it is
+               else kexec_load: the same, with the other kernel laid out by anemos
+               else grub: GRUB boots an entry of ours, once
+               not boot-next: the firmware is a BIOS
     disk       vda: virtio, 4.0 GiB; it is the disk below /
                found again by serial number anemos-main, size 4294967296
                ALL DATA ON IT IS LOST
@@ -142,6 +145,66 @@ fn a_plan_for_another_machine_says_so() {
     let deploy = plan.deploy.unwrap();
     assert_eq!(deploy.network, None, "the network of this machine is not told");
     assert_eq!(deploy.console.as_deref(), Some("ttyS0"));
+}
+
+/// Renders the ladder of a machine, and why each other rung is not on it.
+fn ladder(config: &str, change: fn(&mut Facts)) -> String {
+    let mut facts = cloud();
+    change(&mut facts);
+    let entry = plan_of(&facts, config, Purpose::Deploy).entry;
+    let rungs: Vec<_> = entry.ladder.iter().map(ToString::to_string).collect();
+    let passed: Vec<_> = entry.passed_over.iter().map(ToString::to_string).collect();
+    format!("{}\n  {}", rungs.join(", "), passed.join("\n  "))
+}
+
+fn uefi(facts: &mut Facts) {
+    facts.firmware = initramfs::deploy::Firmware::Uefi;
+    facts.boot_loader.variables = true;
+}
+
+type Case = (&'static str, &'static str, fn(&mut Facts));
+
+const LADDERS: [Case; 13] = [
+    ("UEFI", "", uefi),
+    ("secure boot", "", |facts| {
+        uefi(facts);
+        facts.kexec.secure_boot = true;
+        facts.kexec.lockdown = Lockdown::Integrity;
+    }),
+    ("kexec disabled", "", |facts| facts.kexec.permission = Permission::Disabled),
+    ("no kexec on UEFI", "", |facts| {
+        uefi(facts);
+        facts.kexec.permission = Permission::NotBuiltIn;
+    }),
+    ("little memory", "", |facts| facts.memory.available = 300 * MIB),
+    ("kexec wanted", "[entry]\nmethod = \"kexec\"", uefi),
+    ("boot loader wanted", "[entry]\nmethod = \"bootloader\"", uefi),
+    ("arm", "", |facts| facts.arch = "aarch64".to_owned()),
+    ("root on LVM", "", |facts| {
+        let grub = facts.boot_loader.grub.as_mut().unwrap();
+        grub.volume =
+            Volume { device: "/dev/mapper/vg-root".into(), plain: false, ..grub.volume.clone() };
+    }),
+    ("btrfs", "", |facts| {
+        facts.boot_loader.grub.as_mut().unwrap().volume.filesystem = "btrfs".to_owned();
+    }),
+    ("little room", "", |facts| {
+        uefi(facts);
+        facts.boot_loader.grub.as_mut().unwrap().volume.free = 100 * MIB;
+        facts.boot_loader.esp.as_mut().unwrap().volume.free = 5 * MIB;
+    }),
+    ("read-only", "", |facts| {
+        uefi(facts);
+        facts.boot_loader.variables = false;
+        facts.boot_loader.grub.as_mut().unwrap().volume.writable = false;
+    }),
+    ("old GRUB", "", |facts| facts.boot_loader.grub.as_mut().unwrap().next_entry = false),
+];
+
+#[test]
+fn each_machine_has_its_ladder() {
+    let told = LADDERS.map(|(name, config, change)| format!("[{name}] {}", ladder(config, change)));
+    insta::assert_snapshot!(told.join("\n"));
 }
 
 #[test]

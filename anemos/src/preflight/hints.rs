@@ -17,8 +17,10 @@ impl Refusal {
             Self::TooLittleMemory { .. } => {
                 "use a smaller payload or base, or a machine with more memory".to_owned()
             }
-            Self::KexecNotBuiltIn | Self::KexecDisabled | Self::KernelNotTrusted { .. } => {
-                self.about_kexec()
+            Self::Staged => "`anemos reset` takes it back".to_owned(),
+            Self::NoWayIn { .. } => {
+                "`[entry] method = \"auto\"` tries all of them; one of these reasons must go"
+                    .to_owned()
             }
             Self::KernelNotFound { .. }
             | Self::NotAKernel { .. }
@@ -50,15 +52,6 @@ impl Refusal {
                 "install it on this system, or use the full base: `anemos base build`".to_owned()
             }
         }
-    }
-
-    fn about_kexec(&self) -> String {
-        match self {
-            Self::KexecDisabled => "the setting is one-way until the next boot; reboot first",
-            Self::KernelNotTrusted { .. } => "set [kernel] source = \"running\"",
-            _ => "boot a kernel with CONFIG_KEXEC_FILE, as distributions build them",
-        }
-        .to_owned()
     }
 
     fn about_kernels(&self) -> String {

@@ -28,12 +28,18 @@ type Unfit = fn(&mut Facts);
 const OTHER_KERNEL: &str = "[kernel]\nsource = \"/k\"\nmodules = \"/m/6.2\"\n";
 
 /// Machines that are unfit in one way each: name, configuration, what is wrong.
-const CASES: [(&str, &str, Unfit); 17] = [
+const CASES: [(&str, &str, Unfit); 16] = [
     ("user", "", |facts| facts.privileged = false),
-    ("no kexec", "", |facts| facts.kexec.permission = Permission::NotBuiltIn),
-    ("kexec disabled", "", |facts| facts.kexec.permission = Permission::Disabled),
-    ("lockdown", OTHER_KERNEL, |facts| facts.kexec.lockdown = Lockdown::Integrity),
-    ("boot loader", "[entry]\nmethod = \"bootloader\"", |_| {}),
+    ("no way in", "", |facts| {
+        facts.kexec.permission = Permission::Disabled;
+        facts.boot_loader.grub = None;
+    }),
+    ("lockdown", OTHER_KERNEL, |facts| {
+        facts.kexec.lockdown = Lockdown::Integrity;
+        facts.kexec.secure_boot = true;
+    }),
+    ("boot loader", "[entry]\nmethod = \"bootloader\"", |facts| facts.boot_loader.grub = None),
+    ("staged", "", |facts| facts.staged = true),
     ("no image", "", |facts| facts.kernel.image = None),
     ("no kernel", "", |facts| facts.kernel.image.as_mut().unwrap().format = None),
     ("no modules", "", |facts| facts.kernel.modules = None),
@@ -52,7 +58,6 @@ const CASES: [(&str, &str, Unfit); 17] = [
         facts.network.links[0].addresses.clear();
         facts.other_links.push("br0".to_owned());
     }),
-    ("no memory to load", "", |facts| facts.memory.available = 300 << 20),
     ("no memory to deploy", "", |facts| facts.memory.total = 512 << 20),
 ];
 
@@ -65,16 +70,16 @@ fn each_unfit_machine_is_refused_with_reason_and_way_out() {
     insta::assert_snapshot!(told.join("\n"), @r#"
     [user] anemos deploy needs root
       run it with sudo; `anemos plan` needs no root
-    [no kexec] this kernel was built without kexec
-      boot a kernel with CONFIG_KEXEC_FILE, as distributions build them
-    [kexec disabled] this kernel forbids kexec (kernel.kexec_load_disabled is 1)
-      the setting is one-way until the next boot; reboot first
-    [lockdown] this kernel executes only kernels that it trusts, and /k is another one
-      set [kernel] source = "running"
+    [no way in] there is no way into the deploy environment (kexec_file_load: kernel.kexec_load_disabled is 1; kexec_load: kernel.kexec_load_disabled is 1; boot-next: the firmware is a BIOS; grub: its configuration is not found)
+      `[entry] method = "auto"` tries all of them; one of these reasons must go
+    [lockdown] there is no way into the deploy environment (kexec_file_load: it executes only kernels that it trusts, and /k is another one; kexec_load: the kernel is locked down; boot-next: the firmware is a BIOS; grub: it executes only kernels that it trusts, and /k is another one)
+      `[entry] method = "auto"` tries all of them; one of these reasons must go
     the modules are for 6.2, but the kernel is 6.1.0-18-cloud-amd64
       set [kernel] modules to the folder named like the kernel's release
-    [boot loader] the entry method "bootloader" is not built in yet
-      set [entry] method = "kexec"
+    [boot loader] there is no way into the deploy environment (kexec_file_load: the configuration asks for the boot loader; kexec_load: the configuration asks for the boot loader; boot-next: the firmware is a BIOS; grub: its configuration is not found)
+      `[entry] method = "auto"` tries all of them; one of these reasons must go
+    [staged] a deployment is staged already
+      `anemos reset` takes it back
     [no image] the image of the running kernel 6.1.0-18-cloud-amd64 is not there
       reboot if the kernel was upgraded, or set [kernel] source and modules
     [no kernel] /boot/vmlinuz-6.1.0-18-cloud-amd64 is no kernel for x86_64
@@ -95,8 +100,6 @@ fn each_unfit_machine_is_refused_with_reason_and_way_out() {
       switch its write protection off, or select another disk
     [bridge] all addresses are on links that are no hardware: br0
       bridges, bonds and VLANs are not built in yet: set [network] mode to "static" with link, address and gateway, or to "none"
-    [no memory to load] loading needs 380 MiB of memory, but there is only 300 MiB (twice the final initramfs of 190 MiB)
-      use a smaller payload or base, or a machine with more memory
     [no memory to deploy] deploying needs 538 MiB of memory, but there is only 512 MiB (kernel 64 MiB, unpacked initramfs 240 MiB, unpacked payload 170 MiB, work space 64 MiB)
       use a smaller payload or base, or a machine with more memory
     "#);

@@ -41,6 +41,9 @@ pub(super) struct MachineArgs {
     /// Rehearse on every firmware and bus that the payload claims in payload.toml
     #[arg(long, conflicts_with_all = ["firmware", "disk", "json", "junit"])]
     pub(super) matrix: bool,
+    /// How the VPS enters the deploy environment: auto, kexec or bootloader
+    #[arg(long, value_name = "METHOD", value_parser = entry, conflicts_with = "quick")]
+    entry: Option<Way>,
     /// Boot the deploy environment directly, without the VPS and the jump
     #[arg(long)]
     quick: bool,
@@ -70,6 +73,7 @@ impl MachineArgs {
         if let Some(size) = self.disk_size {
             setup.system_disk_mut().size = Some(size);
         }
+        setup.entry = self.entry.unwrap_or(setup.entry);
         if self.quick {
             setup.entry = Way::Direct;
         }
@@ -101,7 +105,7 @@ pub(super) fn check(setup: &Setup, fixture: &Fixture) -> anyhow::Result<()> {
         return Ok(());
     }
     // The partition table of an image counts in sectors: it is made for one size of them.
-    if setup.entry == Way::Jump {
+    if setup.entry != Way::Direct {
         let reason = format!("the disk of fixture {} has sectors of 512 bytes", fixture.name);
         return refuse(reason, "use entry = \"direct\" with sectors of 4096 bytes".to_owned());
     }
@@ -122,6 +126,16 @@ pub(super) fn complete(setup: &mut Setup, payload: &Description, fixture: &Fixtu
 pub(super) fn word<T: DeserializeOwned>(text: &str) -> Result<T, String> {
     let value = toml::Value::from(text);
     value.try_into().map_err(|error: toml::de::Error| error.message().to_owned())
+}
+
+/// Reads a method as `anemos deploy` names it.
+fn entry(text: &str) -> Result<Way, String> {
+    match text {
+        "auto" => Ok(Way::Jump),
+        "kexec" => Ok(Way::Kexec),
+        "bootloader" => Ok(Way::Bootloader),
+        _ => Err("use auto, kexec or bootloader".to_owned()),
+    }
 }
 
 /// Reads a size with its unit.

@@ -1,10 +1,15 @@
-//! The system call `kexec_file_load(2)`, which no library offers.
+//! The system calls `kexec_file_load(2)` and `kexec_load(2)`, which no library offers.
 #![expect(unsafe_code, reason = "system calls that no crate wraps")]
 
-use std::ffi::CStr;
+use std::ffi::{CStr, c_void};
 use std::fs::File;
 use std::io;
+use std::num::NonZeroUsize;
+use std::ops::Range;
 use std::os::fd::AsRawFd;
+use std::ptr::NonNull;
+
+use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 
 /// `KEXEC_FILE_UNLOAD` of `linux/kexec.h`.
 const UNLOAD: libc::c_ulong = 1;
@@ -36,8 +41,36 @@ pub(super) fn kexec_file_load(
     if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Unloads the loaded kernel; that there was none is no error.
-pub(super) fn kexec_file_unload() -> io::Result<()> {
+/// Loads segments for the next `reboot(LINUX_REBOOT_CMD_KEXEC)`, which jumps to `entry`.
+///
+/// Each segment is what is copied, and the pages that it is copied to. The kernel has copied
+/// everything when the call returns.
+pub(super) fn kexec_load(entry: u64, segments: [(&[u8], Range<u64>); 3]) -> io::Result<()> {
+    let default_flags: libc::c_ulong = 0;
+    let segments = segments.map(|(bytes, place)| Segment {
+        buffer: bytes.as_ptr(),
+        buffer_size: bytes.len(),
+        place: place.start,
+        size: place.end - place.start,
+    });
+    // SAFETY: the array lives for the whole call, its length is passed with it, and each of its
+    // segments points to borrowed bytes of the length beside it. The kernel only reads them, and
+    // has copied all of them before it returns.
+    let status = unsafe {
+        libc::syscall(libc::SYS_kexec_load, entry, segments.len(), segments.as_ptr(), default_flags)
+    };
+    if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Unloads the loaded kernel, however it was loaded; that there was none is no error.
+pub(super) fn unload() -> io::Result<()> {
+    match kexec_file_unload() {
+        Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => kexec_load_nothing(),
+        unloaded => unloaded,
+    }
+}
+
+fn kexec_file_unload() -> io::Result<()> {
     let no_file: libc::c_int = -1;
     let nothing: libc::c_ulong = 0;
     // SAFETY: with this flag the kernel reads neither descriptors nor the command line
@@ -46,4 +79,54 @@ pub(super) fn kexec_file_unload() -> io::Result<()> {
         libc::syscall(libc::SYS_kexec_file_load, no_file, no_file, nothing, nothing, UNLOAD)
     };
     if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// No segments unload what is loaded (`kexec_load(2)`).
+fn kexec_load_nothing() -> io::Result<()> {
+    let nothing: libc::c_ulong = 0;
+    // SAFETY: with no segments the kernel reads no memory of ours.
+    let status = unsafe { libc::syscall(libc::SYS_kexec_load, nothing, nothing, nothing, nothing) };
+    if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// `struct kexec_segment` of `linux/kexec.h`.
+#[repr(C)]
+struct Segment {
+    buffer: *const u8,
+    buffer_size: usize,
+    place: u64,
+    size: u64,
+}
+
+/// A file whose bytes are read as they are needed, instead of into memory of ours.
+#[derive(Debug)]
+pub(super) struct Mapped {
+    start: NonNull<c_void>,
+    length: NonZeroUsize,
+}
+
+impl Mapped {
+    /// Maps a file that nobody shortens meanwhile: one of root's own, that only root can open.
+    pub(super) fn new(file: &File) -> io::Result<Self> {
+        let length = usize::try_from(file.metadata()?.len()).ok().and_then(NonZeroUsize::new);
+        let length = length.ok_or_else(|| io::Error::other("it is empty"))?;
+        // SAFETY: a new private mapping at a place of the kernel's choice overlaps nothing.
+        let start =
+            unsafe { mmap(None, length, ProtFlags::PROT_READ, MapFlags::MAP_PRIVATE, file, 0) };
+        Ok(Self { start: start?, length })
+    }
+
+    /// The bytes of the file.
+    pub(super) fn bytes(&self) -> &[u8] {
+        let start = self.start.cast::<u8>().as_ptr();
+        // SAFETY: the mapping is readable, as long as said, and lives as long as `self`.
+        unsafe { std::slice::from_raw_parts(start, self.length.get()) }
+    }
+}
+
+impl Drop for Mapped {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is ours, and no borrow of its bytes is left.
+        let _cannot_matter = unsafe { munmap(self.start, self.length.get()) };
+    }
 }

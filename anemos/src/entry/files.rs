@@ -1,0 +1,29 @@
+//! Files that a boot loader or the firmware will read.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use anyhow::Context;
+
+/// Copies a file, for its owner alone, and writes it back: what boots it knows no page cache.
+pub(super) fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
+    let describe = || format!("copying {} to {}", from.display(), to.display());
+    let mut source = File::open(from).with_context(describe)?;
+    let mut options = OpenOptions::new();
+    let mut copy =
+        options.write(true).create_new(true).mode(0o600).open(to).with_context(describe)?;
+    io::copy(&mut source, &mut copy).with_context(describe)?;
+    copy.sync_all().with_context(describe)
+}
+
+/// Reads a small file; one that is not there is empty.
+pub(super) fn read_if_there(path: &Path) -> anyhow::Result<Vec<u8>> {
+    match fs::read(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("reading {}", path.display()))
+        }
+        read => Ok(read.unwrap_or_default()),
+    }
+}

@@ -1,0 +1,74 @@
+//! Has GRUB boot an entry of ours once.
+//!
+//! Kernel and initramfs lie beside its configuration, where it finds them without knowing disks.
+
+use anyhow::Context;
+
+use super::{Next, environment, files};
+use crate::facts::Facts;
+use crate::staging::UndoLog;
+
+/// Identity of our menu entry.
+const ENTRY: &str = "anemos-deploy";
+const FOLDER: &str = "anemos";
+
+/// Stages everything; `undo` records it.
+pub(super) fn stage(facts: &Facts, next: &Next<'_>, undo: &mut UndoLog) -> anyhow::Result<()> {
+    let grub = facts.boot_loader.grub.as_ref().context("finding GRUB's folder")?;
+    let folder = grub.folder.join(FOLDER);
+    undo.make_folder(&folder)?;
+    files::copy(next.kernel, &folder.join("vmlinuz"))?;
+    files::copy(next.initramfs, &folder.join("initramfs"))?;
+    let custom = grub.folder.join("custom.cfg");
+    let before = files::read_if_there(&custom)?;
+    let menu = [before, menu_entry(next.command_line).into_bytes()].concat();
+    undo.write(&custom, &menu)?;
+    // Last: until this is written, nothing of the above is booted.
+    let block = grub.folder.join("grubenv");
+    let now = files::read_if_there(&block)?;
+    let describe = || format!("editing {}", block.display());
+    let chosen = environment::with_next_entry(&now, ENTRY).with_context(describe)?;
+    undo.write(&block, &chosen)
+}
+
+/// GRUB sets `config_directory` to the folder of its configuration from 2.02 on.
+fn menu_entry(command_line: &str) -> String {
+    let words: Vec<_> = command_line.split_whitespace().map(quote).collect();
+    format!(
+        "\n# One-time boot entry of anemos; `anemos reset` removes it.\n\
+         menuentry 'anemos deploy environment' --id {ENTRY} --unrestricted {{\n\
+         \tset anemos=\"$config_directory\"\n\
+         \tif [ -z \"$anemos\" ]; then set anemos=\"$prefix\"; fi\n\
+         \tlinux \"$anemos/{FOLDER}/vmlinuz\" {}\n\
+         \tinitrd \"$anemos/{FOLDER}/initramfs\"\n}}\n",
+        words.join(" ")
+    )
+}
+
+/// Quotes a word for GRUB's script, whose single quotes work as those of a shell.
+fn quote(word: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"=,.:/+-_@%".contains(&byte);
+    if word.bytes().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::menu_entry;
+
+    #[test]
+    fn the_entry_has_every_parameter_as_one_word() {
+        insta::assert_snapshot!(menu_entry("console=ttyS0,115200 a=$b;c  d='x"), @r#"
+
+        # One-time boot entry of anemos; `anemos reset` removes it.
+        menuentry 'anemos deploy environment' --id anemos-deploy --unrestricted {
+        	set anemos="$config_directory"
+        	if [ -z "$anemos" ]; then set anemos="$prefix"; fi
+        	linux "$anemos/anemos/vmlinuz" console=ttyS0,115200 'a=$b;c' 'd='\''x'
+        	initrd "$anemos/anemos/initramfs"
+        }
+        "#);
+    }
+}

@@ -1,0 +1,197 @@
+//! A record of what is changed on the running system, written before each change is made.
+//!
+//! It ends nowhere in the middle: whatever the moment at which the machine stops, undoing the
+//! record brings the files back as they were, byte for byte.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use serde::{Deserialize, Serialize};
+
+use crate::entry::environment;
+
+/// One change.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Change {
+    /// A folder that was not there, with all that is put into it.
+    Folder(PathBuf),
+    /// A file, or a variable of the firmware, that was written.
+    File { path: PathBuf, before: Option<Vec<u8>>, after: Vec<u8> },
+}
+
+/// The record, and the file that it is kept in.
+#[derive(Debug)]
+pub(crate) struct UndoLog {
+    file: PathBuf,
+    changes: Vec<Change>,
+}
+
+impl UndoLog {
+    /// Reads the record of an earlier run, or begins one.
+    pub(super) fn open(file: &Path) -> anyhow::Result<Self> {
+        let describe = || format!("reading {}", file.display());
+        let changes = match fs::read(file) {
+            Ok(bytes) => serde_json::from_slice(&bytes).with_context(describe)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(error).with_context(describe),
+        };
+        Ok(Self { file: file.to_owned(), changes })
+    }
+
+    /// Makes a folder that only root may enter, and that is removed again with all in it.
+    pub(crate) fn make_folder(&mut self, path: &Path) -> anyhow::Result<()> {
+        if path.exists() {
+            bail!("{} is there already, and is not ours to remove", path.display());
+        }
+        self.record(Change::Folder(path.to_owned()))?;
+        let describe = || format!("making {}", path.display());
+        DirBuilder::new().mode(0o700).create(path).with_context(describe)
+    }
+
+    /// Writes a file in its place, whatever it held before.
+    pub(crate) fn write(&mut self, path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+        let before = read(path)?;
+        self.record(Change::File { path: path.to_owned(), before, after: bytes.to_vec() })?;
+        write(path, bytes).with_context(|| format!("writing {}", path.display()))
+    }
+
+    /// Puts everything back as it was, last changes first. Says what it did, and what it left alone
+    /// because somebody else has changed it since.
+    pub(crate) fn undo(&mut self) -> anyhow::Result<Vec<String>> {
+        let mut did = Vec::new();
+        while let Some(change) = self.changes.last().cloned() {
+            did.push(change.undo()?);
+            self.changes.pop();
+            self.keep()?;
+        }
+        Ok(did)
+    }
+
+    fn record(&mut self, change: Change) -> anyhow::Result<()> {
+        self.changes.push(change);
+        self.keep()
+    }
+
+    fn keep(&self) -> anyhow::Result<()> {
+        let describe = || format!("writing {}", self.file.display());
+        if self.changes.is_empty() {
+            return match fs::remove_file(&self.file) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    Err(error).with_context(describe)
+                }
+                _ => Ok(()),
+            };
+        }
+        let folder = self.file.parent().unwrap_or(Path::new("."));
+        let mut new = tempfile::NamedTempFile::new_in(folder).with_context(describe)?;
+        serde_json::to_writer(&mut new, &self.changes).with_context(describe)?;
+        new.as_file().sync_all().with_context(describe)?;
+        new.persist(&self.file).with_context(describe)?;
+        File::open(folder).and_then(|folder| folder.sync_all()).with_context(describe)
+    }
+}
+
+impl Change {
+    fn undo(self) -> anyhow::Result<String> {
+        match self {
+            Self::Folder(path) => match fs::remove_dir_all(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    Err(error).with_context(|| format!("removing {}", path.display()))
+                }
+                _ => Ok(format!("removed {}", path.display())),
+            },
+            Self::File { path, before, after } => {
+                let now = read(&path)?;
+                let shown = path.display();
+                let wanted = match (now, before) {
+                    (now, before) if now == before => return Ok(format!("{shown} is as it was")),
+                    (Some(now), before) if now == after => before,
+                    // GRUB has taken the entry back already; others may have written there since.
+                    (Some(now), Some(before)) if environment::is_block(&before) => {
+                        Some(environment::take_back(&now, &before))
+                    }
+                    // A variable for the next boot is gone after that.
+                    (None, Some(_)) => return Ok(format!("{shown} is gone already")),
+                    _ => return Ok(format!("{shown} was changed by others and is left alone")),
+                };
+                let describe = || format!("putting {shown} back");
+                match wanted {
+                    Some(bytes) => write(&path, &bytes).with_context(describe)?,
+                    None => fs::remove_file(&path).with_context(describe)?,
+                }
+                Ok(format!("put {shown} back"))
+            }
+        }
+    }
+}
+
+fn read(path: &Path) -> anyhow::Result<Option<Vec<u8>>> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("reading {}", path.display())),
+    }
+}
+
+/// Writes by one call, as variables of the firmware want it
+/// (`Documentation/filesystems/efivarfs.rst`), and where the file lies, as GRUB wants its own.
+fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    // Cut after it was written: a power cut in between must not leave an empty file.
+    let mut file = options.write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    file.write_all(bytes)?;
+    if path.starts_with("/sys") {
+        return Ok(());
+    }
+    file.set_len(bytes.len() as u64)?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_is_as_before_byte_for_byte() {
+        let place = tempfile::tempdir().unwrap();
+        let at = |name: &str| place.path().join(name);
+        fs::write(at("there"), "before, and longer").unwrap();
+        let mut log = UndoLog::open(&at("undo.json")).unwrap();
+        log.make_folder(&at("folder")).unwrap();
+        fs::write(at("folder/kernel"), "k").unwrap();
+        log.write(&at("there"), b"after").unwrap();
+        log.write(&at("new"), b"new").unwrap();
+        assert_eq!(fs::read(at("there")).unwrap(), b"after");
+        // Another run finds the record.
+        let did = UndoLog::open(&at("undo.json")).unwrap().undo().unwrap();
+        assert_eq!(did.len(), 3);
+        assert_eq!(fs::read(at("there")).unwrap(), b"before, and longer");
+        let left: Vec<_> = fs::read_dir(place.path()).unwrap().collect();
+        assert_eq!(left.len(), 1, "{left:?}");
+    }
+
+    #[test]
+    fn what_others_wrote_since_is_left_alone() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("custom.cfg");
+        let mut log = UndoLog::open(&place.path().join("undo.json")).unwrap();
+        log.write(&path, b"ours").unwrap();
+        fs::write(&path, "theirs").unwrap();
+        let did = log.undo().unwrap();
+        assert!(did[0].ends_with("was changed by others and is left alone"), "{did:?}");
+        assert_eq!(fs::read(&path).unwrap(), b"theirs");
+    }
+
+    #[test]
+    fn a_folder_of_somebody_else_is_not_taken() {
+        let place = tempfile::tempdir().unwrap();
+        let mut log = UndoLog::open(&place.path().join("undo.json")).unwrap();
+        let error = log.make_folder(place.path()).unwrap_err().to_string();
+        assert!(error.ends_with("is there already, and is not ours to remove"), "{error}");
+        assert_eq!(log.undo().unwrap(), [""; 0]);
+    }
+}
