@@ -10,6 +10,7 @@ use crate::recent::{KEPT, Recent};
 use crate::verdict::Verdict;
 
 pub mod contract;
+mod gave_up;
 mod seen;
 #[cfg(test)]
 mod tests;
@@ -75,6 +76,7 @@ pub struct Chain {
     link: Link,
     identity_seen: bool,
     jump_announced: bool,
+    boot_announced: bool,
     stage: Option<(usize, f64)>,
     last_stage: Option<usize>,
     failure: Option<String>,
@@ -107,6 +109,7 @@ impl Chain {
             link,
             identity_seen: false,
             jump_announced: false,
+            boot_announced: false,
             stage: None,
             last_stage: None,
             failure: None,
@@ -160,7 +163,7 @@ impl Chain {
         match seen {
             Seen::Line(line) => self.line(at, line),
             Seen::Pending(line) => self.prompt(at, line),
-            Seen::Reset => Some(self.reset(at)),
+            Seen::Reset => self.reset(at),
             Seen::PoweredOff => Some(self.powered_off()),
             Seen::Panicked if self.link >= Link::Jumped => {
                 let words = "the kernel told the machine that it panicked";
@@ -179,45 +182,13 @@ impl Chain {
             Seen::Pushed => self.reach(Link::Pushed, at, "push"),
             Seen::CommandStarted => self.reach(Link::Started, at, "start command"),
             Seen::CommandSaid(line) => {
+                self.boot_announced |= line.starts_with(contract::BOOTS_ENTRY);
                 self.said.push(line.clone());
                 None
             }
             Seen::CommandEnded(status) => self.command_ended(*status),
             _ => None,
         }
-    }
-
-    /// The end when nothing happened for longer than anything may take.
-    pub fn gave_up(&self, waited: &str) -> End {
-        if let Some(words) = &self.panic {
-            return End::Failed(self.panicked(words));
-        }
-        let (class, reason) = match self.link {
-            Link::PowerOn => (Class::FixtureFailed, "the old system did not reach its prompt"),
-            Link::OldSystem => (Class::FixtureFailed, "the old system could not be reached"),
-            Link::Pushed => (Class::FixtureFailed, "the command could not be started"),
-            Link::Started if self.jump_announced => {
-                (Class::JumpSilent, "the jump was announced, and no kernel was heard of after it")
-            }
-            Link::Started => {
-                (Class::NotExecuted, "anemos deploy was started, and no jump followed")
-            }
-            Link::Verdict => (Class::Stalled, "the machine was not reset after the verdict"),
-            Link::Jumped | Link::Reset => return self.stalled(waited),
-        };
-        let reason = format!("{reason} ({waited})");
-        let make = if class == Class::FixtureFailed { Verdict::broken } else { Verdict::failed };
-        End::Failed(self.finish(make(class, reason, self.context())))
-    }
-
-    fn stalled(&self, waited: &str) -> End {
-        let place = self.stage().map_or_else(
-            || "the deploy environment stalled between its stages".to_owned(),
-            |stage| format!("stage {stage} stalled"),
-        );
-        let verdict =
-            Verdict::failed(Class::Stalled, format!("{place} ({waited})"), self.context());
-        End::Failed(self.finish(verdict))
     }
 
     fn line(&mut self, at: f64, line: &str) -> Option<End> {
@@ -228,7 +199,8 @@ impl Chain {
             Link::Started => {
                 self.jump_announced |= line.contains("Starting new kernel");
                 if classify::is_kernel_banner(line) {
-                    return self.reach(Link::Jumped, at, "anemos deploy");
+                    let way = if self.boot_announced { "boot loader" } else { "anemos deploy" };
+                    return self.reach(Link::Jumped, at, way);
                 }
                 None
             }
@@ -260,6 +232,10 @@ impl Chain {
     }
 
     fn deploy_line(&mut self, at: f64, line: &str) -> Option<End> {
+        if !self.has_begun_stages() && line.contains(&self.route.identity) {
+            let reason = "the old system was booted instead of the deploy environment";
+            return Some(self.failed(Class::RebootedInstead, reason));
+        }
         if line.contains("Kernel panic - not syncing") {
             let words = classify::failure(line).map_or("", Class::words);
             // It reboots by itself: what follows tells whether the old system is back.
@@ -337,11 +313,11 @@ impl Chain {
         self.finish(Verdict::failed(class, reason, self.context()))
     }
 
-    fn reset(&mut self, at: f64) -> End {
+    fn reset(&mut self, at: f64) -> Option<End> {
         if let Some(words) = &self.panic {
-            return End::Returned(self.panicked(words));
+            return Some(End::Returned(self.panicked(words)));
         }
-        match (self.link, self.outcome.as_deref()) {
+        Some(match (self.link, self.outcome.as_deref()) {
             (Link::Verdict, Some("deployed")) => {
                 self.reach(Link::Reset, at, "reset");
                 End::Deployed
@@ -349,6 +325,12 @@ impl Chain {
             (Link::Verdict, Some("returned")) => {
                 self.reach(Link::Reset, at, "reset");
                 End::Returned(self.bad_outcome(Class::Returned))
+            }
+            // On it goes, through the firmware.
+            (Link::Started, _) if self.boot_announced => {
+                self.timed("anemos deploy", at);
+                self.since = at;
+                return None;
             }
             (Link::Started, _) => {
                 let reason = Class::RebootedInstead.words();
@@ -359,7 +341,7 @@ impl Chain {
                 End::Failed(Verdict::broken(Class::FixtureFailed, reason, self.context()))
             }
             _ => self.failed(Class::ResetLoop, "the deploy environment was reset early"),
-        }
+        })
     }
 
     fn powered_off(&self) -> End {

@@ -143,8 +143,8 @@ impl Run<'_> {
     async fn whole(&mut self, way: Way, folder: &Path) -> Result<Verdict, DirectError> {
         self.hardware.write_others().map_err(file("writing the other disks"))?;
         let verdict = match way {
-            Way::Jump => self.jump(folder).await?,
             Way::Direct => self.quick(folder).await?,
+            Way::Jump | Way::Kexec | Way::Bootloader => self.jump(folder).await?,
         };
         match self.hardware.written().map_err(file("reading the other disks"))? {
             None => Ok(verdict),
@@ -167,6 +167,8 @@ impl Run<'_> {
             board: self.hardware.deploy_board(),
             memory_mib: self.memory_mib(),
             faults: &self.rehearsal.setup.faults,
+            way: self.rehearsal.setup.entry,
+            prepare: self.rehearsal.setup.prepare.as_deref(),
             disks: self.hardware.disks(&disk),
             disk: &disk,
             disk_size: self.disk_size(),
@@ -284,8 +286,8 @@ impl Run<'_> {
         let looked = async {
             let after = residue::table(&self.disk(), work).await?;
             let before = match self.rehearsal.setup.entry {
-                Way::Jump => residue::table(&self.rehearsal.fixture.disk(), work).await?,
                 Way::Direct => residue::Table::default(),
+                _ => residue::table(&self.rehearsal.fixture.disk(), work).await?,
             };
             Ok::<_, io::Error>(residue::warnings(&before, &after))
         };
@@ -379,7 +381,7 @@ impl Run<'_> {
     fn wants_control(&self, verdict: &Verdict) -> bool {
         let may_be = verdict.class.is_some_and(Class::may_be_the_payload);
         let asked =
-            self.rehearsal.control == Control::Run && self.rehearsal.setup.entry == Way::Jump;
+            self.rehearsal.control == Control::Run && self.rehearsal.setup.entry != Way::Direct;
         may_be && asked && !self.host.is_over()
     }
 

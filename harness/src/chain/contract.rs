@@ -14,6 +14,9 @@ pub const STAGES: &[&str] = &[
     "reboot",
 ];
 
+/// How `anemos deploy` says that the machine goes through its firmware and boot loader now.
+pub const BOOTS_ENTRY: &str = "rebooting into the one-time boot entry";
+
 /// What one contract line says.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Said {

@@ -253,6 +253,32 @@ fn a_fixture_that_does_not_come_up_is_broken_not_failed() {
     }
 }
 
+const BOOTS: &str = "!said rebooting into the one-time boot entry: this connection ends";
+
+#[test]
+fn a_boot_entry_leads_on_through_a_reset() {
+    let after = JUMP.replace("[   40.000000] kexec_core: Starting new kernel", "GRUB loading.");
+    let (chain, end) = run(&format!("{BOOTS}\n!reset\n{after}"));
+    assert_eq!((end, chain.link()), (None, Link::Jumped));
+    let names: Vec<_> = chain.times().iter().map(|timed| timed.name.as_str()).collect();
+    assert_eq!(
+        names[2..6],
+        ["start command", "anemos deploy", "boot loader", "boot deploy environment"]
+    );
+}
+
+#[test]
+fn an_entry_that_is_not_booted_leaves_the_old_system() {
+    let (_, end) = run(&format!(
+        "{BOOTS}
+        !reset
+        [    0.000000] Linux version 6.1.0-31-cloud-amd64
+        {OLD}"
+    ));
+    let want = "the old system was booted instead of the deploy environment";
+    assert_eq!(failed(end), (Class::RebootedInstead, want.to_owned()));
+}
+
 #[test]
 fn a_prompt_without_identity_is_not_the_old_system() {
     let (chain, end) = play(route(), "!pending debian login:");

@@ -1,8 +1,11 @@
 //! Does to a running machine what a fault describes.
 
 use nix::sys::signal::Signal;
+use qapi::qmp::RebootAction;
 use serde_json::{Value, json};
 
+#[cfg(doc)]
+use super::Event;
 use super::{Guest, GuestError};
 use crate::fault::Kind;
 
@@ -45,6 +48,31 @@ impl Guest {
             // It is in the machine's arguments.
             Kind::ClockOff | Kind::ServerStops | Kind::ServerLies => Ok(()),
         }
+    }
+
+    /// Has a machine that wants to restart, and stands still, do so; [`Event::Reset`] follows.
+    ///
+    /// QEMU takes every reset for a wish to end, even one that it is asked for, unless it is told
+    /// otherwise (`-action reboot=shutdown`).
+    pub(crate) async fn restart(&mut self) -> Result<(), GuestError> {
+        self.on_reboot(RebootAction::reset).await?;
+        self.ask("reset the machine", qapi::qmp::system_reset {}).await
+    }
+
+    /// Lets a machine run that has restarted; the next reset is its end again.
+    pub(crate) async fn restarted(&mut self) -> Result<(), GuestError> {
+        self.on_reboot(RebootAction::shutdown).await?;
+        self.go_on().await
+    }
+
+    async fn on_reboot(&mut self, action: RebootAction) -> Result<(), GuestError> {
+        let action = qapi::qmp::set_action {
+            reboot: Some(action),
+            shutdown: None,
+            panic: None,
+            watchdog: None,
+        };
+        self.ask("set the action of a reset", action).await
     }
 
     /// Has all requests of a kind fail from now on: a filter that says so takes the image's place.

@@ -30,6 +30,9 @@ pub struct Setup {
     pub network_card: NetworkCard,
     /// How the deploy environment is entered.
     pub entry: Way,
+    /// A shell command that root runs on the old system before anything is asked of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prepare: Option<String>,
     /// Which disk comes first after the reset.
     pub disk_order: DiskOrder,
     /// Its disks, the system's first; none: one on virtio-blk.
@@ -127,11 +130,26 @@ pub enum NetworkCard {
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Way {
-    /// From the old system.
+    /// From the old system, by the way that `anemos deploy` prefers.
     #[default]
     Jump,
+    /// From the old system by kexec.
+    Kexec,
+    /// From the old system through the boot loader.
+    Bootloader,
     /// Directly, onto empty disks.
     Direct,
+}
+
+impl Way {
+    /// What `--entry` of `anemos deploy` is told, where it is not left to it.
+    pub fn method(self) -> Option<&'static str> {
+        match self {
+            Self::Kexec => Some("kexec"),
+            Self::Bootloader => Some("bootloader"),
+            Self::Jump | Self::Direct => None,
+        }
+    }
 }
 
 /// Which disk comes first after the reset.
@@ -193,7 +211,7 @@ mod tests {
     #[test]
     fn what_is_written_is_read_back() {
         let text = "firmware = 'uefi-secure'\ncpu = 'max'\nmemory = '300M'\nentry = 'direct'\n\
-                    disk-order = 'swapped'\n[[disk]]\nsector = 4096\nsize = '2G'\n[[disk]]\n";
+                    prepare = 'true'\ndisk-order = 'swapped'\n[[disk]]\nsector = 4096\nsize = '2G'\n[[disk]]\n";
         let setup: Setup = toml::from_str(text).unwrap();
         let written = toml::to_string(&setup).unwrap();
         assert_eq!(toml::from_str::<Setup>(&written).unwrap(), setup, "{written}");

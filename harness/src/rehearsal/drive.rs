@@ -79,6 +79,8 @@ pub(crate) struct Drive<'a> {
     written: u64,
     /// How large the capture of packets was when it last counted as progress.
     captured: u64,
+    /// Whether the machine is on its way through a reset that it shall survive.
+    restarting: bool,
     log: Option<PathBuf>,
     /// How long the log of writes was at the jump.
     log_at_jump: Option<u64>,
@@ -102,6 +104,7 @@ impl<'a> Drive<'a> {
             disk_struck: false,
             written: 0,
             captured: 0,
+            restarting: false,
             log: None,
             log_at_jump: None,
         }
@@ -202,8 +205,13 @@ impl<'a> Drive<'a> {
             {
                 return Some(End::Failed(verdict));
             }
-            if let Some(end) = seen(&observation.what).and_then(|seen| self.tell(&seen)) {
-                return Some(end);
+            let end = match seen(&observation.what) {
+                Some(Seen::Reset) => self.reset(watch).await,
+                Some(seen) => self.tell(&seen),
+                None => None,
+            };
+            if end.is_some() {
+                return end;
             }
         }
         if let Some(end) = self.strike().await {
@@ -211,6 +219,25 @@ impl<'a> Drive<'a> {
         }
         self.host.progress.tick();
         self.listen_to_the_command(watch)
+    }
+
+    /// Takes a reset: the end of the guest, or on to the boot entry that the command has announced.
+    async fn reset(&mut self, watch: &mut Watch) -> Option<End> {
+        let moved = if self.restarting {
+            self.restarting = false;
+            self.guest.restarted().await
+        } else {
+            // What it said last may not have been read yet.
+            let end = self.listen_to_the_command(watch).or_else(|| self.tell(&Seen::Reset));
+            if end.is_some() {
+                return end;
+            }
+            self.restarting = true;
+            self.guest.restart().await
+        };
+        let error = moved.err()?;
+        let reason = format!("the machine could not be restarted: {error}");
+        Some(End::Failed(Verdict::broken(Class::QemuDied, reason, Vec::new())))
     }
 
     /// Whether the network has carried enough to be more than the chatter of idle machines.

@@ -13,7 +13,9 @@ use crate::classify::Class;
 use crate::command::{CommandError, quote};
 use crate::fault::{Fault, Kind};
 use crate::fixture::cache::Ready;
+use crate::machine::setup::Way;
 use crate::machine::{Board, Disk};
+use crate::scenario::found::SAID;
 use crate::ssh::Ssh;
 use crate::verdict::Verdict;
 
@@ -30,6 +32,10 @@ pub(crate) struct Jump<'a> {
     pub(crate) memory_mib: u32,
     /// What befalls the machine.
     pub(crate) faults: &'a [Fault],
+    /// How the deploy environment is entered.
+    pub(crate) way: Way,
+    /// What root runs on the old system first.
+    pub(crate) prepare: Option<&'a str>,
     pub(crate) disks: Vec<Disk>,
     /// The first of them, which is not there yet.
     pub(crate) disk: &'a Path,
@@ -74,7 +80,7 @@ pub(crate) async fn deploy(
     };
     let end = match end {
         Some(end) => Ok(end),
-        None => through(&mut drive, jump, &ssh, &folder.join("anemos-deploy.log")).await,
+        None => through(&mut drive, jump, &ssh, &folder.join(SAID)).await,
     };
     let end = end.map_err(|error| file("keeping what anemos deploy says", error))?;
     let (times, old_root) =
@@ -118,7 +124,15 @@ async fn push(ssh: &Ssh, anemos: &Path, jump: &Jump<'_>) -> Result<(), CommandEr
     if let Some(config) = jump.config {
         ssh.push(config, &inside("anemos.toml"), "600").await?;
     }
-    ssh.push(jump.payload, &inside(&payload_name(jump)), "600").await
+    ssh.push(jump.payload, &inside(&payload_name(jump)), "600").await?;
+    if let Some(prepare) = jump.prepare {
+        ssh.run(&format!("{}sh -c {}", sudo(jump), quote(prepare))).await?;
+    }
+    Ok(())
+}
+
+fn sudo(jump: &Jump<'_>) -> &'static str {
+    if jump.fixture.description.user == "root" { "" } else { "sudo " }
 }
 
 fn inside(name: &str) -> String {
@@ -132,10 +146,10 @@ fn payload_name(jump: &Jump<'_>) -> String {
 }
 
 fn command_line(jump: &Jump<'_>) -> String {
-    let sudo = if jump.fixture.description.user == "root" { "" } else { "sudo " };
     let config = if jump.config.is_some() { "-c anemos.toml " } else { "" };
+    let entry = jump.way.method().map(|method| format!("--entry {method} ")).unwrap_or_default();
     let payload = quote(&format!("./{}", payload_name(jump)));
-    format!("cd {INSIDE} && {sudo}./anemos deploy --yes {config}{payload}")
+    format!("cd {INSIDE} && {}./anemos deploy --yes {config}{entry}{payload}", sudo(jump))
 }
 
 /// Makes the folder for one guest's evidence.

@@ -32,6 +32,9 @@ pub struct Expect {
     /// Regular expressions, each of which a line of some guest's console matches.
     #[serde(default)]
     pub console: Vec<String>,
+    /// Regular expressions, each of which a line matches that `anemos deploy` said.
+    #[serde(default)]
+    pub said: Vec<String>,
     /// Regular expressions, each of which a warning matches.
     #[serde(default)]
     pub warnings: Vec<String>,
@@ -57,6 +60,8 @@ pub struct Came {
     pub stages: Vec<String>,
     /// The lines of all consoles.
     pub console: Vec<String>,
+    /// The lines that `anemos deploy` said in the old system.
+    pub said: Vec<String>,
     /// The files that were asked for and are there.
     pub files: BTreeMap<String, String>,
     /// The partition table, if it was asked for.
@@ -80,7 +85,8 @@ pub struct Table {
 impl Expect {
     /// Complains of a regular expression that is none.
     pub fn check(&self) -> Result<(), String> {
-        let patterns = self.reason.iter().chain(&self.console).chain(&self.warnings);
+        let patterns = self.reason.iter().chain(&self.console).chain(&self.said);
+        let patterns = patterns.chain(&self.warnings);
         let patterns = patterns.chain(self.files.values());
         for pattern in patterns {
             Regex::new(pattern).map_err(|error| error.to_string())?;
@@ -142,16 +148,15 @@ impl Expect {
             lines
                 .push(format!("stage {missing} did not end in its place; those that did: {ended}"));
         }
-        for pattern in &self.console {
-            if !came.console.iter().any(|line| matches(pattern, line)) {
-                lines.push(format!("no console says /{pattern}/"));
-            }
-        }
         let warnings = came.verdict.as_ref().map_or(&[][..], |verdict| &verdict.warnings[..]);
-        for pattern in &self.warnings {
-            if !warnings.iter().any(|line| matches(pattern, line)) {
-                lines.push(format!("no warning says /{pattern}/"));
-            }
+        for (who, patterns, said) in [
+            ("console", &self.console, &came.console[..]),
+            ("line of anemos deploy", &self.said, &came.said[..]),
+            ("warning", &self.warnings, warnings),
+        ] {
+            let unsaid = |pattern: &&String| !said.iter().any(|line| matches(pattern, line));
+            let unsaid = patterns.iter().filter(unsaid);
+            lines.extend(unsaid.map(|pattern| format!("no {who} says /{pattern}/")));
         }
         for (path, pattern) in &self.files {
             match came.files.get(path) {

@@ -13,6 +13,9 @@ use crate::command::{Command, CommandError};
 /// The disk with the system, which `--keep` leaves with the evidence; by jump or directly.
 const DISKS: &[&str] = &["disk.qcow2", "quick.qcow2"];
 
+/// What `anemos deploy` said, in the folder of the old system.
+pub(crate) const SAID: &str = "anemos-deploy.log";
+
 /// Reads what the evidence folder holds of what is expected.
 ///
 /// A disk that was kept to be looked at is removed.
@@ -24,6 +27,10 @@ pub(super) async fn read(evidence: &Path, expect: &Expect) -> io::Result<Came> {
     };
     if !expect.console.is_empty() {
         consoles(evidence, &mut came.console)?;
+    }
+    if !expect.said.is_empty() {
+        let text = fs::read(evidence.join("old-system").join(SAID))?;
+        came.said = String::from_utf8_lossy(&text).lines().map(str::to_owned).collect();
     }
     if expect.wants_disk() {
         disk(evidence, expect, &mut came).await?;
