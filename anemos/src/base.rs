@@ -78,6 +78,9 @@ impl Base {
     }
 
     fn find(&self, program: &str) -> Option<String> {
+        if program.starts_with('/') {
+            return self.inside(program).is_file().then(|| program.to_owned());
+        }
         let places = PROGRAM_FOLDERS.iter().map(|folder| format!("{folder}/{program}"));
         places.into_iter().find(|path| self.inside(path).is_file())
     }

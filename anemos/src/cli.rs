@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    base, build, conformance, deploy, facts, fixture, inspect, pack, plan, reset, serve_guest, test,
+    base, build, conformance, deploy, facts, fixture, inspect, pack, plan, reset, retry,
+    serve_guest, status, test,
 };
 
 /// Redeploy a running Linux machine in place
@@ -30,6 +31,10 @@ enum Command {
     Build(build::Args),
     /// Undo all that deploy staged before the jump
     Reset(reset::Args),
+    /// Tell what came of a deployment
+    Status(status::Args),
+    /// Run the payload again, in a rescue
+    Retry(retry::Args),
     /// Print the facts of this machine as JSON
     Facts(facts::Args),
     /// Make a payload from a folder
@@ -56,6 +61,8 @@ impl Cli {
             Command::Plan(args) => args.run(),
             Command::Build(args) => args.run(),
             Command::Reset(args) => args.run(),
+            Command::Status(args) => args.run(),
+            Command::Retry(args) => args.run(),
             Command::Facts(args) => args.run(),
             Command::Pack(args) => args.run(),
             Command::Inspect(args) => args.run(),

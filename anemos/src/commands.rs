@@ -10,5 +10,7 @@ pub(crate) mod inspect;
 pub(crate) mod pack;
 pub(crate) mod plan;
 pub(crate) mod reset;
+pub(crate) mod retry;
 pub(crate) mod serve_guest;
+pub(crate) mod status;
 pub(crate) mod test;

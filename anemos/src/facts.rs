@@ -115,6 +115,11 @@ impl Facts {
     }
 }
 
+/// Reads the disks of this machine alone.
+pub(crate) fn disks_here() -> anyhow::Result<Vec<Disk>> {
+    disks::read(&Root::new(Path::new("/")))
+}
+
 /// Reads what there is to know of a kernel image that the user named.
 pub(crate) fn kernel_image(path: &Path) -> std::io::Result<KernelImage> {
     kernel::read_image(path)

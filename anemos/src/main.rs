@@ -12,6 +12,7 @@ mod elf;
 mod entry;
 mod facts;
 mod firmware;
+mod last_attempt;
 mod modules;
 mod plan;
 mod preflight;

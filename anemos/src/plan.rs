@@ -17,6 +17,7 @@ use serde::Serialize;
 pub(crate) use self::disk::PlannedDisk;
 pub(crate) use self::entry::{PlannedEntry, Rung};
 pub(crate) use self::memory::{Budget, Peak, Sizes, mib};
+pub(crate) use self::render::content;
 use crate::config::{Config, HostKeys, KernelSource, Keys};
 use crate::facts::{Facts, KernelImage, Modules};
 use crate::preflight::Refusal;
@@ -228,6 +229,8 @@ impl Plan {
                 sha256: payload.sha256.clone(),
                 unpacked_limit: payload.unpacked,
             },
+            began: None,
+            report: None,
             deploy_limit_secs: self.deploy_limit_secs,
             written_at,
         })

@@ -55,6 +55,8 @@ fn help_names_every_command_and_the_exit_codes() {
       plan         Print what deploy would do; change nothing
       build        Write the final initramfs only
       reset        Undo all that deploy staged before the jump
+      status       Tell what came of a deployment
+      retry        Run the payload again, in a rescue
       facts        Print the facts of this machine as JSON
       pack         Make a payload from a folder
       inspect      Check and describe a payload

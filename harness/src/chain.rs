@@ -123,6 +123,13 @@ impl Chain {
         }
     }
 
+    /// Goes back to before the payload was run, which a rescue was told to do again.
+    pub fn again(&mut self) {
+        self.link = Link::Jumped;
+        (self.outcome, self.failure, self.stage) = (None, None, None);
+        self.last_stage = STAGES.iter().position(|stage| *stage == "unpack");
+    }
+
     /// How far it is proved.
     pub fn link(&self) -> Link {
         self.link
@@ -232,7 +239,8 @@ impl Chain {
     }
 
     fn deploy_line(&mut self, at: f64, line: &str) -> Option<End> {
-        if !self.has_begun_stages() && line.contains(&self.route.identity) {
+        let jumped = self.route.entry == Entry::Jump && !self.has_begun_stages();
+        if jumped && line.contains(&self.route.identity) {
             let reason = "the old system was booted instead of the deploy environment";
             return Some(self.failed(Class::RebootedInstead, reason));
         }

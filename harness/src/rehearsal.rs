@@ -169,6 +169,7 @@ impl Run<'_> {
             faults: &self.rehearsal.setup.faults,
             way: self.rehearsal.setup.entry,
             prepare: self.rehearsal.setup.prepare.as_deref(),
+            rescue: self.rehearsal.setup.rescue.as_deref(),
             disks: self.hardware.disks(&disk),
             disk: &disk,
             disk_size: self.disk_size(),

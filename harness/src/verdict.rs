@@ -80,6 +80,9 @@ pub struct Verdict {
     /// Whether the disk boots the old system (only looked at when it should).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub old_system_back: Option<bool>,
+    /// Whether the rescue answered by SSH with the keys of the old system.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rescue_answers: Option<bool>,
     /// What is not as it should be on the disk of a rehearsal that passed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
@@ -121,6 +124,7 @@ impl Verdict {
             blame: None,
             outcome: None,
             old_system_back: None,
+            rescue_answers: None,
             warnings: Vec::new(),
             added: Vec::new(),
             power_cuts: Vec::new(),

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::attempt::Place;
 use crate::disk::DiskIdentity;
 use crate::network::{Network, Restore};
 
@@ -31,6 +32,12 @@ pub struct Deploy {
     pub modules: Vec<String>,
     /// The payload.
     pub payload: PayloadMember,
+    /// When the attempt began, in seconds since 1970; absent in what is only built.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub began: Option<u64>,
+    /// Where a report for the old system may be written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<Place>,
     /// Seconds that `deploy` may take.
     pub deploy_limit_secs: u64,
     /// Seconds since 1970 at the moment of writing; the clock must not be earlier.

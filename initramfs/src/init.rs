@@ -10,12 +10,15 @@ mod dhcp;
 mod disks;
 mod ending;
 mod environment;
+mod last_attempt;
 mod links;
 mod modules;
 mod mounts;
 mod payload;
 mod read_only;
 mod report;
+mod rescue;
+mod ssh;
 mod uevents;
 
 use std::collections::BTreeMap;
@@ -37,6 +40,8 @@ use report::Report;
 /// What is known of a deployment when it ends early.
 #[derive(Debug, Default)]
 struct Known {
+    /// What is to be done.
+    deploy: Option<Deploy>,
     /// The selected disk.
     disk: Option<Selected>,
     /// The environment of `deploy`.
@@ -53,17 +58,26 @@ pub fn run() -> ExitCode {
     let outcome = match &result {
         Ok(()) => Outcome::Deployed,
         Err(error) => {
-            report.line(&format!("error: {}", report::one_line(error)));
+            report.error(error);
             ending::outcome_of_failure(known.disk.as_ref())
         }
     };
-    ending::end(&mut report, outcome, &known.environment);
+    if outcome == Outcome::Rescue {
+        rescue::wait(&mut report, &known);
+        ending::reboot(&mut report, Outcome::Deployed);
+    } else {
+        if outcome == Outcome::Returned {
+            last_attempt::keep(&mut report, &known);
+        }
+        ending::reboot(&mut report, outcome);
+    }
     ExitCode::FAILURE
 }
 
 /// Every stage up to the reboot. `known` is filled on the way.
 fn deploy(report: &mut Report, known: &mut Known) -> anyhow::Result<()> {
     let deploy = report.stage(Stage::VerifyInitramfs, |_| read_description())?;
+    let deploy = known.deploy.insert(deploy).clone();
     report.stage(Stage::Mount, |report| {
         mounts::mount_all()?;
         report.open_consoles();
@@ -81,11 +95,20 @@ fn deploy(report: &mut Report, known: &mut Known) -> anyhow::Result<()> {
     report.stage(Stage::VerifyPayload, |_| payload::verify(&deploy.payload))?;
     let settings = report.stage(Stage::Unpack, |_| payload::unpack(&deploy.payload))?;
     known.environment = environment::of(&deploy, disk, &settings);
+    network::files::write(&network, Path::new(paths::NETWORK))
+        .with_context(|| format!("writing {}", paths::NETWORK))?;
+    run_payload(report, known)
+}
+
+/// Runs `deploy` and makes sure that what it wrote is on the disk; once more in a rescue.
+fn run_payload(report: &mut Report, known: &Known) -> anyhow::Result<()> {
+    let (Some(deploy), Some(disk)) = (&known.deploy, &known.disk) else {
+        bail!("the deployment had not come far enough for that");
+    };
     report.stage(Stage::Deploy, |report| {
         // As late as can be: a disk may appear long after the selected one.
         disks::protect_others(report, disk);
-        network::files::write(&network, Path::new(paths::NETWORK))
-            .with_context(|| format!("writing {}", paths::NETWORK))?;
+        ending::unmount_all(report);
         let limit = Duration::from_secs(deploy.deploy_limit_secs);
         child::run_deploy(report, &known.environment, limit)
     })?;

@@ -1,6 +1,7 @@
 //! What `anemos` and PID 1 of the deploy environment agree on, and PID 1 itself.
 
 pub mod archive;
+pub mod attempt;
 pub mod base;
 pub mod deploy;
 pub mod disk;

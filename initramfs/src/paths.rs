@@ -27,3 +27,7 @@ pub const NETWORK: &str = "/anemos/network";
 pub const LOG: &str = "/anemos/log";
 /// The same as one JSON object a line.
 pub const EVENTS: &str = "/anemos/events.jsonl";
+/// What came of the deployment, for `anemos status`.
+pub const STATE: &str = "/anemos/state.json";
+/// Whoever makes this file in a rescue asks for another run of the payload.
+pub const RETRY: &str = "/anemos/retry";

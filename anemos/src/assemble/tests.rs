@@ -28,6 +28,8 @@ fn description() -> Deploy {
             sha256: String::new(),
             unpacked_limit: 0,
         },
+        began: None,
+        report: None,
         deploy_limit_secs: 1,
         written_at: 0,
     }

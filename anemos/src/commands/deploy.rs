@@ -10,7 +10,7 @@ use crate::entry::{self, Next, kexec};
 use crate::plan::{Purpose, Rung};
 use crate::prepare::Prepared;
 use crate::report::Refusal;
-use crate::{assemble, report, staging};
+use crate::{assemble, last_attempt, report, staging};
 
 /// The command line of `anemos deploy`.
 #[derive(Debug, clap::Args)]
@@ -92,8 +92,16 @@ fn check_answer(answer: &str, hostname: &str) -> Result<(), Refusal> {
 fn stage(prepared: &Prepared) -> anyhow::Result<Rung> {
     let (contents, deploy) = prepared.accept()?;
     let file = staging::prepare()?;
+    let mut deploy = deploy.clone();
+    let disk = prepared.plan.disk.found.as_ref().map(|disk| disk.candidate.name.as_str());
+    match last_attempt::set_aside(&deploy.payload.name, disk.unwrap_or_default()) {
+        Ok((began, place)) => (deploy.began, deploy.report) = (Some(began), Some(place)),
+        Err(error) => {
+            report::step(&format!("`anemos status` will not tell of a return: {error:#}"));
+        }
+    }
     report::step("assembling the final initramfs");
-    let size = assemble::write(contents, deploy, &file)?;
+    let size = assemble::write(contents, &deploy, &file)?;
     // With its real size some ways in may be closed.
     let plan = prepared.recheck(size)?;
     let kernel = plan.kernel.image.as_ref().context("finding the kernel")?;

@@ -5,7 +5,7 @@ use initramfs::payload::Kind;
 
 use super::memory::mib;
 use super::{Plan, PlannedDisk, PlannedKernel, PlannedPayload};
-use crate::facts::Occupant;
+use crate::facts::{Disk, Occupant};
 
 impl Plan {
     /// Renders the plan for people: a heading, then what it says, one fact a line.
@@ -119,12 +119,19 @@ fn disk(disk: &PlannedDisk) -> Vec<String> {
         format!("found again by {identity}"),
         overwritten(),
     ];
-    occupants(&found.content, 1, &mut lines);
+    lines.extend(content(found));
     lines
 }
 
 fn overwritten() -> String {
     "ALL DATA ON IT IS LOST".to_owned()
+}
+
+/// Renders what lies on a disk, one fact a line.
+pub(crate) fn content(disk: &Disk) -> Vec<String> {
+    let mut lines = Vec::new();
+    occupants(&disk.content, 1, &mut lines);
+    lines
 }
 
 /// Lists what lies inside, deeper things further to the right.

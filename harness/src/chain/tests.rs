@@ -253,6 +253,29 @@ fn a_fixture_that_does_not_come_up_is_broken_not_failed() {
     }
 }
 
+#[test]
+fn a_rescue_may_be_told_to_try_again() {
+    let (mut chain, end) = run(&format!(
+        "{JUMP}
+        anemos: stage deploy begins
+        anemos: stage deploy ended failed 3.0s: `deploy` ended with status 7
+        anemos: verdict rescue"
+    ));
+    assert_eq!(failed(end).0, Class::Rescue);
+    chain.again();
+    for line in [
+        "anemos: stage deploy begins",
+        "anemos: stage deploy ended ok 3.0s",
+        "anemos: stage settle begins",
+        "anemos: stage settle ended ok 0.1s",
+        "anemos: stage reboot begins",
+        "anemos: verdict deployed",
+    ] {
+        assert_eq!(chain.observe(90.0, &seen(line)), None, "{line}");
+    }
+    assert_eq!(chain.observe(91.0, &Seen::Reset), Some(End::Deployed));
+}
+
 const BOOTS: &str = "!said rebooting into the one-time boot entry: this connection ends";
 
 #[test]

@@ -36,6 +36,8 @@ pub(crate) struct Jump<'a> {
     pub(crate) way: Way,
     /// What root runs on the old system first.
     pub(crate) prepare: Option<&'a str>,
+    /// What root runs in a rescue, instead of asking for its status.
+    pub(crate) rescue: Option<&'a str>,
     pub(crate) disks: Vec<Disk>,
     /// The first of them, which is not there yet.
     pub(crate) disk: &'a Path,
@@ -104,7 +106,40 @@ async fn through(drive: &mut Drive<'_>, jump: &Jump<'_>, ssh: &Ssh, log: &Path) 
     drive.tell(&Seen::CommandStarted);
     drive.expect_faults(jump.faults);
     drive.mark_jump_in(jump.disks.iter().find_map(|disk| disk.log.clone()));
-    Ok(drive.follow(Link::Reset).await.unwrap_or(End::Deployed))
+    let end = drive.follow(Link::Reset).await.unwrap_or(End::Deployed);
+    Ok(match end {
+        End::Failed(verdict) if verdict.class == Some(Class::Rescue) => {
+            in_rescue(drive, jump, ssh, verdict).await
+        }
+        end => end,
+    })
+}
+
+/// Logs in to a rescue with the key of the old system; its host keys must be the old ones too.
+async fn in_rescue(drive: &mut Drive<'_>, jump: &Jump<'_>, ssh: &Ssh, verdict: Verdict) -> End {
+    let mut verdict = verdict;
+    let ssh = Ssh { user: "root".to_owned(), ..ssh.clone() };
+    drive.host.progress.step("rescue: logging in");
+    let said = async {
+        ssh.reach("true").await;
+        ssh.run(jump.rescue.unwrap_or("anemos status")).await
+    };
+    let patience = drive.host.budget("an answer of the rescue", 6, 6).cap;
+    let said = tokio::time::timeout(patience, said).await;
+    verdict.rescue_answers = Some(said.is_ok());
+    match said {
+        Ok(Ok(output)) => {
+            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            verdict.evidence.extend(text.lines().map(|line| format!("rescue: {line}")));
+        }
+        Ok(Err(error)) => verdict.evidence.push(format!("rescue: {error}")),
+        Err(_elapsed) => verdict.evidence.push("rescue: no answer by SSH".to_owned()),
+    }
+    if jump.rescue.is_none() || verdict.rescue_answers == Some(false) {
+        return End::Failed(verdict);
+    }
+    drive.chain.again();
+    drive.follow(Link::Reset).await.unwrap_or(End::Deployed)
 }
 
 /// What the clock of a machine says whose faults are these.

@@ -24,6 +24,8 @@ pub struct Expect {
     pub outcome: Option<String>,
     /// Whether the disk boots the old system.
     pub old_system_back: Option<bool>,
+    /// Whether the rescue answers by SSH.
+    pub rescue_answers: Option<bool>,
     /// Whose fault it is.
     pub blame: Option<Blame>,
     /// Stages that ended, in this order; others may lie between them.
@@ -120,6 +122,8 @@ impl Expect {
         compare("outcome", self.outcome.clone(), verdict.and_then(|v| v.outcome.clone()));
         let back = verdict.and_then(|v| v.old_system_back);
         compare("old system back", word(self.old_system_back), word(back));
+        let answers = verdict.and_then(|v| v.rescue_answers);
+        compare("rescue answers", word(self.rescue_answers), word(answers));
         compare("blame", word(self.blame), word(verdict.and_then(|v| v.blame)));
         self.compare_reason(came, &mut lines);
         self.compare_evidence(came, &mut lines);

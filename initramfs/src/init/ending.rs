@@ -1,17 +1,12 @@
-//! How a deployment ends: reboot into the new or the old system, or a shell in the middle.
+//! How a deployment ends: what it leads to, and the reboot.
 
-use std::collections::BTreeMap;
-use std::fs::{self, OpenOptions};
-use std::path::Path;
-use std::process::Stdio;
+use std::fs;
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use nix::poll::{PollTimeout, poll};
-use nix::sys::reboot::{RebootMode, reboot};
-use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::sys::reboot::RebootMode;
 use nix::unistd::sync;
 
-use super::child::{EVERYBODY, command, exists, kill_all};
+use super::child::{EVERYBODY, kill_all};
 use super::disks::{Selected, sectors_written};
 use super::mounts;
 use super::report::Report;
@@ -32,13 +27,18 @@ pub(super) fn outcome_of_failure(selected: Option<&Selected>) -> Outcome {
 pub(super) fn settle(report: &mut Report) {
     kill_all(EVERYBODY);
     sync();
+    unmount_all(report);
+    sync();
+}
+
+/// Unmounts all that `deploy` mounted.
+pub(super) fn unmount_all(report: &mut Report) {
     let table = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     for target in foreign_targets(&table) {
         if let Err(errno) = unmount(&target) {
             report.line(&format!("{target} stays mounted: {errno}"));
         }
     }
-    sync();
 }
 
 /// Mount points that are not the deploy environment's own, the last mounted first.
@@ -55,58 +55,14 @@ fn unmount(target: &str) -> nix::Result<()> {
     mount(none, target, none, read_only, none).or(Err(busy))
 }
 
-/// Ends the deployment. Returns only when the reboot is refused.
-pub(super) fn end(report: &mut Report, outcome: Outcome, environment: &BTreeMap<String, String>) {
-    if outcome == Outcome::Rescue {
-        rescue(report, environment);
-    }
+/// Reboots. Returns only when that is refused.
+pub(super) fn reboot(report: &mut Report, outcome: Outcome) {
     kill_all(EVERYBODY);
     report.begin(Stage::Reboot);
     report.line(&format!("verdict {outcome}"));
     sync();
-    let Err(errno) = reboot(RebootMode::RB_AUTOBOOT);
+    let Err(errno) = nix::sys::reboot::reboot(RebootMode::RB_AUTOBOOT);
     report.line(&format!("error: rebooting: {errno}"));
-}
-
-/// Keeps the machine as it is, with a shell on the console, for ever. The shell has the
-/// environment of `deploy`, so that it can be run again.
-fn rescue(report: &mut Report, environment: &BTreeMap<String, String>) -> ! {
-    report.line("the disk was written, so the old system cannot be booted again");
-    report.line(&format!(
-        "this shell is in RAM; the log is {}; ./deploy tries again",
-        crate::paths::LOG
-    ));
-    report.line(&format!("verdict {}", Outcome::Rescue));
-    loop {
-        // A shell that ends at once, as without a keyboard, must not keep the machine busy.
-        let pause =
-            if run_shell(environment) { PollTimeout::from(1000_u16) } else { PollTimeout::MAX };
-        let _elapsed = poll(&mut [], pause);
-        let _orphans = waitpid(EVERYBODY, Some(WaitPidFlag::WNOHANG));
-    }
-}
-
-/// Runs a shell until it is left; false when it could not be started.
-fn run_shell(environment: &BTreeMap<String, String>) -> bool {
-    let open = || OpenOptions::new().read(true).write(true).open("/dev/console");
-    let (Ok(input), Ok(output), Ok(errors)) = (open(), open(), open()) else { return false };
-    // A session of its own with a controlling terminal, so that Ctrl-C reaches what runs in it.
-    // setsid(1) stays one process only because it does not lead a process group.
-    let setsid = ["/usr/bin/setsid", "/bin/setsid"].into_iter().find(|path| exists(path));
-    let mut shell = command(Path::new(setsid.unwrap_or("/bin/sh")));
-    if setsid.is_some() {
-        shell.args(["-c", "/bin/sh"]);
-    }
-    let child = shell
-        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-        .envs(environment)
-        .env("PS1", "rescue# ")
-        .current_dir(if exists(crate::paths::WORK) { crate::paths::WORK } else { "/" })
-        .stdin(Stdio::from(input))
-        .stdout(Stdio::from(output))
-        .stderr(Stdio::from(errors))
-        .spawn();
-    child.is_ok_and(|mut child| child.wait().is_ok())
 }
 
 #[cfg(test)]

@@ -19,6 +19,8 @@ pub(super) struct Report {
     events: Option<File>,
     /// What was said while standard output was the only sink.
     early: Option<Vec<u8>>,
+    /// The last stage that failed, and why.
+    pub(super) failed: Option<(Stage, String)>,
 }
 
 /// A line of the event log.
@@ -42,6 +44,7 @@ impl Report {
             kernel_log: None,
             events: None,
             early: Some(Vec::new()),
+            failed: None,
         }
     }
 
@@ -85,6 +88,11 @@ impl Report {
         }
     }
 
+    /// Says why the deployment is over.
+    pub(super) fn error(&mut self, error: &anyhow::Error) {
+        self.line(&format!("error: {}", one_line(error)));
+    }
+
     /// Passes on bytes of somebody else's, typically of `deploy`.
     pub(super) fn output(&mut self, bytes: &[u8]) {
         if let Some(early) = &mut self.early {
@@ -110,6 +118,7 @@ impl Report {
             Some(reason) => format!("stage {stage} ended failed {took:.1}s: {reason}"),
         });
         self.event(stage, "ended", Some(took), error.as_deref());
+        self.failed = error.map(|error| (stage, error)).or(self.failed.take());
         result
     }
 
@@ -135,6 +144,6 @@ impl Report {
 }
 
 /// The whole chain of an error on one line, as consoles and the harness want it.
-pub(super) fn one_line(error: &anyhow::Error) -> String {
+fn one_line(error: &anyhow::Error) -> String {
     format!("{error:#}").split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -1,0 +1,27 @@
+//! Command `anemos retry`: has PID 1 of a rescue run the payload again.
+
+use std::fs::{self, File};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use initramfs::paths;
+
+use crate::report::{self, Refusal};
+
+/// The command line of `anemos retry`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {}
+
+impl Args {
+    #[expect(clippy::unused_self, reason = "every command is run with its arguments")]
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        if !fs::exists(paths::STATE).context("looking for a rescue")? {
+            let reason = "this is no rescue: there is nothing to run again";
+            return Err(Refusal::new(reason, "`anemos deploy` begins a deployment").into());
+        }
+        File::create(paths::RETRY).with_context(|| format!("making {}", paths::RETRY))?;
+        report::step("the payload runs again; its words are on the console");
+        report::step("this connection ends with it: log in again if the machine does not reboot");
+        Ok(ExitCode::SUCCESS)
+    }
+}

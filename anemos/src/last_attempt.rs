@@ -1,0 +1,90 @@
+//! The report of the last attempt: a file that the deploy environment writes over in its place.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, bail};
+use fiemap::FiemapExtentFlags;
+use initramfs::attempt::{self, Attempt, Place};
+
+/// Readable for root alone: a log may tell more than it should.
+const FILE: &str = "/var/lib/anemos/last-attempt";
+
+/// Fills the file with what is known before the jump, and returns where it lies on the disk of
+/// this kernel name. An error leaves a file that tells of an attempt without an end.
+pub(crate) fn set_aside(payload: &str, disk: &str) -> anyhow::Result<(u64, Place)> {
+    let began = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let attempt = Attempt {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        payload: payload.to_owned(),
+        began,
+        ..Attempt::default()
+    };
+    let bytes = attempt.to_bytes().context("rendering the report")?;
+    let describe = || format!("writing {FILE}");
+    // A new file, so that no older copy of it lies elsewhere on the disk.
+    match fs::remove_file(FILE) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(error).with_context(describe);
+        }
+        _ => {}
+    }
+    let mut options = OpenOptions::new();
+    let mut file =
+        options.write(true).create_new(true).mode(0o600).open(FILE).with_context(describe)?;
+    file.write_all(&bytes).with_context(describe)?;
+    file.sync_all().with_context(describe)?;
+    let offset = partition_start(&file, disk)? + extent(&file, bytes.len() as u64)?;
+    Ok((began, Place { offset, sha256: attempt::digest(&bytes) }))
+}
+
+/// Returns the first byte of the partition that a file is on, which must be one of the disk.
+fn partition_start(file: &File, disk: &str) -> anyhow::Result<u64> {
+    let device = file.metadata().with_context(|| format!("reading {FILE}"))?.dev();
+    let (major, minor) = (nix::sys::stat::major(device), nix::sys::stat::minor(device));
+    let folder = Path::new("/sys/dev/block").join(format!("{major}:{minor}"));
+    let folder = folder.canonicalize().with_context(|| format!("finding the disk of {FILE}"))?;
+    let parent = folder.parent().and_then(Path::file_name);
+    let start = fs::read_to_string(folder.join("start"));
+    match start {
+        Ok(start) if parent.is_some_and(|name| name == disk) => {
+            Ok(start.trim().parse::<u64>().context("reading where the partition starts")? * 512)
+        }
+        _ => bail!("{FILE} lies on no partition of {disk} itself"),
+    }
+}
+
+/// Returns where a file lies, from the start of its file system; it must lie there in one piece.
+fn extent(file: &File, size: u64) -> anyhow::Result<u64> {
+    // What the bytes on the disk are not, or not alone, the bytes of the file.
+    let elsewhere = FiemapExtentFlags::UNKNOWN
+        | FiemapExtentFlags::DELALLOC
+        | FiemapExtentFlags::ENCODED
+        | FiemapExtentFlags::NOT_ALIGNED
+        | FiemapExtentFlags::DATA_INLINE
+        | FiemapExtentFlags::UNWRITTEN
+        | FiemapExtentFlags::SHARED;
+    let extents: Result<Vec<_>, _> = fiemap::Fiemap::new(file).collect();
+    let extents = extents.with_context(|| format!("finding the blocks of {FILE}"))?;
+    match extents.as_slice() {
+        [one] if one.fe_length >= size && !one.fe_flags.intersects(elsewhere) => {
+            Ok(one.fe_physical)
+        }
+        _ => bail!("the file system keeps {FILE} in no single place"),
+    }
+}
+
+/// Reads the report of the last attempt, where there was one.
+pub(crate) fn read() -> anyhow::Result<Option<Attempt>> {
+    match fs::read(FILE) {
+        Ok(bytes) => {
+            let attempt = serde_json::from_slice(&bytes);
+            attempt.map(Some).with_context(|| format!("reading {FILE}"))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("reading {FILE}")),
+    }
+}

@@ -1,0 +1,65 @@
+//! Leaves a report for the old system, in bytes of its disk that it has set aside.
+
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+
+use anyhow::{Context, bail};
+use nix::fcntl::OFlag;
+
+use super::Known;
+use super::report::Report;
+use crate::attempt::{self, Attempt, SIZE};
+use crate::paths;
+use crate::stages::Outcome;
+
+/// Lines of the log that a report has at the most.
+const LINES: usize = 100;
+
+/// What is known of this attempt by now.
+pub(super) fn describe(report: &Report, known: &Known, outcome: Outcome) -> Attempt {
+    let deploy = known.deploy.as_ref();
+    let (stage, error) = report.failed.clone().unzip();
+    Attempt {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        payload: deploy.map(|deploy| deploy.payload.name.clone()).unwrap_or_default(),
+        began: deploy.and_then(|deploy| deploy.began).unwrap_or_default(),
+        disk: known.disk.as_ref().map(|disk| disk.device.clone()),
+        outcome: Some(outcome),
+        stage,
+        error,
+        log: Vec::new(),
+    }
+}
+
+/// Writes the report, when there is a place for it; says when it could not.
+///
+/// Nothing is written but over the very bytes that the old system has put there for it.
+pub(super) fn keep(report: &mut Report, known: &Known) {
+    if let Err(error) = write(report, known) {
+        report.line(&format!("the old system will not know of this: {error:#}"));
+    }
+}
+
+fn write(report: &Report, known: &Known) -> anyhow::Result<()> {
+    let place = known.deploy.as_ref().and_then(|deploy| deploy.report.as_ref());
+    let place = place.context("it has set no place aside for a report")?;
+    let disk = known.disk.as_ref().context("its disk was not found")?;
+    let mut attempt = describe(report, known, Outcome::Returned);
+    let log = fs::read_to_string(paths::LOG).unwrap_or_default();
+    let lines: Vec<_> = log.lines().map(str::to_owned).collect();
+    attempt.log = lines.get(lines.len().saturating_sub(LINES)..).unwrap_or_default().to_vec();
+    let bytes = attempt.to_bytes().context("rendering the report")?;
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(OFlag::O_SYNC.bits())
+        .open(&disk.device)
+        .with_context(|| format!("opening {}", disk.device))?;
+    let mut before = vec![0; SIZE];
+    file.read_exact_at(&mut before, place.offset).context("reading the place of the report")?;
+    if attempt::digest(&before) != place.sha256 {
+        bail!("something else is in the place of the report");
+    }
+    file.write_all_at(&bytes, place.offset).context("writing the report")?;
+    file.sync_all().context("writing the report")
+}

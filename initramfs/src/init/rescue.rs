@@ -1,0 +1,148 @@
+//! Keeps a machine reachable whose disk is half written: SSH, a shell on the console, another try.
+
+use std::collections::BTreeMap;
+use std::fs::{self, OpenOptions};
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use nix::poll::{PollTimeout, poll};
+use nix::sys::wait::{WaitPidFlag, waitpid};
+
+use super::child::{EVERYBODY, command, exists};
+use super::report::Report;
+use super::ssh::Server;
+use super::{Known, last_attempt, run_payload};
+use crate::paths;
+use crate::stages::Outcome;
+
+/// Between two looks at what has ended and what is asked for.
+const TURN: Duration = Duration::from_secs(1);
+
+/// Waits for people, for ever. Returns when the payload was run again and did well.
+pub(super) fn wait(report: &mut Report, known: &Known) {
+    prepare(report, known);
+    tell(report, known);
+    let mut services = Services::default();
+    loop {
+        services.keep_up(report, &known.environment);
+        let pause = PollTimeout::try_from(TURN).unwrap_or(PollTimeout::MAX);
+        // Nothing to read: the pause between two looks.
+        let _elapsed = poll(&mut [], pause);
+        // A request is a file of that name, which is gone as soon as it was seen.
+        if fs::remove_file(paths::RETRY).is_err() {
+            continue;
+        }
+        report.line("the payload is run again");
+        report.failed = None;
+        match run_payload(report, known) {
+            Ok(()) => return,
+            Err(error) => report.error(&error),
+        }
+        // Whatever was running was ended with the payload.
+        services = Services::default();
+        tell(report, known);
+    }
+}
+
+/// Says what happened and what can be done, and leaves the same for `anemos status`.
+fn tell(report: &mut Report, known: &Known) {
+    let attempt = last_attempt::describe(report, known, Outcome::Rescue);
+    let written = serde_json::to_vec(&attempt).map(|text| fs::write(paths::STATE, text));
+    if !matches!(written, Ok(Ok(()))) {
+        report.line("`anemos status` will not know of this");
+    }
+    report.line("the disk was written, so the old system cannot be booted again");
+    let addresses = addresses();
+    if !addresses.is_empty() {
+        report.line(&format!("this machine stays as it is; log in as root at {addresses}"));
+    }
+    report.line(&format!(
+        "`anemos status` tells what happened, `anemos retry` runs the payload again; the log is {}",
+        paths::LOG
+    ));
+    report.line(&format!("verdict {}", Outcome::Rescue));
+}
+
+/// Makes the deploy environment one that people can work in.
+fn prepare(report: &mut Report, known: &Known) {
+    let quoted = |value: &str| format!("'{}'", value.replace('\'', "'\\''"));
+    let exported = known.environment.iter();
+    let exported = exported.map(|(name, value)| format!("export {name}={}", quoted(value)));
+    let mut profile: Vec<_> = exported.collect();
+    profile.push(format!("export PS1='rescue# '\ncd {} 2>/dev/null\n", paths::WORK));
+    let program = Path::new("/").join(paths::INIT);
+    let prepared = fs::write("/etc/profile", profile.join("\n"))
+        .and_then(|()| fs::create_dir_all("/usr/bin"))
+        .and_then(|()| std::os::unix::fs::symlink(program, "/usr/bin/anemos"));
+    if let Err(error) = prepared {
+        report.line(&format!("the shell is not as it should be: {error}"));
+    }
+}
+
+/// What people reach the machine by.
+#[derive(Debug, Default)]
+struct Services {
+    shell: Option<u32>,
+    ssh: Option<Server>,
+}
+
+impl Services {
+    /// Reaps what has ended, and starts again what should run.
+    fn keep_up(&mut self, report: &mut Report, environment: &BTreeMap<String, String>) {
+        while let Ok(status) = waitpid(EVERYBODY, Some(WaitPidFlag::WNOHANG)) {
+            let Some(ended) = status.pid() else { break };
+            let ended = u32::try_from(ended.as_raw()).ok();
+            if self.shell == ended {
+                self.shell = None;
+            }
+            if let Some(ssh) = &mut self.ssh {
+                ssh.note_end(ended);
+            }
+        }
+        if self.shell.is_none() {
+            self.shell = start_shell(environment);
+        }
+        self.ssh.get_or_insert_with(Server::default).keep_up(report);
+    }
+}
+
+/// Starts a shell on the console; none where it cannot be started.
+fn start_shell(environment: &BTreeMap<String, String>) -> Option<u32> {
+    let open = || OpenOptions::new().read(true).write(true).open("/dev/console");
+    let (Ok(input), Ok(output), Ok(errors)) = (open(), open(), open()) else { return None };
+    // A session of its own with a controlling terminal, so that Ctrl-C reaches what runs in it.
+    // setsid(1) stays one process only because it does not lead a process group.
+    let setsid = ["/usr/bin/setsid", "/bin/setsid"].into_iter().find(|path| exists(path));
+    let mut shell = command(Path::new(setsid.unwrap_or("/bin/sh")));
+    if setsid.is_some() {
+        shell.args(["-c", "/bin/sh"]);
+    }
+    let child = shell
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .envs(environment)
+        .env("PS1", "rescue# ")
+        .current_dir(if exists(paths::WORK) { paths::WORK } else { "/" })
+        .stdin(Stdio::from(input))
+        .stdout(Stdio::from(output))
+        .stderr(Stdio::from(errors))
+        .spawn();
+    child.ok().map(|child| child.id())
+}
+
+/// The addresses of this machine that others may reach, as a list for people.
+fn addresses() -> String {
+    let mut found: Vec<String> = Vec::new();
+    for interface in nix::ifaddrs::getifaddrs().into_iter().flatten() {
+        let Some(address) = interface.address else { continue };
+        let four = address.as_sockaddr_in().map(|four| std::net::IpAddr::V4(four.ip()));
+        let six = address.as_sockaddr_in6().map(|six| std::net::IpAddr::V6(six.ip()));
+        let Some(address) = four.or(six) else { continue };
+        let linked = matches!(address, std::net::IpAddr::V6(six) if six.is_unicast_link_local());
+        let address = address.to_string();
+        if interface.interface_name != "lo" && !linked && !found.contains(&address) {
+            found.push(address);
+        }
+    }
+    found.join(", ")
+}

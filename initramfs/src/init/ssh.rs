@@ -1,0 +1,157 @@
+//! The SSH server of a rescue: the base's own sshd, with the keys of the running system.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use anyhow::Context;
+
+use super::child::{command, exists};
+use super::report::Report;
+use crate::paths;
+
+/// Where sshd may be; it starts itself again by its own path.
+const PROGRAMS: [&str; 2] = ["/usr/sbin/sshd", "/usr/bin/sshd"];
+const CONFIGURATION: &str = "/anemos/sshd_config";
+const LOG: &str = "/anemos/sshd.log";
+/// Folders that sshd locks its children in, which distributions compile in.
+const EMPTY: [&str; 4] = ["/run/sshd", "/var/empty", "/var/empty/sshd", "/usr/share/empty.sshd"];
+/// A server that ends as often as that will not do better the next time.
+const MOST_STARTS: u32 = 3;
+
+/// The server.
+#[derive(Debug, Default)]
+pub(super) struct Server {
+    process: Option<u32>,
+    starts: u32,
+    given_up: bool,
+}
+
+impl Server {
+    /// Notes that a process has ended.
+    pub(super) fn note_end(&mut self, ended: Option<u32>) {
+        if self.process == ended {
+            self.process = None;
+        }
+    }
+
+    /// Starts it where it does not run; says so, and when that is no use any more.
+    pub(super) fn keep_up(&mut self, report: &mut Report) {
+        if self.process.is_some() || self.given_up {
+            return;
+        }
+        if self.starts == MOST_STARTS {
+            self.given_up = true;
+            report.line(&format!("the SSH server ends again and again: {LOG} says why"));
+            return;
+        }
+        self.starts += 1;
+        match start() {
+            Ok(process) => self.process = Some(process),
+            Err(error) => {
+                self.given_up = true;
+                report.line(&format!("no SSH server: {error:#}"));
+            }
+        }
+    }
+}
+
+fn start() -> anyhow::Result<u32> {
+    let program = PROGRAMS.into_iter().find(|path| exists(path));
+    let program = program.context("the base initramfs has no sshd")?;
+    for folder in EMPTY {
+        fs::create_dir_all(folder).with_context(|| format!("making {folder}"))?;
+        // It refuses to work with a folder that others may write to.
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o755))
+            .with_context(|| format!("closing {folder}"))?;
+    }
+    add_user().context("adding the user sshd")?;
+    let keys = host_keys().context("finding the host keys")?;
+    fs::write(CONFIGURATION, configuration(&keys)).context("writing its configuration")?;
+    let log = File::create(LOG).context("making its log")?;
+    let server = command(Path::new(program))
+        .args(["-D", "-e", "-f", CONFIGURATION])
+        .stdout(Stdio::null())
+        .stderr(Stdio::from(log))
+        .spawn();
+    Ok(server.with_context(|| format!("starting {program}"))?.id())
+}
+
+/// Part of what sshd does for strangers runs as a user who owns nothing (sshd(8)).
+fn add_user() -> io::Result<()> {
+    for (file, line) in
+        [("/etc/passwd", "sshd:x:74:74::/run/sshd:/bin/false\n"), ("/etc/group", "sshd:x:74:\n")]
+    {
+        let users = fs::read_to_string(file).unwrap_or_default();
+        if !users.lines().any(|user| user.starts_with("sshd:")) {
+            OpenOptions::new().append(true).create(true).open(file)?.write_all(line.as_bytes())?;
+        }
+    }
+    Ok(())
+}
+
+/// The host keys of the running system; a new one where none was to be kept.
+fn host_keys() -> anyhow::Result<Vec<PathBuf>> {
+    let folder = Path::new("/").join(paths::HOST_KEYS);
+    let inherited = private_keys(&folder)?;
+    if !inherited.is_empty() {
+        return Ok(inherited);
+    }
+    let key = folder.join("ssh_host_ed25519_key");
+    let status = command(Path::new("/usr/bin/ssh-keygen"))
+        .args(["-q", "-t", "ed25519", "-N", "", "-f"])
+        .arg(&key)
+        .status();
+    status.context("making a host key with ssh-keygen")?;
+    private_keys(&folder)
+}
+
+fn private_keys(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let mut keys = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with("ssh_host_") && name.ends_with("_key") {
+            keys.push(path);
+        }
+    }
+    keys.sort();
+    Ok(keys)
+}
+
+/// Keys only, root only, nothing of the old system's own configuration.
+fn configuration(keys: &[PathBuf]) -> String {
+    let keys: Vec<_> = keys.iter().map(|key| format!("HostKey {}", key.display())).collect();
+    let keys = keys.join("\n");
+    format!(
+        "{keys}\nAuthorizedKeysFile /{}\nPermitRootLogin prohibit-password\n\
+         PasswordAuthentication no\nKbdInteractiveAuthentication no\nUsePAM no\nStrictModes no\n\
+         PidFile none\nSubsystem sftp internal-sftp\n",
+        paths::AUTHORIZED_KEYS
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_private_host_keys_are_served() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["ssh_host_rsa_key", "ssh_host_rsa_key.pub", "ssh_host_ed25519_key", "other"] {
+            fs::write(folder.path().join(name), "").unwrap();
+        }
+        let keys = private_keys(folder.path()).unwrap();
+        let names: Vec<_> = keys.iter().map(|key| key.file_name().unwrap()).collect();
+        assert_eq!(names, ["ssh_host_ed25519_key", "ssh_host_rsa_key"]);
+    }
+
+    #[test]
+    fn a_server_that_always_ends_is_given_up() {
+        let mut server = Server { starts: MOST_STARTS, ..Server::default() };
+        server.keep_up(&mut Report::silent());
+        assert!(server.given_up);
+    }
+}
