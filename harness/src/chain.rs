@@ -77,6 +77,8 @@ pub struct Chain {
     identity_seen: bool,
     jump_announced: bool,
     boot_announced: bool,
+    /// What resets the machine, when it is not the machine itself.
+    reset_by: Option<&'static str>,
     stage: Option<(usize, f64)>,
     last_stage: Option<usize>,
     failure: Option<String>,
@@ -110,6 +112,7 @@ impl Chain {
             identity_seen: false,
             jump_announced: false,
             boot_announced: false,
+            reset_by: None,
             stage: None,
             last_stage: None,
             failure: None,
@@ -182,6 +185,11 @@ impl Chain {
             }
             Seen::Fault(fault) => {
                 self.remember(&format!("--- fault: {fault} ---"));
+                None
+            }
+            Seen::Watchdog => {
+                self.reset_by = Some("watchdog");
+                self.remember("--- the watchdog resets the machine ---");
                 None
             }
             Seen::Cut(fault) => Some(self.cut(fault)),
@@ -324,6 +332,9 @@ impl Chain {
     fn reset(&mut self, at: f64) -> Option<End> {
         if let Some(words) = &self.panic {
             return Some(End::Returned(self.panicked(words)));
+        }
+        if let Some(by) = self.reset_by.filter(|_| self.link >= Link::Jumped) {
+            return Some(self.cut(by));
         }
         Some(match (self.link, self.outcome.as_deref()) {
             (Link::Verdict, Some("deployed")) => {

@@ -84,6 +84,8 @@ pub enum Event {
     Resume,
     /// The guest's kernel told a paravirtual device about a panic.
     GuestPanicked,
+    /// The watchdog of the machine was not fed for too long.
+    Watchdog,
     /// A disk could not be read or written.
     BlockIoError {
         /// The disk.

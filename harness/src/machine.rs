@@ -120,6 +120,8 @@ pub struct Board {
     pub cpu: CpuLevel,
     /// The network card.
     pub network_card: NetworkCard,
+    /// Whether it has a watchdog (i6300esb).
+    pub watchdog: bool,
 }
 
 impl Default for Board {
@@ -129,6 +131,7 @@ impl Default for Board {
             chipset: Chipset::Pc,
             cpu: CpuLevel::V2,
             network_card: NetworkCard::VirtioNet,
+            watchdog: false,
         }
     }
 }

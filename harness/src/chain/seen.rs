@@ -22,6 +22,8 @@ pub enum Seen {
     Firmware(String),
     /// A line on the screen.
     Screen(String),
+    /// The watchdog was not fed for too long, and resets the machine.
+    Watchdog,
     /// The guest reset itself.
     Reset,
     /// The guest switched itself off.

@@ -17,6 +17,7 @@ impl Event {
             "SHUTDOWN" => Self::Shutdown { reason: field("reason") },
             "STOP" => Self::Stop,
             "RESUME" => Self::Resume,
+            "WATCHDOG" => Self::Watchdog,
             "GUEST_PANICKED" => Self::GuestPanicked,
             "BLOCK_IO_ERROR" => {
                 Self::BlockIoError { disk: field("node-name"), operation: field("operation") }

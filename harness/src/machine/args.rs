@@ -104,7 +104,10 @@ fn board(args: &mut Args, machine: &Machine) -> Result<(), MachineError> {
     if let Some(clock) = machine.clock {
         args.pair("-rtc", format!("base={clock}"));
     }
-    args.pair("-action", "panic=pause,reboot=shutdown,shutdown=pause");
+    args.pair("-action", "panic=pause,reboot=shutdown,shutdown=pause,watchdog=reset");
+    if machine.board.watchdog {
+        args.pair("-device", "i6300esb");
+    }
     args.pair("-display", "none");
     args.pair("-device", "VGA");
     args.pair("-object", "rng-random,id=entropy,filename=/dev/urandom");

@@ -28,6 +28,9 @@ pub struct Setup {
     pub memory: Option<Size>,
     /// The network card.
     pub network_card: NetworkCard,
+    /// Whether it has a watchdog.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub watchdog: bool,
     /// How the deploy environment is entered.
     pub entry: Way,
     /// A shell command that root runs on the old system before anything is asked of it.
@@ -214,7 +217,7 @@ mod tests {
     #[test]
     fn what_is_written_is_read_back() {
         let text = "firmware = 'uefi-secure'\ncpu = 'max'\nmemory = '300M'\nentry = 'direct'\n\
-                    prepare = 'true'\nrescue = 'true'\ndisk-order = 'swapped'\n[[disk]]\nsector = 4096\nsize = '2G'\n[[disk]]\n";
+                    watchdog = true\nprepare = 'true'\nrescue = 'true'\ndisk-order = 'swapped'\n[[disk]]\nsector = 4096\nsize = '2G'\n[[disk]]\n";
         let setup: Setup = toml::from_str(text).unwrap();
         let written = toml::to_string(&setup).unwrap();
         assert_eq!(toml::from_str::<Setup>(&written).unwrap(), setup, "{written}");

@@ -29,6 +29,7 @@ pub(crate) fn seen(what: &What) -> Option<Seen> {
         What::Pending(line) => Some(Seen::Pending(line.clone())),
         What::Firmware(line) => Some(Seen::Firmware(line.clone())),
         What::Event(Event::Reset) => Some(Seen::Reset),
+        What::Event(Event::Watchdog) => Some(Seen::Watchdog),
         What::Event(Event::GuestPanicked) => Some(Seen::Panicked),
         What::Event(Event::Shutdown { reason }) => match reason.as_str() {
             "guest-reset" => Some(Seen::Reset),

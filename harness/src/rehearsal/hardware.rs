@@ -55,7 +55,8 @@ impl Hardware {
             let chipset = setup.chipset();
             let platform = firmware::prepare(firmware, chipset, &workspace.join(variables))?;
             let network_card = setup.network_card;
-            Ok(Board { platform, chipset, cpu: setup.cpu, network_card })
+            let watchdog = setup.watchdog;
+            Ok(Board { platform, chipset, cpu: setup.cpu, network_card, watchdog })
         };
         let new = board(setup.firmware, "variables.fd")?;
         let deploy = match (setup.firmware, setup.entry) {

@@ -43,7 +43,7 @@ fn a_vps_has_its_disk_first_in_the_boot_order_and_a_witness_beside_it() {
     -cpu qemu64,+cx16,+lahf_lm,+popcnt,+sse4.1,+sse4.2,+ssse3
     -smp 2
     -m 2048M
-    -action panic=pause,reboot=shutdown,shutdown=pause
+    -action panic=pause,reboot=shutdown,shutdown=pause,watchdog=reset
     -display none
     -device VGA
     -object rng-random,id=entropy,filename=/dev/urandom
@@ -87,7 +87,7 @@ fn a_kernel_is_started_directly_with_its_command_line_as_one_word() {
     -cpu host
     -smp 1
     -m 1024M
-    -action panic=pause,reboot=shutdown,shutdown=pause
+    -action panic=pause,reboot=shutdown,shutdown=pause,watchdog=reset
     -display none
     -device VGA
     -object rng-random,id=entropy,filename=/dev/urandom
@@ -181,6 +181,7 @@ fn uefi_has_its_flash_and_secure_boot_protects_it() {
         chipset: Chipset::Q35,
         cpu: CpuLevel::Max,
         network_card: NetworkCard::E1000e,
+        watchdog: true,
     };
     let network =
         Network::User { mac: "52:54:00:12:34:56".to_owned(), forwards: Vec::new(), server: None };
@@ -197,7 +198,8 @@ fn uefi_has_its_flash_and_secure_boot_protects_it() {
     -cpu max
     -smp 1
     -m 1024M
-    -action panic=pause,reboot=shutdown,shutdown=pause
+    -action panic=pause,reboot=shutdown,shutdown=pause,watchdog=reset
+    -device i6300esb
     -display none
     -device VGA
     -object rng-random,id=entropy,filename=/dev/urandom
