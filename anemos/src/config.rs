@@ -15,7 +15,7 @@ pub(crate) use self::sections::{
     Config, EntryMethod, FirmwareConfig, FirmwareMode, HostKeys, NetworkConfig, NetworkMode,
 };
 pub(crate) use self::values::{
-    Base, Digest, KernelSource, Keys, Location, Prefixed, Select, Selector,
+    Base, Digest, KernelSource, Keys, Location, Prefixed, PublicKey, Select, Selector,
 };
 use crate::report::Refusal;
 

@@ -229,6 +229,7 @@ impl Plan {
                 sha256: payload.sha256.clone(),
                 unpacked_limit: payload.unpacked,
             },
+            after_commit: config.failure.after_commit,
             began: None,
             report: None,
             deploy_limit_secs: self.deploy_limit_secs,

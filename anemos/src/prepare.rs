@@ -177,6 +177,9 @@ fn read_payload(
         return Ok(None);
     };
     let path = source::bring(&location, config.payload.digest.as_ref(), folder)?;
+    if let Some(key) = &config.payload.public_key {
+        source::signature::check(&location, &path, key, folder)?;
+    }
     let describe = || format!("reading {}", path.display());
     let file = File::open(&path).with_context(describe)?;
     let changed =

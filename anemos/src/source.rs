@@ -2,6 +2,7 @@
 
 mod fetch;
 mod resolver;
+pub(crate) mod signature;
 
 use std::fs::File;
 use std::io::{self, Write};

@@ -38,10 +38,26 @@ pub struct Deploy {
     /// Where a report for the old system may be written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub report: Option<Place>,
+    /// What becomes of a machine whose disk was written when the deployment fails.
+    #[serde(default)]
+    pub after_commit: AfterCommit,
     /// Seconds that `deploy` may take.
     pub deploy_limit_secs: u64,
     /// Seconds since 1970 at the moment of writing; the clock must not be earlier.
     pub written_at: u64,
+}
+
+/// What becomes of a machine whose disk was written when the deployment fails.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AfterCommit {
+    /// It waits for people, who can log in.
+    #[default]
+    Rescue,
+    /// It boots whatever is on the disk.
+    Reboot,
+    /// It is switched off.
+    PowerOff,
 }
 
 /// The payload as it lies in the initramfs.

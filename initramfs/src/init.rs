@@ -19,6 +19,7 @@ mod read_only;
 mod report;
 mod rescue;
 mod ssh;
+mod timer;
 mod uevents;
 
 use std::collections::BTreeMap;
@@ -29,8 +30,9 @@ use std::time::Duration;
 use std::{fs, io};
 
 use anyhow::{Context, bail};
+use nix::sys::reboot::RebootMode;
 
-use crate::deploy::Deploy;
+use crate::deploy::{AfterCommit, Deploy};
 use crate::manifest::Manifest;
 use crate::stages::{Outcome, Stage};
 use crate::{network, paths};
@@ -51,6 +53,7 @@ struct Known {
 /// Runs the deployment. Returns only when the machine could not be rebooted.
 pub fn run() -> ExitCode {
     let mut report = Report::start();
+    report.timer.start();
     let mut known = Known::default();
     // A panic of PID 1 would be one of the kernel, which reboots whatever is on the disk.
     let result = catch_unwind(AssertUnwindSafe(|| deploy(&mut report, &mut known)))
@@ -62,14 +65,22 @@ pub fn run() -> ExitCode {
             ending::outcome_of_failure(known.disk.as_ref())
         }
     };
-    if outcome == Outcome::Rescue {
-        rescue::wait(&mut report, &known);
-        ending::reboot(&mut report, Outcome::Deployed);
-    } else {
-        if outcome == Outcome::Returned {
-            last_attempt::keep(&mut report, &known);
+    let after_commit = known.deploy.as_ref().map(|deploy| deploy.after_commit).unwrap_or_default();
+    match (outcome, after_commit) {
+        (Outcome::Rescue, AfterCommit::Rescue) => {
+            rescue::wait(&mut report, &known);
+            ending::leave(&mut report, Outcome::Deployed, RebootMode::RB_AUTOBOOT);
         }
-        ending::reboot(&mut report, outcome);
+        (Outcome::Rescue, AfterCommit::PowerOff) => {
+            ending::leave(&mut report, outcome, RebootMode::RB_POWER_OFF);
+        }
+        (Outcome::Rescue, AfterCommit::Reboot) | (Outcome::Deployed, _) => {
+            ending::leave(&mut report, outcome, RebootMode::RB_AUTOBOOT);
+        }
+        (Outcome::Returned, _) => {
+            last_attempt::keep(&mut report, &known);
+            ending::leave(&mut report, outcome, RebootMode::RB_AUTOBOOT);
+        }
     }
     ExitCode::FAILURE
 }
@@ -78,6 +89,7 @@ pub fn run() -> ExitCode {
 fn deploy(report: &mut Report, known: &mut Known) -> anyhow::Result<()> {
     let deploy = report.stage(Stage::VerifyInitramfs, |_| read_description())?;
     let deploy = known.deploy.insert(deploy).clone();
+    report.timer.allow(Duration::from_secs(deploy.deploy_limit_secs));
     report.stage(Stage::Mount, |report| {
         mounts::mount_all()?;
         report.open_consoles();
@@ -85,11 +97,15 @@ fn deploy(report: &mut Report, known: &mut Known) -> anyhow::Result<()> {
     })?;
     report.stage(Stage::Modules, |report| {
         modules::load(report, &deploy.modules);
+        if let Some(watchdog) = report.timer.arm() {
+            report.line(&format!("the watchdog {watchdog} is armed"));
+        }
         boot_entry::remove(report);
         set_clock_floor(report, deploy.written_at)
     })?;
     let disk = report.stage(Stage::Disks, |report| disks::wait(report, &deploy.disk))?;
     let disk = known.disk.insert(disk);
+    report.timer.know(disk);
     let leased = report.stage(Stage::Network, |report| links::restore(report, &deploy.restore))?;
     let network = deploy.network.clone().or(leased).unwrap_or_default();
     report.stage(Stage::VerifyPayload, |_| payload::verify(&deploy.payload))?;
@@ -113,7 +129,7 @@ fn run_payload(report: &mut Report, known: &Known) -> anyhow::Result<()> {
         child::run_deploy(report, &known.environment, limit)
     })?;
     report.stage(Stage::Settle, |report| {
-        ending::settle(report);
+        ending::settle(report)?;
         if disks::sectors_written(disk)? {
             return Ok(());
         }

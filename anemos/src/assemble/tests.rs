@@ -28,6 +28,7 @@ fn description() -> Deploy {
             sha256: String::new(),
             unpacked_limit: 0,
         },
+        after_commit: initramfs::deploy::AfterCommit::Rescue,
         began: None,
         report: None,
         deploy_limit_secs: 1,

@@ -22,6 +22,9 @@ pub(crate) struct Args {
     /// Do not ask for the host name
     #[arg(long)]
     yes: bool,
+    /// Decide and check everything, say what would be done, and change nothing
+    #[arg(long, conflicts_with = "stage_only")]
+    dry_run: bool,
     /// Make everything ready, but stay here: the next reboot enters a boot entry, `kexec -e` a
     /// loaded kernel, and `anemos reset` takes it back
     #[arg(long)]
@@ -30,7 +33,7 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
-        if !self.yes && !io::stdin().is_terminal() {
+        if !self.yes && !self.dry_run && !io::stdin().is_terminal() {
             let reason = "there is no terminal to ask for the host name on";
             return Err(Refusal::new(reason, "say --yes to go on without being asked").into());
         }
@@ -41,6 +44,10 @@ impl Args {
         let prepared = Prepared::new(config, payload, Purpose::Deploy, fetched.path())?;
         prepared.accept()?;
         report::step(&prepared.plan.render());
+        if self.dry_run {
+            report::step("dry run: nothing was changed, and nothing is in the way");
+            return Ok(ExitCode::SUCCESS);
+        }
         if !self.yes {
             confirm(&prepared)?;
         }

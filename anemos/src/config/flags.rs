@@ -14,6 +14,9 @@ pub(crate) struct ConfigArgs {
     /// The digest that the payload must have
     #[arg(long, value_name = "sha256:HEX")]
     digest: Option<String>,
+    /// The minisign key that the payload must be signed with
+    #[arg(long, value_name = "KEY")]
+    public_key: Option<String>,
     /// "running", or a kernel image
     #[arg(long, value_name = "FILE")]
     kernel: Option<String>,
@@ -65,6 +68,9 @@ pub(crate) struct ConfigArgs {
     /// Seconds that the payload's deploy may take
     #[arg(long, value_name = "SECONDS")]
     timeout: Option<u32>,
+    /// After a failure with the disk written: rescue, reboot or power-off
+    #[arg(long, value_name = "WHAT")]
+    after_commit: Option<String>,
 }
 
 impl ConfigArgs {
@@ -77,6 +83,7 @@ impl ConfigArgs {
             }
         };
         set("payload", "digest", text(self.digest.as_deref()));
+        set("payload", "public-key", text(self.public_key.as_deref()));
         set("kernel", "source", text(self.kernel.as_deref()));
         set("kernel", "modules", text(self.modules.as_deref()));
         set("kernel", "command-line", text(self.command_line.as_deref()));
@@ -93,6 +100,7 @@ impl ConfigArgs {
         set("entry", "method", text(self.entry.as_deref()));
         set("access", "authorized-keys", text(self.authorized_keys.as_deref()));
         set("access", "host-keys", text(self.host_keys.as_deref()));
+        set("failure", "after-commit", text(self.after_commit.as_deref()));
         set("failure", "timeout", self.timeout.map(|seconds| i64::from(seconds).into()));
     }
 }

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::values::{Base, Digest, KernelSource, Keys, Location, Prefixed, Select};
+use super::values::{Base, Digest, KernelSource, Keys, Location, Prefixed, PublicKey, Select};
 use crate::report::Refusal;
+use initramfs::deploy::AfterCommit;
 
 /// What a deployment is to be like.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
@@ -31,6 +32,8 @@ pub(crate) struct PayloadConfig {
     pub(crate) source: Option<Location>,
     /// The digest that it must have.
     pub(crate) digest: Option<Digest>,
+    /// The key that it must be signed with.
+    pub(crate) public_key: Option<PublicKey>,
 }
 
 /// The kernel of the deploy environment.
@@ -147,11 +150,13 @@ pub(crate) enum HostKeys {
 pub(crate) struct FailureConfig {
     /// Seconds that `deploy` may take.
     pub(crate) timeout: u64,
+    /// What becomes of a machine whose disk was written.
+    pub(crate) after_commit: AfterCommit,
 }
 
 impl Default for FailureConfig {
     fn default() -> Self {
-        Self { timeout: 3600 }
+        Self { timeout: 3600, after_commit: AfterCommit::default() }
     }
 }
 

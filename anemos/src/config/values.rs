@@ -56,6 +56,24 @@ impl TryFrom<String> for Digest {
     }
 }
 
+/// A public key of minisign, as its file has it in the second line.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(try_from = "String")]
+pub(crate) struct PublicKey(pub(crate) minisign_verify::PublicKey);
+
+impl TryFrom<String> for PublicKey {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match minisign_verify::PublicKey::from_base64(&text) {
+            Ok(key) => Ok(Self(key)),
+            Err(_whatever) => {
+                Err(format!("{text:?} is no public key of minisign, the second line of its file"))
+            }
+        }
+    }
+}
+
 /// The kernel of the deploy environment.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
 #[serde(try_from = "String")]

@@ -15,7 +15,7 @@ use crate::disk::{DiskIdentity, sysfs};
 const LIMIT: Duration = Duration::from_secs(90);
 
 /// The selected disk, as this kernel knows it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Selected {
     /// Its name below `/sys/block`.
     name: String,

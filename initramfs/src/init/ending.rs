@@ -1,9 +1,12 @@
 //! How a deployment ends: what it leads to, and the reboot.
 
-use std::fs;
+use std::sync::mpsc;
+use std::time::Duration;
+use std::{fs, thread};
 
+use anyhow::bail;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use nix::sys::reboot::RebootMode;
+use nix::sys::reboot::{RebootMode, reboot};
 use nix::unistd::sync;
 
 use super::child::{EVERYBODY, kill_all};
@@ -13,22 +16,42 @@ use super::report::Report;
 use crate::mount_table::unescape;
 use crate::stages::{Outcome, Stage};
 
+/// How long writing everything back may take; disks of servers write 20 MB/s at least.
+const WRITE_BACK: Duration = Duration::from_mins(25);
+/// The same where nothing much can be left to write.
+const MOMENT: Duration = Duration::from_mins(1);
+
 /// What a failure leads to. When it cannot be told whether the disk was written, it was.
 pub(super) fn outcome_of_failure(selected: Option<&Selected>) -> Outcome {
     // What `deploy` wrote may still wait in the page cache.
-    sync();
+    let written_back = sync_within(MOMENT);
     match selected.map(sectors_written) {
-        None | Some(Ok(false)) => Outcome::Returned,
-        Some(Ok(true) | Err(_)) => Outcome::Rescue,
+        None => Outcome::Returned,
+        Some(Ok(false)) if written_back => Outcome::Returned,
+        Some(_) => Outcome::Rescue,
     }
 }
 
+/// Writes everything back; false when that takes longer, as on a disk that does not answer.
+fn sync_within(limit: Duration) -> bool {
+    let (sender, done) = mpsc::channel();
+    thread::spawn(move || {
+        sync();
+        // Nobody may be waiting any more.
+        let _unheard = sender.send(());
+    });
+    done.recv_timeout(limit).is_ok()
+}
+
 /// Writes everything back and unmounts all that `deploy` left mounted.
-pub(super) fn settle(report: &mut Report) {
+pub(super) fn settle(report: &mut Report) -> anyhow::Result<()> {
     kill_all(EVERYBODY);
-    sync();
+    if !sync_within(WRITE_BACK) {
+        bail!("what was written is not on the disk after {} s", WRITE_BACK.as_secs());
+    }
     unmount_all(report);
     sync();
+    Ok(())
 }
 
 /// Unmounts all that `deploy` mounted.
@@ -55,13 +78,13 @@ fn unmount(target: &str) -> nix::Result<()> {
     mount(none, target, none, read_only, none).or(Err(busy))
 }
 
-/// Reboots. Returns only when that is refused.
-pub(super) fn reboot(report: &mut Report, outcome: Outcome) {
+/// Reboots, or switches the machine off. Returns only when that is refused.
+pub(super) fn leave(report: &mut Report, outcome: Outcome, mode: RebootMode) {
     kill_all(EVERYBODY);
     report.begin(Stage::Reboot);
     report.line(&format!("verdict {outcome}"));
-    sync();
-    let Err(errno) = nix::sys::reboot::reboot(RebootMode::RB_AUTOBOOT);
+    let _late = sync_within(MOMENT);
+    let Err(errno) = reboot(mode);
     report.line(&format!("error: rebooting: {errno}"));
 }
 

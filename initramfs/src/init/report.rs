@@ -2,10 +2,12 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use serde::Serialize;
 
+use super::timer::Timer;
 use crate::paths;
 use crate::stages::Stage;
 
@@ -14,13 +16,48 @@ use crate::stages::Stage;
 #[derive(Debug)]
 pub(super) struct Report {
     started: Instant,
-    sinks: Vec<File>,
+    sinks: Vec<Sink>,
     kernel_log: Option<File>,
     events: Option<File>,
     /// What was said while standard output was the only sink.
     early: Option<Vec<u8>>,
     /// The last stage that failed, and why.
     pub(super) failed: Option<(Stage, String)>,
+    /// What ends a stage that hangs.
+    pub(super) timer: Timer,
+}
+
+/// A file that lines are appended to.
+#[derive(Debug)]
+struct Sink {
+    path: PathBuf,
+    file: File,
+}
+
+impl Sink {
+    fn open(path: impl Into<PathBuf>) -> Option<Self> {
+        use std::os::unix::fs::OpenOptionsExt;
+        let (path, flags) = (path.into(), nix::fcntl::OFlag::O_NOCTTY.bits());
+        let mut options = OpenOptions::new();
+        // A console that is not there is not to be made.
+        options.append(true).create(path.as_os_str() == paths::LOG).custom_flags(flags);
+        let file = options.open(&path).ok()?;
+        Some(Self { path, file })
+    }
+
+    /// Writes bytes; true when that was possible. A console hangs up all that have it open when the
+    /// shell on it ends (`vhangup(2)`), so it is opened anew then.
+    fn write(&mut self, bytes: &[u8]) -> bool {
+        if self.file.write_all(bytes).is_ok() {
+            return true;
+        }
+        let again = Self::open(std::mem::take(&mut self.path));
+        again.is_some_and(|mut again| {
+            let written = again.file.write_all(bytes).is_ok();
+            *self = again;
+            written
+        })
+    }
 }
 
 /// A line of the event log.
@@ -45,6 +82,7 @@ impl Report {
             events: None,
             early: Some(Vec::new()),
             failed: None,
+            timer: Timer::default(),
         }
     }
 
@@ -57,24 +95,18 @@ impl Report {
     /// Goes over to the log and to all consoles of the kernel (`/dev`, `/sys` are needed).
     /// What was said before is repeated where it was not seen.
     pub(super) fn open_consoles(&mut self) {
-        let append = |path: &str| OpenOptions::new().append(true).create(true).open(path).ok();
-        self.events = append(paths::EVENTS);
+        self.events = OpenOptions::new().append(true).create(true).open(paths::EVENTS).ok();
         self.kernel_log = OpenOptions::new().write(true).open("/dev/kmsg").ok();
         let early = self.early.take().unwrap_or_default();
         // The last one is /dev/console, where the early lines went.
         let names = std::fs::read_to_string("/sys/class/tty/console/active").unwrap_or_default();
         let mut consoles: Vec<_> = names.split_whitespace().collect();
         let main = consoles.pop();
-        let mut sinks: Vec<_> = append(paths::LOG).into_iter().collect();
-        let write_only = |name: &str| {
-            use std::os::unix::fs::OpenOptionsExt;
-            let flags = nix::fcntl::OFlag::O_NOCTTY.bits();
-            let path = format!("/dev/{name}");
-            OpenOptions::new().write(true).custom_flags(flags).open(path).ok()
-        };
-        sinks.extend(consoles.into_iter().filter_map(write_only));
-        sinks.retain_mut(|sink| sink.write_all(&early).is_ok());
-        sinks.extend(main.and_then(write_only));
+        let console = |name: &str| Sink::open(format!("/dev/{name}"));
+        let mut sinks: Vec<_> = Sink::open(paths::LOG).into_iter().collect();
+        sinks.extend(consoles.into_iter().filter_map(console));
+        sinks.retain_mut(|sink| sink.write(&early));
+        sinks.extend(main.and_then(console));
         self.sinks = sinks;
     }
 
@@ -99,7 +131,7 @@ impl Report {
             early.extend_from_slice(bytes);
             let _unwritable = io::stdout().lock().write_all(bytes);
         }
-        self.sinks.retain_mut(|sink| sink.write_all(bytes).is_ok());
+        self.sinks.retain_mut(|sink| sink.write(bytes));
     }
 
     /// Runs one stage and says when it begins and how it ended.
@@ -111,6 +143,7 @@ impl Report {
         let began = Instant::now();
         self.begin(stage);
         let result = run(self);
+        self.timer.pause();
         let took = began.elapsed().as_secs_f64();
         let error = result.as_ref().err().map(one_line);
         self.line(&match &error {
@@ -124,6 +157,7 @@ impl Report {
 
     /// Says that a stage begins; the last one never ends here.
     pub(super) fn begin(&mut self, stage: Stage) {
+        self.timer.begin(stage);
         self.line(&format!("stage {stage} begins"));
         self.event(stage, "begins", None, None);
     }

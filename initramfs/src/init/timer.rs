@@ -1,0 +1,162 @@
+//! The dead man's switch: a stage that takes too long leads back, whatever it hangs in.
+//!
+//! A thread looks at the clock while PID 1 works. It also feeds the hardware watchdog, and stops
+//! when a stage is late: what no software can end, the hardware does.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::reboot::{RebootMode, reboot};
+
+use super::disks::{Selected, sectors_written};
+use crate::stages::{Outcome, Stage};
+
+/// Between two looks. Watchdogs of servers wait for 30 s or more when they are not told otherwise.
+const TURN: Duration = Duration::from_secs(1);
+/// What a `deploy` that is over its own limit may take to be ended.
+const GRACE: Duration = Duration::from_mins(1);
+/// The first watchdog of the machine (Linux, `Documentation/watchdog/watchdog-api.rst`).
+const WATCHDOG: &str = "/dev/watchdog0";
+
+/// The switch; it works until PID 1 ends.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Timer {
+    shared: Arc<(Mutex<State>, Condvar)>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    running: Option<(Stage, Instant)>,
+    disk: Option<Selected>,
+    /// How long `deploy` may take.
+    deploy: Duration,
+    watchdog: Option<File>,
+    /// Whether the watchdog is fed no more. It stays open: some are disarmed when they are closed.
+    starved: bool,
+}
+
+/// How long a stage may take; `deploy` has a limit of its own, which PID 1 keeps as well.
+fn limit(stage: Stage, deploy: Duration) -> Duration {
+    let secs = match stage {
+        Stage::VerifyInitramfs | Stage::Mount | Stage::Reboot => 120,
+        Stage::Modules | Stage::Disks | Stage::Network => 300,
+        Stage::VerifyPayload | Stage::Unpack | Stage::Settle => 1800,
+        Stage::Deploy => return deploy + GRACE,
+    };
+    Duration::from_secs(secs)
+}
+
+impl Timer {
+    /// Starts the switch.
+    pub(super) fn start(&self) {
+        let same = self.clone();
+        thread::spawn(move || same.watch());
+    }
+
+    /// Notes that a stage begins, the one before it having ended.
+    pub(super) fn begin(&self, stage: Stage) {
+        let mut shared = self.state();
+        shared.running = Some((stage, Instant::now() + limit(stage, shared.deploy)));
+    }
+
+    /// Notes that no stage runs.
+    pub(super) fn pause(&self) {
+        self.state().running = None;
+    }
+
+    /// Notes how long `deploy` may take.
+    pub(super) fn allow(&self, deploy: Duration) {
+        self.state().deploy = deploy;
+    }
+
+    /// Notes which disk decides whether there is a way back.
+    pub(super) fn know(&self, disk: &Selected) {
+        self.state().disk = Some(disk.clone());
+    }
+
+    /// Arms the hardware watchdog, where the machine has one; says so.
+    pub(super) fn arm(&self) -> Option<&'static str> {
+        let watchdog = OpenOptions::new().write(true).open(WATCHDOG).ok()?;
+        self.state().watchdog = Some(watchdog);
+        self.shared.1.notify_one();
+        Some(WATCHDOG)
+    }
+
+    /// The thread holds the lock for no longer than a look takes, so a panic elsewhere leaves
+    /// nothing half-changed in it.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.shared.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn watch(&self) {
+        loop {
+            let mut shared = self.state();
+            match shared.late(Instant::now()) {
+                None => shared.feed(),
+                Some(stage) => shared.act(stage),
+            }
+            drop(self.shared.1.wait_timeout(shared, TURN));
+        }
+    }
+}
+
+impl State {
+    fn late(&self, now: Instant) -> Option<Stage> {
+        self.running.filter(|(_, deadline)| *deadline < now).map(|(stage, _)| stage)
+    }
+
+    /// Any byte will do; only the letter V would disarm it.
+    fn feed(&mut self) {
+        if let Some(watchdog) = self.watchdog.as_mut().filter(|_| !self.starved) {
+            let _unfed = watchdog.write_all(b"\0");
+        }
+    }
+
+    /// Goes back to the old system where that is still whole. Nothing is written back first: PID 1
+    /// may hang in just that.
+    fn act(&mut self, stage: Stage) {
+        let written = self.disk.as_ref().map(sectors_written);
+        self.running = None;
+        say(&format!("error: stage {stage} hangs"));
+        if matches!(written, None | Some(Ok(false))) {
+            say(&format!("verdict {}", Outcome::Returned));
+            let Err(errno) = reboot(RebootMode::RB_AUTOBOOT);
+            say(&format!("error: rebooting: {errno}"));
+        } else {
+            say("the disk was written: the machine is left to its watchdog, where it has one");
+        }
+        self.starved = true;
+    }
+}
+
+fn say(text: &str) {
+    for path in ["/dev/console", "/dev/kmsg"] {
+        if let Ok(mut sink) = OpenOptions::new().write(true).open(path) {
+            let _unwritable = sink.write_all(format!("anemos: {text}\n").as_bytes());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stage_is_late_after_its_limit_and_no_stage_never() {
+        let now = Instant::now();
+        let mut state = State::default();
+        assert_eq!(state.late(now), None);
+        for (stage, secs, want) in [
+            (Stage::Mount, 119, None),
+            (Stage::Mount, 121, Some(Stage::Mount)),
+            (Stage::Deploy, 600 + 59, None),
+            (Stage::Deploy, 600 + 61, Some(Stage::Deploy)),
+        ] {
+            state.running = Some((stage, now + limit(stage, Duration::from_mins(10))));
+            assert_eq!(state.late(now + Duration::from_secs(secs)), want, "{stage} {secs}");
+        }
+    }
+}
