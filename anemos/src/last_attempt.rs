@@ -12,6 +12,8 @@ use initramfs::attempt::{self, Attempt, Place};
 
 /// Readable for root alone: a log may tell more than it should.
 const FILE: &str = "/var/lib/anemos/last-attempt";
+/// The one of the attempt before, until this one has ended.
+const PREVIOUS: &str = "/var/lib/anemos/last-attempt.previous";
 
 /// Fills the file with what is known before the jump, and returns where it lies on the disk of
 /// this kernel name. An error leaves a file that tells of an attempt without an end.
@@ -25,13 +27,8 @@ pub(crate) fn set_aside(payload: &str, disk: &str) -> anyhow::Result<(u64, Place
     };
     let bytes = attempt.to_bytes().context("rendering the report")?;
     let describe = || format!("writing {FILE}");
-    // A new file, so that no older copy of it lies elsewhere on the disk.
-    match fs::remove_file(FILE) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(error).with_context(describe);
-        }
-        _ => {}
-    }
+    // What is taken back shall leave the report before it.
+    if_there(fs::rename(FILE, PREVIOUS)).with_context(describe)?;
     let mut options = OpenOptions::new();
     let mut file =
         options.write(true).create_new(true).mode(0o600).open(FILE).with_context(describe)?;
@@ -39,6 +36,32 @@ pub(crate) fn set_aside(payload: &str, disk: &str) -> anyhow::Result<(u64, Place
     file.sync_all().with_context(describe)?;
     let offset = partition_start(&file, disk)? + extent(&file, bytes.len() as u64)?;
     Ok((began, Place { offset, sha256: attempt::digest(&bytes) }))
+}
+
+/// Takes back what was set aside for an attempt that has not ended, and brings the report of the one
+/// before back; a report of its own stays. Says what it did.
+pub(crate) fn take_back() -> anyhow::Result<Option<String>> {
+    let describe = || format!("taking {FILE} back");
+    match read()? {
+        None => Ok(None),
+        Some(Attempt { outcome: Some(_), .. }) => {
+            if_there(fs::remove_file(PREVIOUS)).with_context(describe)?;
+            Ok(None)
+        }
+        Some(_) => {
+            fs::remove_file(FILE).with_context(describe)?;
+            if_there(fs::rename(PREVIOUS, FILE)).with_context(describe)?;
+            Ok(Some(format!("took {FILE} back")))
+        }
+    }
+}
+
+/// What is not there need not be moved or removed.
+fn if_there(done: io::Result<()>) -> io::Result<()> {
+    match done {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done,
+    }
 }
 
 /// Returns the first byte of the partition that a file is on, which must be one of the disk.

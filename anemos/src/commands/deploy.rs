@@ -72,6 +72,7 @@ impl Args {
 /// Undoes what was staged and loaded; the error that led here is the one to report.
 fn take_back() {
     let _not_removed = staging::clear();
+    let _not_taken_back = last_attempt::take_back();
     if kexec::is_loaded() {
         let _still_loaded = kexec::unload();
     }

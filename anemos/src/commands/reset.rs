@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use crate::entry::kexec;
-use crate::{report, staging};
+use crate::{last_attempt, report, staging};
 
 /// The command line of `anemos reset`.
 #[derive(Debug, clap::Args)]
@@ -18,6 +18,7 @@ impl Args {
             undone.push("unloaded the kernel that was to be executed".to_owned());
         }
         undone.extend(staging::clear()?);
+        undone.extend(last_attempt::take_back()?);
         if undone.is_empty() {
             undone.push("nothing was staged".to_owned());
         }

@@ -30,6 +30,7 @@ use crate::config::ConfigArgs;
 use crate::report::{self, Broken, Refusal};
 use crate::source;
 
+mod floor;
 mod machine;
 mod matrix;
 
@@ -97,6 +98,9 @@ impl Args {
         let setup = self.machine.setup()?;
         let name = setup.fixture.as_deref().or(payload.settings.fixture.as_deref());
         let (fixture, _data) = self.fixtures.open(name.unwrap_or("debian-12"))?;
+        if self.machine.memory_floor {
+            return self.floor(&payload, &setup, &fixture);
+        }
         let cells = if self.machine.matrix {
             matrix::cells(&setup, &payload.settings)
         } else {
@@ -125,6 +129,39 @@ impl Args {
             report::result(&format!("\n{}", matrix::render(&verdicts)));
         }
         Ok(ExitCode::from(matrix::exit_code(&verdicts)))
+    }
+
+    /// Rehearses with ever less memory; says what is enough.
+    fn floor(
+        &self,
+        payload: &Description,
+        setup: &Setup,
+        fixture: &Fixture,
+    ) -> anyhow::Result<ExitCode> {
+        machine::check(setup, fixture)?;
+        let mut most = setup.clone();
+        machine::complete(&mut most, payload, fixture);
+        let most = most.memory.unwrap_or(fixture.description.memory).bytes() >> 20;
+        let about = stem(&self.payload);
+        let folder = self.keep.evidence.clone();
+        let folder = folder.unwrap_or_else(|| evidence::default_folder(&about, SystemTime::now()));
+        let mut search = floor::Search::new(most);
+        while let Some(memory) = search.next() {
+            let folder = folder.join(format!("{memory}-mib"));
+            let evidence = Evidence::create(&folder)
+                .with_context(|| format!("making {}", folder.display()))?;
+            let setup = Setup { memory: Some(Size::of_bytes(memory << 20)), ..setup.clone() };
+            let done = interrupt::run(self.rehearse(payload, setup, fixture, &evidence));
+            let (verdict, _times) = match done.context("starting")? {
+                Ok(done) => done?,
+                Err(interrupted) => return self.interrupted(interrupted, &evidence),
+            };
+            report::step(&format!("{memory} MiB: {}: {}", verdict.verdict, verdict.reason));
+            search.note(memory, verdict);
+        }
+        let (text, code) = search.result();
+        report::result(&text);
+        Ok(code)
     }
 
     async fn rehearse(
@@ -163,7 +200,11 @@ impl Args {
             setup,
             expect: self.expect.expect.clone().or(expect),
             tcp: self.expect.tcp,
-            control: if self.expect.no_control { Control::Spare } else { Control::Run },
+            control: if self.expect.no_control || self.machine.memory_floor {
+                Control::Spare
+            } else {
+                Control::Run
+            },
             disks: if self.keep.keep { Disks::Keep } else { Disks::Remove },
             power_cuts: self.expect.power_cuts,
             fixture: ready,

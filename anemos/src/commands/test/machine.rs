@@ -41,6 +41,9 @@ pub(super) struct MachineArgs {
     /// Rehearse on every firmware and bus that the payload claims in payload.toml
     #[arg(long, conflicts_with_all = ["firmware", "disk", "json", "junit"])]
     pub(super) matrix: bool,
+    /// Rehearse with ever less memory, and say what is enough
+    #[arg(long, conflicts_with_all = ["matrix", "json", "junit"])]
+    pub(super) memory_floor: bool,
     /// How the VPS enters the deploy environment: auto, kexec or bootloader
     #[arg(long, value_name = "METHOD", value_parser = entry, conflicts_with = "quick")]
     entry: Option<Way>,
