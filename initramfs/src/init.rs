@@ -78,6 +78,7 @@ pub fn run() -> ExitCode {
             ending::leave(&mut report, outcome, RebootMode::RB_AUTOBOOT);
         }
         (Outcome::Returned, _) => {
+            report.timer.go_back();
             last_attempt::keep(&mut report, &known);
             ending::leave(&mut report, outcome, RebootMode::RB_AUTOBOOT);
         }

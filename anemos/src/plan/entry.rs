@@ -191,7 +191,9 @@ impl Question<'_> {
 
     fn about_grub(&self) -> Option<String> {
         let Some(grub) = &self.facts.boot_loader.grub else {
-            return Some("its configuration is not found".to_owned());
+            // Debian lets nobody else read it, passwords being what it may hold.
+            let asking = if self.facts.privileged { "" } else { ", or only root can read it" };
+            return Some(format!("its configuration is not found{asking}"));
         };
         let missing = [
             (grub.next_entry, "next_entry in its configuration"),

@@ -120,14 +120,16 @@ async fn look(raw: &Path, expect: &Expect, came: &mut Came) -> io::Result<()> {
 /// debugfs ends well where there is no such file; only what it says tells that.
 async fn file(raw: &Path, start: u64, path: &str) -> io::Result<Option<String>> {
     let image = format!("{}?offset={}", raw.display(), start * 512);
-    let command = Command::new("debugfs").args(["-R", &format!("cat \"{path}\"")]).arg(image);
-    let output = match command.run().await {
+    // Without its bitmaps (`-c`): a system that was switched off has some of them in its journal.
+    let command = Command::new("debugfs").args(["-c", "-R", &format!("cat \"{path}\"")]);
+    let output = match command.arg(image).run().await {
         // Another file system, or none.
         Err(CommandError::Status { .. }) => return Ok(None),
         done => done.map_err(io::Error::other)?,
     };
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    Ok((!said.contains("File not found")).then(|| output.text()))
+    let missing = ["File not found", "Filesystem not open"].iter().any(|it| said.contains(it));
+    Ok((!missing).then(|| output.text()))
 }
 
 #[cfg(test)]

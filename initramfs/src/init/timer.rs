@@ -62,6 +62,13 @@ impl Timer {
         shared.running = Some((stage, Instant::now() + limit(stage, shared.deploy)));
     }
 
+    /// Notes that the machine goes back, whatever the disk says: the report for the old system is
+    /// written to it, and a disk that does not answer must not keep the machine from that.
+    pub(super) fn go_back(&self) {
+        self.state().disk = None;
+        self.begin(Stage::Reboot);
+    }
+
     /// Notes that no stage runs.
     pub(super) fn pause(&self) {
         self.state().running = None;
