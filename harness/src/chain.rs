@@ -10,8 +10,8 @@ use crate::recent::{KEPT, Recent};
 use crate::verdict::Verdict;
 
 pub mod contract;
-mod gave_up;
 mod seen;
+mod short;
 #[cfg(test)]
 mod tests;
 
@@ -292,6 +292,9 @@ impl Chain {
     }
 
     fn ended(&mut self, stage: &str, took: f64) -> Option<End> {
+        if self.stage.is_none() {
+            self.take_for_begun(stage, took);
+        }
         let Some((index, start)) = self.stage else {
             let repeated = self.last_stage.is_some_and(|last| STAGES[last] == stage);
             let problem = format!("stage {stage} ended without having begun");
@@ -305,6 +308,15 @@ impl Chain {
         self.times.push(Timed { name: stage.to_owned(), start, seconds: took });
         self.stage = None;
         None
+    }
+
+    /// The kernel may have talked into the line with which the next stage began.
+    fn take_for_begun(&mut self, stage: &str, took: f64) {
+        let next = self.last_stage.map_or(0, |last| last + 1);
+        if STAGES.get(next) == Some(&stage) {
+            self.stage = Some((next, self.since - took));
+            self.last_stage = Some(next);
+        }
     }
 
     fn verdict(&mut self, at: f64, word: &str) -> Option<End> {
@@ -408,14 +420,6 @@ impl Chain {
     fn panicked(&self, words: &str) -> Verdict {
         let reason = format!("the deploy environment panicked: {words}");
         self.finish(Verdict::failed(Class::KernelPanic, reason, self.context()))
-    }
-
-    /// The disk tells what a machine boots that was reset in the middle.
-    fn cut(&self, fault: &str) -> End {
-        let place = self.stage().map_or_else(String::new, |stage| format!(" in stage {stage}"));
-        let what = if fault.starts_with("power-cut") { "lost its power" } else { "was reset" };
-        let reason = format!("the machine {what}{place} ({fault})");
-        End::Returned(self.finish(Verdict::failed(Class::Cut, reason, self.context())))
     }
 
     fn out_of_order(&self, problem: &str) -> End {

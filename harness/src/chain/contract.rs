@@ -36,7 +36,7 @@ pub enum Said {
 ///
 /// The kernel may have put its clock, or a line of its own without an end, before it.
 pub fn parse(line: &str) -> Option<Said> {
-    let said = line.split_once("anemos: ")?.1.trim_end();
+    let said = without_kernel(line.split_once("anemos: ")?.1).trim_end();
     if let Some(word) = said.strip_prefix("verdict ") {
         return Some(Said::Verdict(word.split_whitespace().next()?.to_owned()));
     }
@@ -48,6 +48,21 @@ pub fn parse(line: &str) -> Option<Said> {
         return None;
     }
     parse_stage(stage.to_owned(), said)
+}
+
+/// Cuts off what the kernel said before our line had its end: `begins[   17.774534] IPv6: …`.
+fn without_kernel(said: &str) -> &str {
+    let is_clock = |at: &usize| {
+        let rest = said.get(at + 1..).unwrap_or_default().trim_start_matches(' ');
+        rest.split_once(']').is_some_and(|(clock, _)| {
+            clock.split_once('.').is_some_and(|(secs, micros)| {
+                let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+                micros.len() == 6 && digits(micros) && !secs.is_empty() && digits(secs)
+            })
+        })
+    };
+    let clock = said.match_indices('[').map(|(at, _)| at).find(is_clock);
+    said.get(..clock.unwrap_or(said.len())).unwrap_or(said)
 }
 
 fn parse_stage(stage: String, said: &str) -> Option<Said> {
@@ -82,6 +97,15 @@ mod tests {
             ),
             ("anemos: error: no disk", Some(Said::Error("no disk".into()))),
             ("[   99.0] anemos: verdict returned", Some(Said::Verdict("returned".into()))),
+            (
+                "anemos: stage deploy begins[   17.774534] IPv6: eth0: link becomes ready",
+                Some(Said::Begins(deploy())),
+            ),
+            (
+                "anemos: stage deploy ended ok 1.0s[    3.000001] [drm] x",
+                Some(Said::EndedWell(deploy(), 1.0)),
+            ),
+            ("anemos: error: [1] no [disk]", Some(Said::Error("[1] no [disk]".into()))),
             ("anemos: stage dance begins", None),
             ("anemos: stage deploy ended ok soon", None),
             ("verdict deployed", None),

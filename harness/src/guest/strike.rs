@@ -50,7 +50,8 @@ impl Guest {
         }
     }
 
-    /// Has a machine that wants to restart, and stands still, do so; [`Event::Reset`] follows.
+    /// Has a machine that wants to restart, and stands still, do so: it runs on after the
+    /// [`Event::Reset`] that follows, and so does one that resets itself again.
     ///
     /// QEMU takes every reset for a wish to end, even one that it is asked for, unless it is told
     /// otherwise (`-action reboot=shutdown`).
@@ -59,10 +60,9 @@ impl Guest {
         self.ask("reset the machine", qapi::qmp::system_reset {}).await
     }
 
-    /// Lets a machine run that has restarted; the next reset is its end again.
+    /// Has the next reset of a machine that has restarted be its end again.
     pub(crate) async fn restarted(&mut self) -> Result<(), GuestError> {
-        self.on_reboot(RebootAction::shutdown).await?;
-        self.go_on().await
+        self.on_reboot(RebootAction::shutdown).await
     }
 
     async fn on_reboot(&mut self, action: RebootAction) -> Result<(), GuestError> {

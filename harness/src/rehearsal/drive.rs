@@ -12,7 +12,7 @@ use crate::budget::{Budget, Watch};
 use crate::chain::{Chain, End, Entry, Link, Seen};
 use crate::classify::{self, Class};
 use crate::fault::{Fault, Faults, Kind, Progress};
-use crate::guest::{Ended, Event, Guest, What};
+use crate::guest::{Ended, Event, Guest, GuestError, What};
 use crate::verdict::Verdict;
 
 /// Name of the disk with the system.
@@ -215,6 +215,9 @@ impl<'a> Drive<'a> {
                 return end;
             }
         }
+        if let Some(end) = self.arrive().await {
+            return Some(end);
+        }
         if let Some(end) = self.strike().await {
             return Some(end);
         }
@@ -225,8 +228,8 @@ impl<'a> Drive<'a> {
     /// Takes a reset: the end of the guest, or on to the boot entry that the command has announced.
     async fn reset(&mut self, watch: &mut Watch) -> Option<End> {
         let moved = if self.restarting {
-            self.restarting = false;
-            self.guest.restarted().await
+            // `SeaBIOS` resets the machine a few times more until it is as it was when switched on.
+            self.guest.go_on().await
         } else {
             // What it said last may not have been read yet.
             let end = self.listen_to_the_command(watch).or_else(|| self.tell(&Seen::Reset));
@@ -236,9 +239,16 @@ impl<'a> Drive<'a> {
             self.restarting = true;
             self.guest.restart().await
         };
-        let error = moved.err()?;
-        let reason = format!("the machine could not be restarted: {error}");
-        Some(End::Failed(Verdict::broken(Class::QemuDied, reason, Vec::new())))
+        broken(moved)
+    }
+
+    /// Has the next reset be the end of the guest again, once it is through the boot loader.
+    async fn arrive(&mut self) -> Option<End> {
+        if !self.restarting || self.chain.link() < Link::Jumped {
+            return None;
+        }
+        self.restarting = false;
+        broken(self.guest.restarted().await)
     }
 
     /// Whether the network has carried enough to be more than the chatter of idle machines.
@@ -322,6 +332,12 @@ impl<'a> Drive<'a> {
             Link::Verdict | Link::Reset => self.host.budget("the reset", 12, 12),
         }
     }
+}
+
+/// The end when QEMU did not do what a restart needs.
+fn broken(done: Result<(), GuestError>) -> Option<End> {
+    let reason = format!("the machine could not be restarted: {}", done.err()?);
+    Some(End::Failed(Verdict::broken(Class::QemuDied, reason, Vec::new())))
 }
 
 /// Reads whole lines of a file that grows.

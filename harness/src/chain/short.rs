@@ -1,4 +1,4 @@
-//! How a chain ends when nothing happens any more.
+//! How a chain ends that is cut short: nothing happens any more, or the machine is reset.
 
 use super::{Chain, End, Link};
 use crate::classify::Class;
@@ -36,5 +36,13 @@ impl Chain {
         let verdict =
             Verdict::failed(Class::Stalled, format!("{place} ({waited})"), self.context());
         End::Failed(self.finish(verdict))
+    }
+
+    /// The disk tells what a machine boots that was reset in the middle.
+    pub(super) fn cut(&self, fault: &str) -> End {
+        let place = self.stage().map_or_else(String::new, |stage| format!(" in stage {stage}"));
+        let what = if fault.starts_with("power-cut") { "lost its power" } else { "was reset" };
+        let reason = format!("the machine {what}{place} ({fault})");
+        End::Returned(self.finish(Verdict::failed(Class::Cut, reason, self.context())))
     }
 }
