@@ -2,7 +2,6 @@
 
 mod boot_next;
 pub(crate) mod environment;
-mod files;
 mod grub;
 pub(crate) mod kexec;
 
@@ -71,14 +70,16 @@ fn stage(rung: Rung, facts: &Facts, next: &Next<'_>) -> anyhow::Result<()> {
 /// journals, so everything is written back and made read-only first.
 pub(crate) fn leave(rung: Rung) -> anyhow::Result<()> {
     make_read_only();
-    let (mode, doing) = if rung.boots() {
-        (RebootMode::RB_AUTOBOOT, "rebooting")
+    let (mode, doing, stands) = if rung.boots() {
+        let stands = "file systems are read-only now, and the next reboot enters the deployment: \
+                      `mount -o remount,rw` them and `anemos reset` take that back";
+        (RebootMode::RB_AUTOBOOT, "rebooting", stands)
     } else {
-        (RebootMode::RB_KEXEC, "executing the loaded kernel")
+        let stands = "file systems are read-only now; reboot, the old system is intact";
+        (RebootMode::RB_KEXEC, "executing the loaded kernel", stands)
     };
     let Err(errno) = reboot(mode);
-    let failure = anyhow::Error::new(errno).context(doing);
-    Err(failure.context("file systems are read-only now; reboot, the old system is intact"))
+    Err(anyhow::Error::new(errno).context(doing).context(stands))
 }
 
 fn make_read_only() {

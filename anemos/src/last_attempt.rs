@@ -1,7 +1,7 @@
 //! The report of the last attempt: a file that the deploy environment writes over in its place.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::Write;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -9,6 +9,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, bail};
 use fiemap::FiemapExtentFlags;
 use initramfs::attempt::{self, Attempt, Place};
+
+use crate::files::{if_there, read_if_there};
 
 /// Readable for root alone: a log may tell more than it should.
 const FILE: &str = "/var/lib/anemos/last-attempt";
@@ -56,14 +58,6 @@ pub(crate) fn take_back() -> anyhow::Result<Option<String>> {
     }
 }
 
-/// What is not there need not be moved or removed.
-fn if_there(done: io::Result<()>) -> io::Result<()> {
-    match done {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        done => done,
-    }
-}
-
 /// Returns the first byte of the partition that a file is on, which must be one of the disk.
 fn partition_start(file: &File, disk: &str) -> anyhow::Result<u64> {
     let device = file.metadata().with_context(|| format!("reading {FILE}"))?.dev();
@@ -102,12 +96,12 @@ fn extent(file: &File, size: u64) -> anyhow::Result<u64> {
 
 /// Reads the report of the last attempt, where there was one.
 pub(crate) fn read() -> anyhow::Result<Option<Attempt>> {
-    match fs::read(FILE) {
-        Ok(bytes) => {
-            let attempt = serde_json::from_slice(&bytes);
-            attempt.map(Some).with_context(|| format!("reading {FILE}"))
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error).with_context(|| format!("reading {FILE}")),
-    }
+    read_at(Path::new(FILE))
+}
+
+/// Reads what is told of an attempt in a file; none when it is not there.
+pub(crate) fn read_at(path: &Path) -> anyhow::Result<Option<Attempt>> {
+    let Some(bytes) = read_if_there(path)? else { return Ok(None) };
+    let attempt = serde_json::from_slice(&bytes);
+    attempt.map(Some).with_context(|| format!("reading {}", path.display()))
 }

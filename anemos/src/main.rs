@@ -11,6 +11,7 @@ mod debian;
 mod elf;
 mod entry;
 mod facts;
+mod files;
 mod firmware;
 mod last_attempt;
 mod modules;

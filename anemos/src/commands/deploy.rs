@@ -69,12 +69,13 @@ impl Args {
     }
 }
 
-/// Undoes what was staged and loaded; the error that led here is the one to report.
+/// Undoes what was staged and loaded; the error that led here is the one to report. What stays is
+/// told, because the next boot may enter it.
 fn take_back() {
-    let _not_removed = staging::clear();
-    let _not_taken_back = last_attempt::take_back();
-    if kexec::is_loaded() {
-        let _still_loaded = kexec::unload();
+    let unloaded = if kexec::is_loaded() { kexec::unload() } else { Ok(()) };
+    let undone = [unloaded, staging::clear().map(drop), last_attempt::take_back().map(drop)];
+    for error in undone.into_iter().filter_map(Result::err) {
+        report::step(&format!("not taken back: {error:#}; run `anemos reset` before any reboot"));
     }
 }
 

@@ -1,7 +1,6 @@
 //! Command `anemos status`: tells what came of a deployment, in a rescue and in the old system.
 
 use std::fs;
-use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -27,7 +26,7 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
-        let here = read(Path::new(paths::STATE))?;
+        let here = last_attempt::read_at(Path::new(paths::STATE))?;
         let in_rescue = here.is_some();
         let Some(mut attempt) = here.map_or_else(last_attempt::read, |it| Ok(Some(it)))? else {
             let reason = "nothing is known of a deployment here";
@@ -46,17 +45,6 @@ impl Args {
             report::result(&render(&attempt, &disk));
         }
         Ok(ExitCode::SUCCESS)
-    }
-}
-
-fn read(path: &Path) -> anyhow::Result<Option<Attempt>> {
-    match fs::read(path) {
-        Ok(bytes) => {
-            let attempt = serde_json::from_slice(&bytes);
-            attempt.map(Some).with_context(|| format!("reading {}", path.display()))
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error).with_context(|| format!("reading {}", path.display())),
     }
 }
 

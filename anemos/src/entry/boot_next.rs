@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use initramfs::firmware::{self, VARIABLES};
 
-use super::{Next, files};
+use super::Next;
 use crate::facts::{Esp, Facts};
+use crate::files;
 use crate::staging::UndoLog;
 
 /// Below the EFI system partition.

@@ -4,8 +4,9 @@
 
 use anyhow::Context;
 
-use super::{Next, environment, files};
+use super::{Next, environment};
 use crate::facts::Facts;
+use crate::files;
 use crate::staging::UndoLog;
 
 /// Identity of our menu entry.
@@ -20,12 +21,12 @@ pub(super) fn stage(facts: &Facts, next: &Next<'_>, undo: &mut UndoLog) -> anyho
     files::copy(next.kernel, &folder.join("vmlinuz"))?;
     files::copy(next.initramfs, &folder.join("initramfs"))?;
     let custom = grub.folder.join("custom.cfg");
-    let before = files::read_if_there(&custom)?;
+    let before = files::read_if_there(&custom)?.unwrap_or_default();
     let menu = [before, menu_entry(next.command_line).into_bytes()].concat();
     undo.write(&custom, &menu)?;
     // Last: until this is written, nothing of the above is booted.
     let block = grub.folder.join("grubenv");
-    let now = files::read_if_there(&block)?;
+    let now = files::read_if_there(&block)?.unwrap_or_default();
     let describe = || format!("editing {}", block.display());
     let chosen = environment::with_next_entry(&now, ENTRY).with_context(describe)?;
     undo.write(&block, &chosen)

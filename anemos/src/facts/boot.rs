@@ -1,6 +1,7 @@
 //! How the machine was booted, and whether it lets another kernel be executed.
 
 use initramfs::deploy::Firmware;
+use initramfs::firmware::{GLOBAL, VARIABLES};
 use serde::{Deserialize, Serialize};
 
 use super::root::Root;
@@ -68,7 +69,7 @@ fn lockdown(text: &str) -> Lockdown {
 
 /// Reads the variable of the firmware: four bytes of attributes, then one that is 1 when it is on.
 fn secure_boot(root: &Root) -> bool {
-    let variable = "sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c";
+    let variable = format!("{VARIABLES}/SecureBoot-{GLOBAL}");
     std::fs::read(root.path(variable)).is_ok_and(|bytes| bytes.get(4) == Some(&1))
 }
 

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use initramfs::firmware::VARIABLES;
 use nix::sys::statvfs::statvfs;
 use serde::{Deserialize, Serialize};
 
@@ -69,7 +70,6 @@ pub(crate) struct Volume {
 const GRUB_FOLDERS: [&str; 2] = ["/boot/grub", "/boot/grub2"];
 /// Where the EFI system partition is mounted, by habit and by the Boot Loader Specification.
 const ESP_FOLDERS: [&str; 3] = ["/boot/efi", "/efi", "/boot"];
-const VARIABLES: &str = "/sys/firmware/efi/efivars";
 /// Bytes of an environment block (GRUB manual, "Environment block").
 const ENVIRONMENT: u64 = 1024;
 

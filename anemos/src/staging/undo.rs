@@ -12,6 +12,7 @@ use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 
 use crate::entry::environment;
+use crate::files::{if_there, read_if_there};
 
 /// One change.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -33,11 +34,10 @@ pub(crate) struct UndoLog {
 impl UndoLog {
     /// Reads the record of an earlier run, or begins one.
     pub(super) fn open(file: &Path) -> anyhow::Result<Self> {
-        let describe = || format!("reading {}", file.display());
-        let changes = match fs::read(file) {
-            Ok(bytes) => serde_json::from_slice(&bytes).with_context(describe)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-            Err(error) => return Err(error).with_context(describe),
+        let changes = match read_if_there(file)? {
+            Some(bytes) => serde_json::from_slice(&bytes)
+                .with_context(|| format!("reading {}", file.display()))?,
+            None => Vec::new(),
         };
         Ok(Self { file: file.to_owned(), changes })
     }
@@ -54,7 +54,7 @@ impl UndoLog {
 
     /// Writes a file in its place, whatever it held before.
     pub(crate) fn write(&mut self, path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-        let before = read(path)?;
+        let before = read_if_there(path)?;
         self.record(Change::File { path: path.to_owned(), before, after: bytes.to_vec() })?;
         write(path, bytes).with_context(|| format!("writing {}", path.display()))
     }
@@ -79,12 +79,7 @@ impl UndoLog {
     fn keep(&self) -> anyhow::Result<()> {
         let describe = || format!("writing {}", self.file.display());
         if self.changes.is_empty() {
-            return match fs::remove_file(&self.file) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    Err(error).with_context(describe)
-                }
-                _ => Ok(()),
-            };
+            return if_there(fs::remove_file(&self.file)).with_context(describe);
         }
         let folder = self.file.parent().unwrap_or(Path::new("."));
         let mut new = tempfile::NamedTempFile::new_in(folder).with_context(describe)?;
@@ -98,18 +93,18 @@ impl UndoLog {
 impl Change {
     fn undo(self) -> anyhow::Result<String> {
         match self {
-            Self::Folder(path) => match fs::remove_dir_all(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    Err(error).with_context(|| format!("removing {}", path.display()))
-                }
-                _ => Ok(format!("removed {}", path.display())),
-            },
+            Self::Folder(path) => {
+                let shown = path.display();
+                if_there(fs::remove_dir_all(&path)).with_context(|| format!("removing {shown}"))?;
+                Ok(format!("removed {shown}"))
+            }
             Self::File { path, before, after } => {
-                let now = read(&path)?;
+                let now = read_if_there(&path)?;
                 let shown = path.display();
                 let wanted = match (now, before) {
                     (now, before) if now == before => return Ok(format!("{shown} is as it was")),
-                    (Some(now), before) if now == after => before,
+                    // As far as it was written: a full file system or a reset may have ended that.
+                    (Some(now), before) if after.starts_with(&now) => before,
                     // GRUB has taken the entry back already; others may have written there since.
                     (Some(now), Some(before)) if environment::is_block(&before) => {
                         Some(environment::take_back(&now, &before))
@@ -126,14 +121,6 @@ impl Change {
                 Ok(format!("put {shown} back"))
             }
         }
-    }
-}
-
-fn read(path: &Path) -> anyhow::Result<Option<Vec<u8>>> {
-    match fs::read(path) {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error).with_context(|| format!("reading {}", path.display())),
     }
 }
 
@@ -172,6 +159,18 @@ mod tests {
         assert_eq!(fs::read(at("there")).unwrap(), b"before, and longer");
         let left: Vec<_> = fs::read_dir(place.path()).unwrap().collect();
         assert_eq!(left.len(), 1, "{left:?}");
+    }
+
+    #[test]
+    fn a_file_that_was_written_in_part_is_put_back() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("custom.cfg");
+        fs::write(&path, "theirs\n").unwrap();
+        let mut log = UndoLog::open(&place.path().join("undo.json")).unwrap();
+        log.write(&path, b"theirs\nours\n").unwrap();
+        fs::write(&path, "theirs\nou").unwrap();
+        log.undo().unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"theirs\n");
     }
 
     #[test]

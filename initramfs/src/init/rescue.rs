@@ -84,7 +84,7 @@ fn prepare(report: &mut Report, known: &Known) {
 #[derive(Debug, Default)]
 struct Services {
     shell: Option<u32>,
-    ssh: Option<Server>,
+    ssh: Server,
 }
 
 impl Services {
@@ -96,14 +96,12 @@ impl Services {
             if self.shell == ended {
                 self.shell = None;
             }
-            if let Some(ssh) = &mut self.ssh {
-                ssh.note_end(ended);
-            }
+            self.ssh.note_end(ended);
         }
         if self.shell.is_none() {
             self.shell = start_shell(environment);
         }
-        self.ssh.get_or_insert_with(Server::default).keep_up(report);
+        self.ssh.keep_up(report);
     }
 }
 
