@@ -74,6 +74,8 @@ pub(crate) struct Plan {
     /// Links with addresses that the deploy environment does without, such as bridges.
     pub(crate) not_restored: Vec<String>,
     pub(crate) disk: PlannedDisk,
+    /// Other disks that `deploy` may write to.
+    pub(crate) also_write: Vec<PlannedDisk>,
     pub(crate) entry: PlannedEntry,
     pub(crate) access: PlannedAccess,
     pub(crate) memory: Budget,
@@ -131,6 +133,8 @@ pub(crate) fn plan(inputs: Inputs<'_>) -> Plan {
     let mut undecided = Vec::new();
     let disk = disk::select(facts, &config.disk.select, inputs.purpose)
         .unwrap_or_else(|refusal| keep(&mut undecided, refusal, PlannedDisk::default()));
+    let also_write = disk::also(facts, &config.disk.also_write, inputs.purpose, &disk)
+        .unwrap_or_else(|refusal| keep(&mut undecided, refusal, Vec::new()));
     let this_machine = disk.this_machine();
     let restore = network::restore(facts, &config.network, this_machine)
         .map_or_else(|refusal| keep(&mut undecided, refusal, None), Some);
@@ -164,6 +168,7 @@ pub(crate) fn plan(inputs: Inputs<'_>) -> Plan {
         not_restored: network::not_restored(facts, &config.network),
         restore,
         disk,
+        also_write,
         access: access(facts, config, inputs.authorized_keys),
         deploy_limit_secs: config.failure.timeout,
         deploy: None,
@@ -220,6 +225,7 @@ impl Plan {
             arch: facts.arch.clone(),
             console: command_line::console(&self.command_line, self.known_consoles(facts)),
             disk: self.disk.identity.clone()?,
+            also_write: self.also_write.iter().filter_map(|disk| disk.identity.clone()).collect(),
             network: network::of_new_system(running, self.restore.as_ref()?, &config.network),
             restore: self.restore.clone()?,
             modules,

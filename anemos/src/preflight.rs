@@ -40,8 +40,13 @@ pub(crate) enum Refusal {
     DiskNotFound { wanted: String, seen: Vec<String> },
     #[error("several disks have {wanted}: {}", list(names))]
     DiskAmbiguous { wanted: String, names: Vec<String> },
-    #[error("{name} has no serial number, world wide name or table id to be found again by")]
+    #[error(
+        "{name} has neither a serial number nor a world wide name, nor a partition table, to be \
+         found again by"
+    )]
     DiskNameless { name: String },
+    #[error("{name}, which has {wanted}, is selected twice")]
+    DiskTwice { name: String, wanted: String },
     #[error("{name} is read-only")]
     DiskReadOnly { name: String },
     #[error("there is no link {wanted} (links: {})", list(seen))]

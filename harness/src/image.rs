@@ -51,6 +51,17 @@ pub async fn from_raw(image: &Path, raw: &Path) -> Result<(), CommandError> {
     Ok(())
 }
 
+/// Whether two qcow2 images hold the same.
+pub async fn same(one: &Path, other: &Path) -> Result<bool, CommandError> {
+    let compare = qemu_img("compare").args(["--force-share", "-f", "qcow2", "-F", "qcow2"]);
+    match compare.arg(one).arg(other).run().await {
+        Ok(_identical) => Ok(true),
+        // What it has for images that differ (qemu-img(1)).
+        Err(CommandError::Status { status, .. }) if status.code() == Some(1) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// Makes an image larger; one that is at least as large already stays as it is.
 pub async fn grow(image: &Path, size: u64) -> Result<(), CommandError> {
     if virtual_size(image).await? < size {

@@ -186,6 +186,17 @@ pub struct Disk {
     pub access: Access,
     /// File that all writes are logged to; see [`crate::write_log`].
     pub log: Option<PathBuf>,
+    /// When it is plugged in.
+    pub plugged: Plugged,
+}
+
+/// When a disk is plugged in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plugged {
+    /// Before the machine is switched on.
+    AtStart,
+    /// While it runs, into a slot before all others: the next kernel finds it first.
+    Late,
 }
 
 impl Disk {
@@ -201,6 +212,7 @@ impl Disk {
             boot_index: None,
             access: Access::ReadWrite,
             log: None,
+            plugged: Plugged::AtStart,
         }
     }
 
@@ -238,6 +250,12 @@ impl Disk {
     #[must_use]
     pub fn boot_index(self, index: u32) -> Self {
         Self { boot_index: Some(index), ..self }
+    }
+
+    /// Sets when it is plugged in.
+    #[must_use]
+    pub fn plugged(self, plugged: Plugged) -> Self {
+        Self { plugged, ..self }
     }
 
     /// Sets whether the guest can write.
@@ -348,6 +366,12 @@ pub enum MachineError {
     /// `SeaBIOS` reads the first 512 bytes of a disk only where they are a sector.
     #[error("the disk {id:?} has sectors of 4096 bytes, which a BIOS does not boot; use UEFI")]
     BiosSector {
+        /// The name of the disk.
+        id: String,
+    },
+    /// Only where PCI is hot-plugged without bridges.
+    #[error("the disk {id:?} is plugged in late, which needs virtio-blk on the chipset pc")]
+    LateDisk {
         /// The name of the disk.
         id: String,
     },

@@ -141,12 +141,16 @@ pub async fn rehearse(
 impl Run<'_> {
     /// Deploys one way and judges the outcome; the witness has the last word.
     async fn whole(&mut self, way: Way, folder: &Path) -> Result<Verdict, DirectError> {
-        self.hardware.write_others().map_err(file("writing the other disks"))?;
+        let fixture = self.rehearsal.fixture.disk();
+        let fixture = std::path::absolute(fixture).map_err(file("finding the fixture"))?;
+        let written = self.hardware.write_others(&fixture).await;
+        written.map_err(file("writing the other disks"))?;
         let verdict = match way {
             Way::Direct => self.quick(folder).await?,
             Way::Jump | Way::Kexec | Way::Bootloader => self.jump(folder).await?,
         };
-        match self.hardware.written().map_err(file("reading the other disks"))? {
+        let written = self.hardware.written(&fixture).await;
+        match written.map_err(file("reading the other disks"))? {
             None => Ok(verdict),
             Some(reason) => {
                 let mut written = Verdict::failed(Class::OtherDiskWritten, reason, Vec::new());

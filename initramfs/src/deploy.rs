@@ -23,6 +23,9 @@ pub struct Deploy {
     pub console: Option<String>,
     /// The selected disk.
     pub disk: DiskIdentity,
+    /// Other disks that `deploy` may write to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also_write: Vec<DiskIdentity>,
     /// What the deploy environment does about its network.
     pub restore: Restore,
     /// The network of the running system, for the new system; absent when the machine was not

@@ -20,12 +20,51 @@ pub struct DiskIdentity {
     /// GPT disk GUID (lower case) or MS-DOS disk signature (eight hexadecimal digits).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub table_id: Option<String>,
+    /// SHA-256 of what lies before the first partition and behind the last one, a MiB of each at the
+    /// most, in hexadecimal digits: what no running system writes to. Only with a partition table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends: Option<String>,
     /// Path of the device below `/sys/devices`, without its kernel names of block devices.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bus_path: Option<String>,
     /// Size in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
+}
+
+impl DiskIdentity {
+    /// The strong marks: what hardly any other disk has too.
+    pub fn marks(&self) -> [Mark<'_>; 4] {
+        let mark = |name, value, lasts| Mark { name, value, lasts };
+        [
+            mark("serial number", self.serial.as_deref(), true),
+            mark("world wide name", self.wwn.as_deref(), true),
+            mark("table id", self.table_id.as_deref(), true),
+            mark("digest of its ends", self.ends.as_deref(), false),
+        ]
+    }
+
+    /// How many strong marks are known.
+    pub fn known_marks(&self) -> usize {
+        self.marks().iter().filter(|mark| mark.value.is_some()).count()
+    }
+
+    /// Whether the device itself says who it is, and not only what was written to it, which a copy
+    /// has as well.
+    pub fn names_its_device(&self) -> bool {
+        self.serial.is_some() || self.wwn.is_some()
+    }
+}
+
+/// Something that a disk is known by.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Mark<'i> {
+    /// What it is, for people.
+    pub name: &'static str,
+    /// Absent where the disk does not have it.
+    pub value: Option<&'i str>,
+    /// Whether a disk on which it differs is another one; else it may have been written since.
+    pub lasts: bool,
 }
 
 /// A disk of this machine, as it presents itself now.

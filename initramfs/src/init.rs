@@ -104,7 +104,8 @@ fn deploy(report: &mut Report, known: &mut Known) -> anyhow::Result<()> {
         boot_entry::remove(report);
         set_clock_floor(report, deploy.written_at)
     })?;
-    let disk = report.stage(Stage::Disks, |report| disks::wait(report, &deploy.disk))?;
+    let disk = report
+        .stage(Stage::Disks, |report| disks::wait(report, &deploy.disk, &deploy.also_write))?;
     let disk = known.disk.insert(disk);
     report.timer.know(disk);
     let leased = report.stage(Stage::Network, |report| links::restore(report, &deploy.restore))?;

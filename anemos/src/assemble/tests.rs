@@ -19,6 +19,7 @@ fn description() -> Deploy {
         arch: "x86_64".to_owned(),
         console: None,
         disk: DiskIdentity::default(),
+        also_write: Vec::new(),
         restore: Restore::None,
         network: None,
         modules: Vec::new(),

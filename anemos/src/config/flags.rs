@@ -56,6 +56,9 @@ pub(crate) struct ConfigArgs {
     /// "root", or the disk with this serial number
     #[arg(long, value_name = "SERIAL")]
     disk: Option<String>,
+    /// Another disk that deploy may write to, by its serial number (repeatable)
+    #[arg(long, value_name = "SERIAL")]
+    also_write: Vec<String>,
     /// auto, kexec or bootloader
     #[arg(long, value_name = "METHOD")]
     entry: Option<String>,
@@ -97,6 +100,8 @@ impl ConfigArgs {
         set("firmware", "mode", text(self.firmware.as_deref()));
         set("firmware", "extra", list(&self.firmware_extra));
         set("disk", "select", self.disk.as_deref().map(select));
+        let also: Vec<_> = self.also_write.iter().map(|serial| by_serial(serial)).collect();
+        set("disk", "also-write", (!also.is_empty()).then(|| also.into()));
         set("entry", "method", text(self.entry.as_deref()));
         set("access", "authorized-keys", text(self.authorized_keys.as_deref()));
         set("access", "host-keys", text(self.host_keys.as_deref()));
@@ -116,6 +121,10 @@ fn list(flags: &[String]) -> Option<Value> {
 fn select(disk: &str) -> Value {
     match disk {
         "root" => disk.into(),
-        serial => toml::Table::from_iter([("serial".to_owned(), serial.into())]).into(),
+        serial => by_serial(serial),
     }
+}
+
+fn by_serial(serial: &str) -> Value {
+    toml::Table::from_iter([("serial".to_owned(), serial.into())]).into()
 }

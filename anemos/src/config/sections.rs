@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::values::{Base, Digest, KernelSource, Keys, Location, Prefixed, PublicKey, Select};
+use super::values::{
+    Base, Digest, KernelSource, Keys, Location, Prefixed, PublicKey, Select, Selector,
+};
 use crate::report::Refusal;
 use initramfs::deploy::AfterCommit;
 
@@ -106,6 +108,8 @@ pub(crate) enum FirmwareMode {
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct DiskConfig {
     pub(crate) select: Select,
+    /// Other disks that `deploy` may write to.
+    pub(crate) also_write: Vec<Selector>,
 }
 
 /// The way into the deploy environment.
@@ -168,6 +172,12 @@ impl Config {
     /// Refuses what each key allows but all of them together do not.
     pub(super) fn check(&self) -> Result<(), Refusal> {
         self.check_network()?;
+        if self.disk.also_write.contains(&Selector::default()) {
+            return Err(Refusal::new(
+                "[disk] also-write has a table that selects no disk",
+                "write e.g. also-write = [{ serial = \"S4EWNX0M123456\" }]",
+            ));
+        }
         if self.initramfs.base == Base::BuiltIn && self.initramfs.digest.is_some() {
             return Err(Refusal::new(
                 "[initramfs] has a digest, but the built-in base has none to compare",

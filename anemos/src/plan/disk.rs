@@ -1,7 +1,7 @@
 //! Which disk is overwritten.
 
-use initramfs::disk::DiskIdentity;
 use initramfs::disk::sysfs::{ChoiceError, Names, choose};
+use initramfs::disk::{Candidate, DiskIdentity};
 use serde::Serialize;
 
 use super::Purpose;
@@ -46,6 +46,25 @@ pub(super) fn select(
     }
 }
 
+/// Selects the other disks that may be written; none of them may be `selected`.
+pub(super) fn also(
+    facts: &Facts,
+    selectors: &[Selector],
+    purpose: Purpose,
+    selected: &PlannedDisk,
+) -> Result<Vec<PlannedDisk>, Refusal> {
+    let mut names = vec![selected.name()];
+    let also = selectors.iter().map(|selector| {
+        let disk = by(facts, selector, purpose)?;
+        if disk.found.is_some() && names.contains(&disk.name()) {
+            return Err(Refusal::DiskTwice { name: disk.name(), wanted: selector.to_string() });
+        }
+        names.push(disk.name());
+        Ok(disk)
+    });
+    also.collect()
+}
+
 fn below_root(facts: &Facts) -> Result<PlannedDisk, Refusal> {
     let is_below = |disk: &&Disk| facts.root_disks.contains(&disk.candidate.name);
     let below: Vec<_> = facts.disks.iter().filter(is_below).collect();
@@ -88,8 +107,9 @@ fn fits(disk: &Disk, selector: &Selector) -> bool {
 /// A clone of it, with the same table id and the same size, is refused while it is there: which
 /// of the two comes first after the jump, nobody knows.
 fn recognisable(facts: &Facts, disk: &Disk, why: String) -> Result<PlannedDisk, Refusal> {
-    let (name, identity) = (disk.candidate.name.clone(), disk.candidate.identity.clone());
-    if identity.serial.is_none() && identity.wwn.is_none() && identity.table_id.is_none() {
+    let Candidate { name, identity, read_only, .. } = disk.candidate.clone();
+    // One mark is enough only where it is the device's own: the others are copied with a disk.
+    if !identity.names_its_device() && identity.known_marks() < 2 {
         return Err(Refusal::DiskNameless { name });
     }
     let anywhere = DiskIdentity { bus_path: None, ..identity.clone() };
@@ -97,7 +117,7 @@ fn recognisable(facts: &Facts, disk: &Disk, why: String) -> Result<PlannedDisk, 
     if let Err(ChoiceError::Doubt { names: Names(names), .. }) = choose(&anywhere, &all) {
         return Err(Refusal::DiskAmbiguous { wanted: anywhere.to_string(), names });
     }
-    if disk.candidate.read_only {
+    if read_only {
         return Err(Refusal::DiskReadOnly { name });
     }
     Ok(PlannedDisk { identity: Some(identity), found: Some(disk.clone()), why })
@@ -109,10 +129,10 @@ fn elsewhere(selector: &Selector) -> Result<PlannedDisk, Refusal> {
         serial: selector.serial.clone(),
         wwn: selector.wwn.clone(),
         table_id: selector.table_id.as_ref().map(|id| id.to_lowercase()),
-        bus_path: None,
         size: selector.size,
+        ..DiskIdentity::default()
     };
-    if identity.serial.is_none() && identity.wwn.is_none() && identity.table_id.is_none() {
+    if identity.known_marks() == 0 {
         return Err(Refusal::DiskNameless { name: format!("the disk with {selector}") });
     }
     let why = format!("it is a disk of another machine, with {selector}");

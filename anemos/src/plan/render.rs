@@ -16,7 +16,7 @@ impl Plan {
             ("kernel", kernel(&self.kernel, &self.command_line)),
             ("initramfs", self.initramfs()),
             ("entry", self.entry.lines()),
-            ("disk", disk(&self.disk)),
+            ("disk", self.disks()),
             ("network", self.network()),
             ("access", self.login()),
             ("memory", self.memory_lines()),
@@ -34,6 +34,15 @@ impl Plan {
 
     fn machine(&self) -> String {
         if self.this_machine { self.hostname.clone() } else { "another one".to_owned() }
+    }
+
+    fn disks(&self) -> Vec<String> {
+        let mut lines = disk(&self.disk);
+        for other in &self.also_write {
+            lines.push("may be written too:".to_owned());
+            lines.extend(disk(other));
+        }
+        lines
     }
 
     fn initramfs(&self) -> Vec<String> {

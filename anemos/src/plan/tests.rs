@@ -214,11 +214,12 @@ fn layers_on_the_disk_are_shown() {
     let config = "[disk]\nselect = { table-id = \"0A0B\" }\n[network]\nmode = \"none\"\n";
     let mut facts = crate::facts::tests::server();
     facts.disks[0].candidate.identity.table_id = Some("0a0b".to_owned());
+    facts.disks[0].candidate.identity.ends = Some("e".repeat(64));
     let text = plan_of(&facts, config, Purpose::Deploy).render();
     let lines: Vec<_> = text.lines().skip_while(|line| !line.starts_with("disk")).collect();
     insta::assert_snapshot!(lines.join("\n"), @r#"
     disk       nvme0n1: nvme, 489 MiB; it has table-id 0A0B
-               found again by table id 0a0b, size 512000000
+               found again by table id 0a0b, digest of its ends eeeeeeeeeeee, size 512000000
                ALL DATA ON IT IS LOST
                  nvme0n1p2 partition, 440 MiB
                    md0 raid1, 435 MiB
@@ -345,6 +346,7 @@ fn a_disk_with_a_clone_beside_it_is_refused() {
     let identity = &mut facts.disks[0].candidate.identity;
     (identity.serial, identity.wwn) = (None, None);
     identity.table_id = Some("0123abcd".to_owned());
+    identity.ends = Some("e".repeat(64));
     let mut clone = facts.disks[0].clone();
     clone.candidate.name = "vdb".to_owned();
     clone.candidate.identity.bus_path = Some("pci0000:00/0000:00:09.0".to_owned());
@@ -353,6 +355,34 @@ fn a_disk_with_a_clone_beside_it_is_refused() {
     let said: Vec<_> = plan.undecided.iter().map(ToString::to_string).collect();
     assert_eq!(said.len(), 1, "{said:?}");
     assert!(said[0].ends_with(": vda, vdb"), "{said:?}");
+}
+
+#[test]
+fn other_disks_that_may_be_written_are_selected_each_once() {
+    let mut facts = cloud();
+    let mut second = facts.disks[0].clone();
+    second.candidate.name = "vdb".to_owned();
+    second.candidate.identity.serial = Some("second".to_owned());
+    facts.disks.push(second);
+    for (also, want) in [
+        ("[]", ""),
+        ("[{ serial = \"second\" }]", "second"),
+        (
+            "[{ serial = \"anemos-main\" }]",
+            "/dev/vda, which has serial anemos-main, is selected twice",
+        ),
+        ("[{ serial = \"third\" }]", "no disk has serial third (disks: vda, vdb)"),
+    ] {
+        let plan = plan_of(&facts, &format!("[disk]\nalso-write = {also}"), Purpose::Deploy);
+        let said = match plan.undecided.first() {
+            Some(refusal) => refusal.to_string(),
+            None => {
+                let also = plan.deploy.unwrap().also_write;
+                also.into_iter().filter_map(|disk| disk.serial).collect::<Vec<_>>().join(" ")
+            }
+        };
+        assert_eq!(said, want, "{also}");
+    }
 }
 
 #[test]

@@ -26,6 +26,9 @@ impl Refusal {
             | Self::NotAKernel { .. }
             | Self::ModulesNotFound { .. }
             | Self::ModulesOfAnother { .. } => self.about_kernels(),
+            Self::DiskTwice { .. } => {
+                "name in [disk] also-write only disks that [disk] select does not".to_owned()
+            }
             Self::RootDiskUnknown { .. }
             | Self::RootDiskSpread { .. }
             | Self::DiskNotFound { .. }
@@ -71,7 +74,13 @@ impl Refusal {
     fn about_disks(&self) -> String {
         match self {
             Self::DiskReadOnly { .. } => "switch its write protection off, or select another disk",
-            Self::DiskNameless { .. } => "give it a partition table, or select another disk",
+            Self::DiskNameless { .. } => {
+                "run it as root, who can read partition tables; or give the disk one"
+            }
+            Self::RootDiskSpread { .. } => {
+                "set [disk] select = { serial = \"...\" } to one of them, and also-write to the \
+                 others where the payload writes those too; `anemos facts` shows the disks"
+            }
             _ => "set [disk] select = { serial = \"...\" }; `anemos facts` shows the disks",
         }
         .to_owned()

@@ -93,9 +93,9 @@ fn each_unfit_machine_is_refused_with_reason_and_way_out() {
     [no root disk] the disk below / cannot be told (disks: vda)
       set [disk] select = { serial = "..." }; `anemos facts` shows the disks
     [two root disks] / is spread over several disks: vda, vdb
-      set [disk] select = { serial = "..." }; `anemos facts` shows the disks
-    [nameless disk] vda has no serial number, world wide name or table id to be found again by
-      give it a partition table, or select another disk
+      set [disk] select = { serial = "..." } to one of them, and also-write to the others where the payload writes those too; `anemos facts` shows the disks
+    [nameless disk] vda has neither a serial number nor a world wide name, nor a partition table, to be found again by
+      run it as root, who can read partition tables; or give the disk one
     [read-only disk] vda is read-only
       switch its write protection off, or select another disk
     [bridge] all addresses are on links that are no hardware: br0

@@ -2,12 +2,15 @@
 
 use nix::sys::signal::Signal;
 use qapi::qmp::RebootAction;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 #[cfg(doc)]
 use super::Event;
 use super::{Guest, GuestError};
 use crate::fault::Kind;
+use crate::machine::args::FIRST_LATE_SLOT;
+use crate::machine::{Disk, Plugged};
 
 /// What a slow disk moves, in bytes a second.
 const SLOW: u64 = 4 << 20;
@@ -48,6 +51,24 @@ impl Guest {
             // It is in the machine's arguments.
             Kind::ClockOff | Kind::ServerStops | Kind::ServerLies => Ok(()),
         }
+    }
+
+    /// Plugs disks in that are so late, the first of them into the first slot.
+    pub(crate) async fn plug_late(&mut self, disks: &[Disk]) -> Result<(), GuestError> {
+        let late = disks.iter().filter(|disk| disk.plugged == Plugged::Late);
+        for (disk, slot) in late.zip(FIRST_LATE_SLOT..) {
+            let mut device = json!({
+                "driver": "virtio-blk-pci", "id": format!("disk-{}", disk.id), "drive": disk.id,
+                "addr": format!("{slot:#x}"), "rerror": "report", "werror": "report",
+            });
+            if let Some(serial) = &disk.serial {
+                device["serial"] = serial.as_str().into();
+            }
+            let command = "plug a disk in";
+            let add: qapi::qmp::device_add = options(command, device)?;
+            self.ask(command, add).await?;
+        }
+        Ok(())
     }
 
     /// Has a machine that wants to restart, and stands still, do so: it runs on after the
@@ -101,7 +122,8 @@ impl Guest {
     }
 }
 
-fn options(command: &'static str, node: Value) -> Result<qapi::qmp::BlockdevOptions, GuestError> {
+/// Reads options as QMP has them.
+fn options<T: DeserializeOwned>(command: &'static str, node: Value) -> Result<T, GuestError> {
     let reason = |error: serde_json::Error| GuestError::Qmp { command, reason: error.to_string() };
     serde_json::from_value(node).map_err(reason)
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::setup::{Chipset, CpuLevel, NetworkCard, Sector};
 use super::{
     Access, Board, Boot, Bus, Disk, Flash, Forward, Machine, MachineError, Network, Platform,
-    SecureBoot,
+    Plugged, SecureBoot,
 };
 use crate::accelerator::Accelerator;
 use crate::rehearsal::saved;
@@ -23,6 +23,11 @@ const EMULATED_V2: &str = "qemu64,+cx16,+lahf_lm,+popcnt,+sse4.1,+sse4.2,+ssse3"
 /// The third level, by what it adds.
 const EMULATED_V3: &str = "qemu64,+cx16,+lahf_lm,+popcnt,+sse4.1,+sse4.2,+ssse3,\
                            +xsave,+avx,+avx2,+bmi1,+bmi2,+f16c,+fma,+abm,+movbe";
+
+/// First slot of a PCI bus that disks plugged in late may have; QEMU fills those before it itself.
+pub(crate) const FIRST_LATE_SLOT: u8 = 0x6;
+/// First one after those.
+const FIRST_SLOT_AFTER_LATE: u8 = 0x9;
 
 /// What the sensors of a machine are connected to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +74,10 @@ fn check(machine: &Machine) -> Result<(), MachineError> {
             return Err(MachineError::DiskTwice { id: id.clone() });
         }
         check_sector(machine, disk)?;
+        let can_be_late = disk.bus == Bus::VirtioBlk && machine.board.chipset == Chipset::Pc;
+        if disk.plugged == Plugged::Late && !can_be_late {
+            return Err(MachineError::LateDisk { id: id.clone() });
+        }
     }
     Ok(())
 }
@@ -176,6 +185,9 @@ fn disks(args: &mut Args, disks: &[Disk]) -> Result<(), MachineError> {
         }
     }
     let mut ports = 0..;
+    // Where some are plugged in late, the others leave them the slots before their own.
+    let any_late = disks.iter().any(|disk| disk.plugged == Plugged::Late);
+    let mut slots = FIRST_SLOT_AFTER_LATE..;
     for disk in disks {
         args.pair("-blockdev", file(disk)?);
         args.pair("-blockdev", format(disk));
@@ -185,7 +197,13 @@ fn disks(args: &mut Args, disks: &[Disk]) -> Result<(), MachineError> {
         }
         args.pair("-object", format!("throttle-group,id={}-limits", disk.id));
         args.pair("-blockdev", limits(disk));
+        if disk.plugged == Plugged::Late {
+            continue;
+        }
         let device = match disk.bus {
+            Bus::VirtioBlk if any_late => {
+                format!("virtio-blk-pci,addr={:#x}", slots.next().unwrap_or_default())
+            }
             Bus::VirtioBlk => "virtio-blk-pci".to_owned(),
             Bus::VirtioScsi => "scsi-hd,bus=scsi.0".to_owned(),
             Bus::Nvme => "nvme".to_owned(),

@@ -60,6 +60,32 @@ pub struct DiskSetup {
     /// Its size; none: that of the fixture.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<Size>,
+    /// Whether it does not say who it is: it has no serial number.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub nameless: bool,
+    /// Whether it is plugged in only when the old system runs, in a slot before the others.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub late: bool,
+    /// What is on it, where it is not the system's.
+    #[serde(skip_serializing_if = "Content::is_data")]
+    pub content: Content,
+}
+
+/// What is on a disk that is not the system's.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Content {
+    /// Data of somebody, all over it.
+    #[default]
+    Data,
+    /// The same as on the system's disk, partition table and all.
+    Clone,
+}
+
+impl Content {
+    fn is_data(&self) -> bool {
+        *self == Self::Data
+    }
 }
 
 impl Setup {

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use super::workspace::Workspace;
 use crate::firmware::{self, FirmwareError};
-use crate::image::Witness;
-use crate::machine::setup::{DiskOrder, DiskSetup, Firmware, Setup, Way};
-use crate::machine::{Board, Disk, Format};
+use crate::image::{self, Witness};
+use crate::machine::setup::{Content, DiskOrder, DiskSetup, Firmware, Setup, Way};
+use crate::machine::{Board, Disk, Format, Plugged};
 
 /// Serial number of the disk that is deployed to.
 pub(super) const SERIAL: &str = "anemos-system";
@@ -37,7 +37,7 @@ pub(super) struct Hardware {
 struct Other {
     name: String,
     image: PathBuf,
-    content: Witness,
+    pattern: Witness,
     disk: DiskSetup,
 }
 
@@ -66,10 +66,11 @@ impl Hardware {
         let system = setup.system_disk();
         let further = setup.disks.iter().skip(1).copied().enumerate();
         let further = further.map(|(place, disk)| (format!("other-{}", place + 1), disk));
-        let witness = ("witness".to_owned(), DiskSetup { size: None, ..system });
+        let DiskSetup { bus, sector, .. } = system;
+        let witness = ("witness".to_owned(), DiskSetup { bus, sector, ..DiskSetup::default() });
         let others = further.chain([witness]).zip(1..).map(|((name, disk), seed)| Other {
             image: workspace.join(&format!("{name}.raw")),
-            content: Witness::new(seed),
+            pattern: Witness::new(seed),
             name,
             disk,
         });
@@ -99,20 +100,42 @@ impl Hardware {
         self.log.as_deref()
     }
 
-    /// Writes the content of the other disks, and begins the log.
-    pub(super) fn write_others(&self) -> io::Result<()> {
+    /// Writes the content of the other disks, and begins the log. A clone is one of `system`, a
+    /// qcow2 image, and has its size.
+    pub(super) async fn write_others(&self, system: &Path) -> io::Result<()> {
         if let Some(log) = &self.log {
             File::create(log)?;
         }
-        self.others.iter().try_for_each(|other| other.content.write(&other.image))
+        for other in &self.others {
+            match other.disk.content {
+                Content::Data => other.pattern.write(&other.image)?,
+                // A control run may follow a rehearsal.
+                Content::Clone => {
+                    drop(std::fs::remove_file(&other.image));
+                    let made = image::overlay(&other.image, system, Format::Qcow2).await;
+                    made.map_err(io::Error::other)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Returns which other disk was written, and where.
-    pub(super) fn written(&self) -> io::Result<Option<String>> {
+    pub(super) async fn written(&self, system: &Path) -> io::Result<Option<String>> {
         for other in &self.others {
-            if let Some(offset) = other.content.first_difference(&other.image)? {
+            let place = match other.disk.content {
+                Content::Data => {
+                    let offset = other.pattern.first_difference(&other.image)?;
+                    offset.map(|offset| format!("at byte {offset}"))
+                }
+                Content::Clone => {
+                    let same = image::same(system, &other.image).await;
+                    (!same.map_err(io::Error::other)?).then(|| "somewhere".to_owned())
+                }
+            };
+            if let Some(place) = place {
                 let name = &other.name;
-                return Ok(Some(format!("the other disk ({name}) was written, at byte {offset}")));
+                return Ok(Some(format!("the other disk ({name}) was written, {place}")));
             }
         }
         Ok(None)
@@ -130,20 +153,31 @@ impl Hardware {
 
     /// The disks as they are plugged in at first.
     pub(super) fn disks(&self, system: &Path) -> Vec<Disk> {
-        let DiskSetup { bus, sector, .. } = self.setup.system_disk();
-        let system = Disk::new("system", system).bus(bus).sector(sector).log(self.log.clone());
+        let plugged = |disk: Disk, serial: &str, setup: DiskSetup| {
+            let DiskSetup { bus, sector, nameless, late, .. } = setup;
+            let when = if late { Plugged::Late } else { Plugged::AtStart };
+            let disk = disk.bus(bus).sector(sector).plugged(when);
+            if nameless { disk } else { disk.serial(serial) }
+        };
+        let system = Disk::new("system", system).log(self.log.clone()).boot_index(0);
+        let system = plugged(system, SERIAL, self.setup.system_disk());
         let others = self.others.iter().map(|other| {
-            let disk = Disk::new(&other.name, &other.image).format(Format::Raw);
-            let serial = format!("anemos-{}", other.name);
-            disk.bus(other.disk.bus).sector(other.disk.sector).serial(serial)
+            let format = match other.disk.content {
+                Content::Data => Format::Raw,
+                Content::Clone => Format::Qcow2,
+            };
+            let disk = Disk::new(&other.name, &other.image).format(format);
+            plugged(disk, &format!("anemos-{}", other.name), other.disk)
         });
-        std::iter::once(system.serial(SERIAL).boot_index(0)).chain(others).collect()
+        std::iter::once(system).chain(others).collect()
     }
 
     /// The disks as they are plugged in after the reset.
     pub(super) fn disks_after_reset(&self, system: &Path) -> Vec<Disk> {
         let mut disks = self.disks(system);
         disks[0].log = None;
+        // What was plugged in late is there when the machine is switched on the next time.
+        disks.iter_mut().for_each(|disk| disk.plugged = Plugged::AtStart);
         if self.setup.disk_order == DiskOrder::Swapped {
             disks.reverse();
         }
@@ -154,6 +188,7 @@ impl Hardware {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::command::Command;
 
     fn hardware(setup: &str) -> (Hardware, tempfile::TempDir) {
         let runs = tempfile::tempdir().unwrap();
@@ -176,16 +211,25 @@ mod tests {
         assert_eq!(after, ["witness None", "other-1 None", "system Some(0)"]);
     }
 
-    #[test]
-    fn every_other_disk_is_a_witness_of_its_own() {
+    #[tokio::test]
+    async fn every_other_disk_is_a_witness_of_its_own() {
         let runs = tempfile::tempdir().unwrap();
         let workspace = Workspace::create(runs.path()).unwrap();
-        let setup = toml::from_str("[[disk]]\n[[disk]]\n").unwrap();
+        let setup = "[[disk]]\n[[disk]]\n[[disk]]\ncontent = 'clone'\nlate = true\n";
+        let setup = toml::from_str(setup).unwrap();
         let hardware = Hardware::new(&setup, Recording::Nothing, &workspace).unwrap();
-        hardware.write_others().unwrap();
-        assert_eq!(hardware.written().unwrap(), None);
+        let system = workspace.join("system.qcow2");
+        image::create(&system, 1 << 20).await.unwrap();
+        hardware.write_others(&system).await.unwrap();
+        assert_eq!(hardware.written(&system).await.unwrap(), None);
         std::fs::copy(workspace.join("witness.raw"), workspace.join("other-1.raw")).unwrap();
-        let written = hardware.written().unwrap().unwrap();
+        let written = hardware.written(&system).await.unwrap().unwrap();
         assert_eq!(written, "the other disk (other-1) was written, at byte 0");
+        hardware.write_others(&system).await.unwrap();
+        let clone = workspace.join("other-2.raw");
+        let write = Command::new("qemu-io").args(["-c", "write -P 7 64k 512"]).arg(&clone);
+        write.run().await.unwrap();
+        let written = hardware.written(&system).await.unwrap().unwrap();
+        assert_eq!(written, "the other disk (other-2) was written, somewhere");
     }
 }

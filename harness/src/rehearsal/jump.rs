@@ -77,7 +77,10 @@ pub(crate) async fn deploy(
     };
     let old = OldSystem { host, jump, machine, ssh: &ssh, folder };
     let (mut drive, end) = match old.start().await? {
-        Ok(drive) => (drive, None),
+        Ok(mut drive) => {
+            drive.guest.plug_late(&jump.disks).await?;
+            (drive, None)
+        }
         Err(failed) => (failed.drive, Some(failed.end)),
     };
     let end = match end {

@@ -56,6 +56,7 @@ fn machines(fixture: &str, description: &Description) -> impl Strategy<Value = S
         bus,
         sector,
         size: Some(Size::of_bytes((4 + more) << 30)),
+        ..DiskSetup::default()
     });
     let disks = proptest::collection::vec(disk, 1..=3);
     let kinds = proptest::sample::select(vec![

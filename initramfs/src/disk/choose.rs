@@ -12,7 +12,7 @@ pub enum ChoiceError {
     NotFound {
         /// What was looked for.
         wanted: Box<DiskIdentity>,
-        /// The disks there are.
+        /// The disks there are, each with what is wrong with it.
         seen: Names,
     },
     /// Several disks could be the one.
@@ -38,45 +38,58 @@ impl fmt::Display for Names {
     }
 }
 
+/// How many strong marks must be equal, where so many are known.
+const QUORUM: usize = 2;
+
 /// Returns the one candidate that is the `wanted` disk.
 ///
-/// Serial number, world wide name and table id are strong: at least one must be equal, and none
-/// may differ where both sides have it. The size must be equal where it is wanted. The bus path
-/// is weak, since slots are renumbered: it only decides between candidates that are left.
+/// Serial number, world wide name, table id and digest of the ends are strong marks: two of them
+/// must be equal, or the only one that is wanted. The first three must not differ where both sides
+/// have them; the ends may, when two others vouch for the disk: boot loaders write there. The size
+/// must be equal where it is wanted. The bus path is weak, since slots are renumbered: it only
+/// decides between candidates that are left.
 pub fn choose<'c>(
     wanted: &DiskIdentity,
     candidates: &'c [Candidate],
 ) -> Result<&'c Candidate, ChoiceError> {
-    let fitting: Vec<_> = candidates.iter().filter(|one| fits(wanted, &one.identity)).collect();
+    let fits = |one: &&Candidate| objection(wanted, &one.identity).is_none();
+    let fitting: Vec<_> = candidates.iter().filter(fits).collect();
     let on_its_bus = fitting.iter().filter(|one| same_bus(wanted, &one.identity));
     let on_its_bus: Vec<_> = on_its_bus.collect();
     match (fitting.as_slice(), on_its_bus.as_slice()) {
         ([one], _) => Ok(*one),
         (_, [one]) => Ok(**one),
         ([], _) => {
-            let seen = names(candidates);
+            let seen = candidates.iter().map(|one| {
+                let objection = objection(wanted, &one.identity).unwrap_or_default();
+                format!("{}: {objection}", one.name)
+            });
+            let seen = Names(seen.collect());
             Err(ChoiceError::NotFound { wanted: Box::new(wanted.clone()), seen })
         }
         (several, _) => {
-            let names = names(several.iter().copied());
+            let names = Names(several.iter().map(|one| one.name.clone()).collect());
             Err(ChoiceError::Doubt { wanted: Box::new(wanted.clone()), names })
         }
     }
 }
 
-fn names<'c>(candidates: impl IntoIterator<Item = &'c Candidate>) -> Names {
-    Names(candidates.into_iter().map(|one| one.name.clone()).collect())
-}
-
-fn fits(wanted: &DiskIdentity, found: &DiskIdentity) -> bool {
-    let strong = [
-        (&wanted.serial, &found.serial),
-        (&wanted.wwn, &found.wwn),
-        (&wanted.table_id, &found.table_id),
-    ];
-    let known = || strong.iter().filter_map(|(a, b)| Some(a.as_ref()? == b.as_ref()?));
-    let size_fits = wanted.size.is_none() || wanted.size == found.size;
-    size_fits && known().any(|equal| equal) && known().all(|equal| equal)
+/// Says why a disk is not the wanted one.
+fn objection(wanted: &DiskIdentity, found: &DiskIdentity) -> Option<String> {
+    if wanted.size.is_some() && wanted.size != found.size {
+        return Some("another size".to_owned());
+    }
+    let mut equal = 0;
+    for (mark, other) in wanted.marks().into_iter().zip(found.marks()) {
+        let (Some(value), Some(other)) = (mark.value, other.value) else { continue };
+        if value == other {
+            equal += 1;
+        } else if mark.lasts {
+            return Some(format!("another {}", mark.name));
+        }
+    }
+    let needed = wanted.known_marks().min(QUORUM);
+    (equal < needed || needed == 0).then(|| format!("{equal} of {needed} marks that are needed"))
 }
 
 fn same_bus(wanted: &DiskIdentity, found: &DiskIdentity) -> bool {
@@ -85,15 +98,14 @@ fn same_bus(wanted: &DiskIdentity, found: &DiskIdentity) -> bool {
 
 impl fmt::Display for DiskIdentity {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let size = self.size.map(|size| size.to_string());
-        let known = [
-            ("serial number", &self.serial),
-            ("world wide name", &self.wwn),
-            ("table id", &self.table_id),
-            ("size", &size),
-        ];
-        let known = known.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?)));
-        let known: Vec<_> = known.map(|(name, value)| format!("{name} {value}")).collect();
+        let mut known = Vec::new();
+        for mark in self.marks() {
+            // Of a digest, digits enough to compare by eye.
+            let most = if mark.lasts { usize::MAX } else { 12 };
+            let Some(value) = mark.value else { continue };
+            known.push(format!("{} {}", mark.name, value.get(..most).unwrap_or(value)));
+        }
+        known.extend(self.size.map(|size| format!("size {size}")));
         formatter.write_str(if known.is_empty() { "no identity" } else { "" })?;
         formatter.write_str(&known.join(", "))
     }
@@ -103,13 +115,13 @@ impl fmt::Display for DiskIdentity {
 mod tests {
     use super::{Candidate, ChoiceError, DiskIdentity, choose};
 
-    /// Makes an identity of `serial/wwn/table-id/bus-path/size`, `-` for what is not known.
+    /// Makes an identity of `serial/wwn/table-id/ends/bus-path/size`, `-` for what is not known.
     fn identity(text: &str) -> DiskIdentity {
         let mut parts = text.split('/').map(|part| (part != "-").then(|| part.to_owned()));
         let mut next = || parts.next().flatten();
-        let (serial, wwn, table_id, bus_path) = (next(), next(), next(), next());
+        let (serial, wwn, table_id, ends, bus_path) = (next(), next(), next(), next(), next());
         let size = next().map(|size| size.parse().unwrap());
-        DiskIdentity { serial, wwn, table_id, bus_path, size }
+        DiskIdentity { serial, wwn, table_id, ends, bus_path, size }
     }
 
     fn outcome(wanted: &str, disks: &[&str]) -> String {
@@ -121,31 +133,78 @@ mod tests {
         let candidates: Vec<_> = disks.iter().enumerate().map(candidate).collect();
         match choose(&identity(wanted), &candidates) {
             Ok(one) => one.name.clone(),
-            Err(ChoiceError::NotFound { .. }) => "not found".to_owned(),
+            Err(ChoiceError::NotFound { seen, .. }) => format!("not found: {seen}"),
             Err(ChoiceError::Doubt { names, .. }) => format!("doubt {names}"),
         }
     }
 
+    /// What is told, what is wanted, the disks there are, and what comes of it.
+    type Case = (&'static str, &'static str, &'static [&'static str], &'static str);
+
+    const CASES: &[Case] = &[
+        ("no disks", "S3/-/-/-/-/-", &[], "not found: none"),
+        ("one mark is all there is", "S1/-/-/-/-/-", &["S2/-/-/-/-/9", "S1/-/-/-/-/9"], "sd1"),
+        (
+            "no such serial",
+            "S3/-/-/-/-/-",
+            &["S1/-/-/-/-/9"],
+            "not found: sd0: another serial number",
+        ),
+        ("table and ends", "-/-/t1/e1/-/9", &["-/-/t2/e2/-/9", "-/-/t1/e1/-/9"], "sd1"),
+        ("size differs", "S1/-/-/-/-/8", &["S1/-/-/-/-/9"], "not found: sd0: another size"),
+        (
+            "size alone is weak",
+            "-/-/-/-/-/9",
+            &["S1/-/-/-/-/9"],
+            "not found: sd0: 0 of 0 marks that are needed",
+        ),
+        (
+            "bus alone is weak",
+            "-/-/-/-/b1/9",
+            &["S1/-/-/-/b1/9"],
+            "not found: sd0: 0 of 0 marks that are needed",
+        ),
+        (
+            "table was rewritten",
+            "S1/-/t1/e1/-/9",
+            &["S1/-/t2/e2/-/9"],
+            "not found: sd0: another table id",
+        ),
+        ("ends were rewritten", "S1/-/t1/e1/-/9", &["S1/-/t1/e2/-/9"], "sd0"),
+        (
+            "ends of a clone",
+            "-/-/t1/e1/-/9",
+            &["-/-/t1/e2/-/9"],
+            "not found: sd0: 1 of 2 marks that are needed",
+        ),
+        (
+            "serial is silent now",
+            "S1/-/t1/-/-/9",
+            &["-/-/t1/-/-/9"],
+            "not found: sd0: 1 of 2 marks that are needed",
+        ),
+        ("two others vouch", "S1/-/t1/e1/-/9", &["-/-/t1/e1/-/9"], "sd0"),
+        ("cloned table", "S1/-/t1/e1/-/9", &["S2/-/t1/e1/-/9", "S1/-/t1/e1/-/9"], "sd1"),
+        (
+            "cloned, no serials",
+            "-/-/t1/e1/-/9",
+            &["-/-/t1/e1/-/9", "-/-/t1/e1/-/9"],
+            "doubt sd0, sd1",
+        ),
+        ("bus breaks the tie", "-/-/t1/e1/b2/9", &["-/-/t1/e1/b1/9", "-/-/t1/e1/b2/9"], "sd1"),
+        ("bus moved, no tie", "S1/-/-/-/b1/9", &["S2/-/-/-/b1/9", "S1/-/-/-/b7/9"], "sd1"),
+        ("tie on one bus", "-/-/t/e/b/9", &["-/-/t/e/b/9", "-/-/t/e/b/9"], "doubt sd0, sd1"),
+        (
+            "wwn contradicts",
+            "S1/w1/t1/-/-/9",
+            &["S1/w2/t1/-/-/9"],
+            "not found: sd0: another world wide name",
+        ),
+    ];
+
     #[test]
     fn a_disk_is_chosen_by_quorum_or_not_at_all() {
-        let cases: &[(&str, &str, &[&str], &str)] = &[
-            ("serial alone", "S1/-/-/-/-", &["S2/-/-/-/9", "S1/-/-/-/9"], "sd1"),
-            ("table id alone", "-/-/t1/-/9", &["-/-/t2/-/9", "-/-/t1/-/9"], "sd1"),
-            ("no such serial", "S3/-/-/-/-", &["S1/-/-/-/9", "S2/-/-/-/9"], "not found"),
-            ("no disks", "S3/-/-/-/-", &[], "not found"),
-            ("size differs", "S1/-/-/-/8", &["S1/-/-/-/9"], "not found"),
-            ("size alone is weak", "-/-/-/-/9", &["S1/-/-/-/9"], "not found"),
-            ("bus alone is weak", "-/-/-/b1/9", &["S1/-/-/b1/9"], "not found"),
-            ("table was rewritten", "S1/-/t1/-/9", &["S1/-/t2/-/9"], "not found"),
-            ("serial is silent now", "S1/-/t1/-/9", &["-/-/t1/-/9"], "sd0"),
-            ("cloned table id", "S1/-/t1/-/9", &["S2/-/t1/-/9", "S1/-/t1/-/9"], "sd1"),
-            ("cloned, no serials", "-/-/t1/-/9", &["-/-/t1/-/9", "-/-/t1/-/9"], "doubt sd0, sd1"),
-            ("bus breaks the tie", "-/-/t1/b2/9", &["-/-/t1/b1/9", "-/-/t1/b2/9"], "sd1"),
-            ("bus moved, no tie", "S1/-/-/b1/9", &["S2/-/-/b1/9", "S1/-/-/b7/9"], "sd1"),
-            ("tie on one bus", "-/-/t/b/9", &["-/-/t/b/9", "-/-/t/b/9"], "doubt sd0, sd1"),
-            ("wwn contradicts", "S1/w1/-/-/9", &["S1/w2/-/-/9"], "not found"),
-        ];
-        for (case, wanted, disks, want) in cases {
+        for (case, wanted, disks, want) in CASES {
             assert_eq!(outcome(wanted, disks), *want, "{case}");
         }
     }

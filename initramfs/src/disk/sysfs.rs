@@ -5,11 +5,15 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest, Sha256};
+
 pub use super::choose::{ChoiceError, Names, choose};
 use super::{Candidate, DiskIdentity};
 
 /// Unit of `/sys/block/*/size`, whatever the sectors of the disk are.
 const SIZE_UNIT: u64 = 512;
+/// Most bytes of each end of a disk that its digest is about.
+const END: u64 = 1 << 20;
 
 /// Returns the disks below `sys`, in the order of their names.
 ///
@@ -36,10 +40,15 @@ fn read(sys: &Path, dev: &Path, name: String) -> Option<Candidate> {
     }
     let sector_size = text(&folder.join("queue/logical_block_size"));
     let sector_size = sector_size.and_then(|size| size.parse().ok()).unwrap_or(SIZE_UNIT);
+    // Only with rights, and only while it is there.
+    let device = File::open(dev.join(name.replace('!', "/"))).ok();
+    let table_id = device.as_ref().and_then(|device| table_id(device, sector_size));
+    let device = device.filter(|_| table_id.is_some());
     let identity = DiskIdentity {
         serial: serial(&folder),
         wwn: text(&folder.join("wwid")).or_else(|| text(&folder.join("device/wwid"))),
-        table_id: table_id(&dev.join(name.replace('!', "/")), sector_size),
+        ends: device.and_then(|device| ends(&device, &folder, size).ok()),
+        table_id,
         bus_path: Some(bus_path(&devices, &path, &name)),
         size: Some(size),
     };
@@ -144,9 +153,34 @@ fn ata_port(sofar: &Path, component: &str) -> Option<String> {
 }
 
 /// Reads the identity of the partition table: GPT when there is one, else MS-DOS.
-fn table_id(device: &Path, sector_size: u64) -> Option<String> {
-    let file = File::open(device).ok()?;
-    gpt_guid(&file, sector_size).or_else(|| dos_signature(&file))
+fn table_id(file: &File, sector_size: u64) -> Option<String> {
+    gpt_guid(file, sector_size).or_else(|| dos_signature(file))
+}
+
+/// Returns the digest of what lies before the first partition and behind the last one.
+///
+/// What is in a partition a running system writes at any time; what is outside, hardly ever.
+fn ends(file: &File, folder: &Path, size: u64) -> io::Result<String> {
+    let (mut first, mut last) = (size, 0);
+    for entry in fs::read_dir(folder)? {
+        let partition = entry?.path();
+        let number = |name: &str| text(&partition.join(name))?.parse::<u64>().ok();
+        if let (true, Some(start), Some(length)) =
+            (partition.join("partition").exists(), number("start"), number("size"))
+        {
+            first = first.min(start * SIZE_UNIT);
+            last = last.max((start + length) * SIZE_UNIT);
+        }
+    }
+    let first = first.min(END).min(size);
+    let last = last.max(size.saturating_sub(END)).max(first).min(size);
+    let mut digest = Sha256::new();
+    for (from, to) in [(0, first), (last, size)] {
+        let mut bytes = vec![0; usize::try_from(to - from).unwrap_or_default()];
+        file.read_exact_at(&mut bytes, from)?;
+        digest.update(&bytes);
+    }
+    Ok(format!("{:x}", digest.finalize()))
 }
 
 fn gpt_guid(file: &File, sector_size: u64) -> Option<String> {

@@ -23,20 +23,47 @@ pub(super) struct Selected {
     pub(super) device: String,
     /// Sectors written or discarded before `deploy` began.
     baseline: u64,
+    /// Other disks that `deploy` may write to; they have none of their own.
+    pub(super) also: Vec<Selected>,
 }
 
-/// Waits until exactly one disk fits the identity.
-pub(super) fn wait(report: &mut Report, wanted: &DiskIdentity) -> anyhow::Result<Selected> {
+impl Selected {
+    /// It and the other disks that may be written.
+    fn all(&self) -> impl Iterator<Item = &Self> {
+        std::iter::once(self).chain(&self.also)
+    }
+}
+
+/// Waits until exactly one disk fits each identity, the selected one and those of `also`.
+pub(super) fn wait(
+    report: &mut Report,
+    wanted: &DiskIdentity,
+    also: &[DiskIdentity],
+) -> anyhow::Result<Selected> {
     let uevents = Uevents::subscribe().context("subscribing to device events")?;
     let deadline = Instant::now() + LIMIT;
+    let mut selected = wait_for(&uevents, deadline, wanted)?;
+    report.line(&format!("disk {} is the selected one, by {wanted}", selected.device));
+    for wanted in also {
+        let other = wait_for(&uevents, deadline, wanted)?;
+        if selected.all().any(|known| known.name == other.name) {
+            bail!("{} is meant twice: once by {wanted}", other.device);
+        }
+        report.line(&format!("disk {} may be written too, by {wanted}", other.device));
+        selected.also.push(other);
+    }
+    Ok(selected)
+}
+
+fn wait_for(
+    uevents: &Uevents,
+    deadline: Instant,
+    wanted: &DiskIdentity,
+) -> anyhow::Result<Selected> {
     loop {
         let candidates = sysfs::read_all(Path::new("/sys"), Path::new("/dev"))?;
         let problem = match sysfs::choose(wanted, &candidates) {
-            Ok(found) => {
-                let selected = select(&found.name)?;
-                report.line(&format!("disk {} is the selected one", selected.device));
-                return Ok(selected);
-            }
+            Ok(found) => return select(&found.name),
             Err(problem) => problem,
         };
         if !uevents.wait(deadline)? {
@@ -51,7 +78,7 @@ pub(super) fn wait(report: &mut Report, wanted: &DiskIdentity) -> anyhow::Result
 /// flag for each partition by itself, so each gets its own.
 pub(super) fn protect_others(report: &mut Report, selected: &Selected) {
     for name in names_below(Path::new("/sys/block")) {
-        if !is_other_disk(&name, &selected.name) {
+        if selected.all().any(|ours| !is_other_disk(&name, &ours.name)) {
             continue;
         }
         let folder = Path::new("/sys/block").join(&name);
@@ -92,13 +119,19 @@ fn is_other_disk(name: &str, selected: &str) -> bool {
 
 fn select(name: &str) -> anyhow::Result<Selected> {
     let device = format!("/dev/{}", name.replace('!', "/"));
-    Ok(Selected { device, baseline: sectors(name)?, name: name.to_owned() })
+    let (baseline, also) = (sectors(name)?, Vec::new());
+    Ok(Selected { device, baseline, name: name.to_owned(), also })
 }
 
-/// Whether anybody wrote to the disk or discarded sectors of it: the commit point.
-/// What is still in the page cache counts once it was synced.
+/// Whether anybody wrote to a disk that may be written, or discarded sectors of it: the commit
+/// point. What is still in the page cache counts once it was synced.
 pub(super) fn sectors_written(disk: &Selected) -> anyhow::Result<bool> {
-    Ok(sectors(&disk.name)? != disk.baseline)
+    for disk in disk.all() {
+        if sectors(&disk.name)? != disk.baseline {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn sectors(name: &str) -> anyhow::Result<u64> {

@@ -26,6 +26,7 @@ pub(super) fn of(
         ("ANEMOS_VERSION", deploy.version.clone()),
         ("ANEMOS_DISK", disk.device.clone()),
         ("ANEMOS_DISK_PART", partition_prefix(&disk.device)),
+        ("ANEMOS_ALSO_WRITE", also_write(disk)),
         ("ANEMOS_FIRMWARE", firmware.name().to_owned()),
         ("ANEMOS_ARCH", deploy.arch.clone()),
         ("ANEMOS_HOSTNAME", deploy.hostname.clone()),
@@ -37,6 +38,12 @@ pub(super) fn of(
     ];
     variables.extend(ours.map(|(name, value)| (name.to_owned(), value)));
     variables
+}
+
+/// The other disks that may be written, in the order of the configuration.
+fn also_write(disk: &Selected) -> String {
+    let devices: Vec<_> = disk.also.iter().map(|other| other.device.as_str()).collect();
+    devices.join(" ")
 }
 
 /// The console of this kernel that `/dev/console` is: the last one of the list.

@@ -139,6 +139,44 @@ fn disks_of_hardware_are_read_and_nothing_else() {
     ");
 }
 
+/// The digest of the ends of a disk of 4 MiB with a partition from 512 KiB to 3584 KiB.
+fn ends_of(change: impl Fn(&mut Vec<u8>)) -> Option<String> {
+    let root = tempfile::tempdir().unwrap();
+    let folder = root.path().join("sys/devices/pci0000:00/0000:00:02.0/virtio1/block/vda");
+    for (name, value) in
+        [("size", "8192"), ("vda1/partition", "1"), ("vda1/start", "1024"), ("vda1/size", "6144")]
+    {
+        write(&folder.join(name), value);
+    }
+    fs::create_dir_all(root.path().join("sys/block")).unwrap();
+    symlink(&folder, root.path().join("sys/block/vda")).unwrap();
+    let mut bytes = dos_table(7);
+    bytes.resize(4 << 20, 0);
+    change(&mut bytes);
+    write(&root.path().join("dev/vda"), bytes);
+    let disks = read_all(&root.path().join("sys"), &root.path().join("dev")).unwrap();
+    disks[0].identity.ends.clone()
+}
+
+#[test]
+fn the_digest_of_the_ends_is_about_what_no_partition_holds() {
+    const KIB: usize = 1 << 10;
+    let before = ends_of(|_| {});
+    assert!(before.is_some());
+    for (place, same) in [
+        (512, false),
+        (512 * KIB - 1, false),
+        (512 * KIB, true),
+        (1024 * KIB, true),
+        (3584 * KIB - 1, true),
+        (3584 * KIB, false),
+        (4096 * KIB - 1, false),
+    ] {
+        assert_eq!(ends_of(|bytes| bytes[place] = 1) == before, same, "{place}");
+    }
+    assert_eq!(ends_of(|bytes| bytes[510] = 0), None, "no partition table");
+}
+
 #[test]
 fn a_machine_without_block_devices_is_an_error_not_an_empty_list() {
     let root = tempfile::tempdir().unwrap();
