@@ -9,6 +9,7 @@ use anyhow::Context;
 use initramfs::listing::{self, Entry};
 use initramfs::paths;
 
+use crate::facts::{Device, DevicePath};
 use crate::modules::{self, Modules};
 use crate::{base, firmware};
 
@@ -105,6 +106,15 @@ pub(crate) struct Contents {
     pub(crate) packed: Vec<Member>,
     /// Names of the modules to load, in order.
     pub(crate) load: Vec<String>,
+    pub(crate) drivers_missing: Vec<DriverMissing>,
+}
+
+/// A driver on the way to a disk or a link that is neither collected nor built into the kernel.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct DriverMissing {
+    /// Kernel name of the disk or the link.
+    pub(crate) to: String,
+    pub(crate) device: Device,
 }
 
 /// What to collect.
@@ -116,6 +126,10 @@ pub(crate) struct Wanted<'a> {
     pub(crate) tools: &'a [String],
     /// The module folder of the kernel.
     pub(crate) modules: &'a Path,
+    /// The devices that its drivers must know.
+    pub(crate) paths: &'a [DevicePath],
+    /// Whether it is the running kernel.
+    pub(crate) running: bool,
     pub(crate) firmware: &'a crate::config::FirmwareConfig,
     pub(crate) payload: &'a Path,
     /// Lines of `authorized_keys`.
@@ -131,6 +145,7 @@ impl Contents {
             modules::device_aliases(Path::new("/sys/devices")).context("listing devices")?;
         let modules = modules::collect(wanted.modules, &devices)?;
         let (mut members, load) = module_members(&modules)?;
+        let drivers_missing = drivers_missing(&modules, wanted.paths, wanted.running);
         let firmware = firmware::collect(Path::new("/"), &modules, wanted.firmware)?;
         let (mut packed, plain) = firmware.into_iter().partition(is_packed);
         members.extend::<Vec<Member>>(plain);
@@ -147,7 +162,7 @@ impl Contents {
             Some(base) => base,
             None => BaseContents::BuiltIn(base::collect(Path::new("/"), wanted.tools)?),
         };
-        Ok(Self { base, members, packed, load })
+        Ok(Self { base, members, packed, load, drivers_missing })
     }
 
     /// Bytes that the unpacked initramfs takes in RAM, the payload included.
@@ -204,6 +219,16 @@ fn module_members(modules: &Modules) -> anyhow::Result<(Vec<Member>, Vec<String>
         members.push(Member::new(place(name), source));
     }
     Ok((members, modules.load.iter().map(|file| place(file)).collect()))
+}
+
+fn drivers_missing(modules: &Modules, paths: &[DevicePath], running: bool) -> Vec<DriverMissing> {
+    let mut missing = Vec::new();
+    for DevicePath { to, devices } in paths {
+        let lacking = devices.iter().filter(|device| !modules.drives(device, running));
+        missing
+            .extend(lacking.map(|device| DriverMissing { to: to.clone(), device: device.clone() }));
+    }
+    missing
 }
 
 fn is_packed(member: &Member) -> bool {

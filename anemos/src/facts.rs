@@ -9,10 +9,13 @@ mod links;
 mod memory;
 mod mounts;
 mod occupants;
+mod paths;
 mod resolvers;
 mod root;
+mod virtualization;
 
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use initramfs::deploy::Firmware;
 use initramfs::network::Network;
@@ -25,7 +28,9 @@ pub(crate) use self::disks::Disk;
 pub(crate) use self::kernel::{ImageFormat, KernelImage, Modules};
 pub(crate) use self::memory::Memory;
 pub(crate) use self::occupants::Occupant;
+pub(crate) use self::paths::{Device, DevicePath};
 use self::root::Root;
+pub(crate) use self::virtualization::Virtualization;
 
 /// What a deployment needs to know of the machine and its running system; holds no secrets.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -40,6 +45,8 @@ pub(crate) struct Facts {
     pub(crate) firmware: Firmware,
     /// Whether they were gathered as root; if not, some are missing.
     pub(crate) privileged: bool,
+    pub(crate) virtualization: Virtualization,
+    pub(crate) clock: Clock,
     pub(crate) kernel: Kernel,
     pub(crate) kexec: Kexec,
     pub(crate) boot_loader: BootLoader,
@@ -52,9 +59,21 @@ pub(crate) struct Facts {
     pub(crate) network: Network,
     /// Links that are no hardware but have addresses, such as bridges and bonds.
     pub(crate) other_links: Vec<String>,
+    /// The devices between the machine and its disks and links.
+    pub(crate) paths: Vec<DevicePath>,
     /// Consoles with their speed, e.g. `ttyS0,115200`, in the order of the kernel command line.
     pub(crate) consoles: Vec<String>,
     pub(crate) access: Access,
+}
+
+/// What time it is.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Clock {
+    /// What the clock says, in seconds since 1970.
+    pub(crate) now: u64,
+    /// When the kernel was installed, which must have been before; 0 where that is not known.
+    pub(crate) kernel_installed: u64,
 }
 
 /// The kernel of the running system.
@@ -79,6 +98,10 @@ impl Facts {
         facts.network.links = interfaces.links;
         facts.network.routes = interfaces.routes;
         facts.other_links = interfaces.others;
+        let root = Root::new(Path::new("/"));
+        let disks = facts.disks.iter().map(|disk| disk.candidate.name.as_str());
+        let links = facts.network.links.iter().map(|link| link.name.as_str());
+        facts.paths = paths::read(&root, disks, links);
         Ok(facts)
     }
 
@@ -88,6 +111,7 @@ impl Facts {
         let release = root.must("proc/sys/kernel/osrelease")?;
         let command_line = root.must("proc/cmdline")?;
         let disks = disks::read(&root)?;
+        let image = kernel::find(&root, &release, &command_line);
         let (resolvers, search) = resolvers::read(&root);
         Ok(Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -95,8 +119,16 @@ impl Facts {
             arch: std::env::consts::ARCH.to_owned(),
             firmware: boot::firmware(&root),
             privileged: nix::unistd::geteuid().is_root(),
+            virtualization: virtualization::read(&root),
+            clock: Clock {
+                now: seconds(SystemTime::now()),
+                kernel_installed: image
+                    .as_ref()
+                    .and_then(|image| changed(&root, image))
+                    .unwrap_or(0),
+            },
             kernel: Kernel {
-                image: kernel::find(&root, &release, &command_line),
+                image,
                 modules: kernel::modules(&root, &release),
                 release,
                 command_line: command_line.clone(),
@@ -109,10 +141,21 @@ impl Facts {
             disks,
             network: Network { resolvers, search, ..Network::default() },
             other_links: Vec::new(),
+            paths: Vec::new(),
             consoles: boot::consoles(&root, &command_line),
             access: access::read(&root, invoker),
         })
     }
+}
+
+/// When the file of a kernel was written last, in seconds since 1970.
+fn changed(root: &Root, image: &KernelImage) -> Option<u64> {
+    let metadata = root.path(&image.path).metadata().ok()?;
+    metadata.modified().ok().map(seconds)
+}
+
+fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 /// Reads the disks of this machine alone.

@@ -1,6 +1,7 @@
 //! Which modules the deploy environment needs: names and devices in, files in load order out.
 
 mod aliases;
+mod built_in;
 mod compressed;
 mod index;
 mod modinfo;
@@ -15,7 +16,10 @@ pub(crate) use compressed::{open, plain_name};
 pub(crate) use modinfo::firmware_of;
 
 use aliases::Aliases;
+use built_in::BuiltIn;
 use index::Index;
+
+use crate::facts::Device;
 
 /// Drivers that are always loaded.
 const DRIVERS: &str = include_str!("modules/drivers.txt");
@@ -55,6 +59,30 @@ pub(crate) struct Modules {
     pub(crate) own: Vec<String>,
     /// `modules.dep`, `modules.alias` and `modules.softdep`, cut to what is packed, for modprobe.
     pub(crate) indexes: Vec<(&'static str, String)>,
+    built_in: BuiltIn,
+}
+
+impl Modules {
+    /// Whether this kernel, with these modules, has a driver for a device.
+    ///
+    /// Of the `running` kernel it is known which module drives the device; of another one only what
+    /// its modules and its built-in ones claim. One that does not tell what is built in gets the
+    /// benefit of the doubt.
+    pub(crate) fn drives(&self, device: &Device, running: bool) -> bool {
+        let is_packed = |name: &str| self.files.iter().any(|file| index::names(file, name));
+        let claimed = |text: &str| {
+            let claims = Aliases::parse(text);
+            claims.modules_of(&device.alias).into_iter().any(is_packed)
+        };
+        match &device.module {
+            None if running => true,
+            Some(module) if running => is_packed(module) || self.built_in.has(module),
+            _ => {
+                let claims = self.indexes.iter().find(|(name, _)| *name == "modules.alias");
+                claims.is_some_and(|(_, text)| claimed(text)) || self.built_in.claims(&device.alias)
+            }
+        }
+    }
 }
 
 /// Collects the modules of the kernel whose module folder is `folder` for a machine with
@@ -87,7 +115,8 @@ pub(crate) fn collect(folder: &Path, devices: &BTreeSet<String>) -> anyhow::Resu
         ("modules.alias", index::keep_named(&aliases, 2, &files)),
         ("modules.softdep", index::keep_named(&soft, 1, &files)),
     ];
-    Ok(Modules { folder: folder.to_owned(), files, load, own, indexes })
+    let built_in = BuiltIn::read(folder);
+    Ok(Modules { folder: folder.to_owned(), files, load, own, indexes, built_in })
 }
 
 /// Words of a data file, without its comments.
@@ -238,6 +267,31 @@ mod tests {
         softdep libcrc32c pre: crc32c
         softdep xfs pre: crc32c_generic
         ");
+    }
+
+    #[test]
+    fn a_device_has_a_driver_by_its_module_or_by_what_claims_it() {
+        let folder = tree();
+        let own = ["virtio:d00000001v00001AF4".to_owned()].into();
+        let modules = collect(folder.path(), &own).unwrap();
+        let device = |alias: &str, module: Option<&str>| Device {
+            alias: alias.to_owned(),
+            driver: "any".to_owned(),
+            module: module.map(str::to_owned),
+        };
+        let card = "pci:v00001234d00001111sv00001AF4sd00001100bc03sc80i00";
+        fs::write(folder.path().join("modules.builtin.modinfo"), "").unwrap();
+        let telling = collect(folder.path(), &own).unwrap();
+        for (name, modules, device, running, want) in [
+            ("its module is packed", &modules, device("x", Some("virtio_net")), true, true),
+            ("its module is not", &modules, device("x", Some("bochs")), true, false),
+            ("built in", &modules, device(card, None), true, true),
+            ("claimed", &telling, device("virtio:d00000001v00001AF4", None), false, true),
+            ("claimed by none", &telling, device(card, Some("bochs")), false, false),
+            ("perhaps built in", &modules, device(card, Some("bochs")), false, true),
+        ] {
+            assert_eq!(modules.drives(&device, running), want, "{name}");
+        }
     }
 
     #[test]

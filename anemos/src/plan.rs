@@ -11,14 +11,15 @@ use std::path::PathBuf;
 
 use initramfs::deploy::{Deploy, PayloadMember};
 use initramfs::network::Restore;
-use initramfs::payload::{Description, Kind};
+use initramfs::payload::{Description, Kind, Settings};
 use serde::Serialize;
 
 pub(crate) use self::disk::PlannedDisk;
 pub(crate) use self::entry::{PlannedEntry, Rung};
-pub(crate) use self::memory::{Budget, Peak, Sizes, mib};
-pub(crate) use self::render::content;
+pub(crate) use self::memory::{Budget, Peak, Sizes, mib, mib_down};
+pub(crate) use self::render::{content, date};
 use crate::config::{Config, HostKeys, KernelSource, Keys};
+use crate::contents::DriverMissing;
 use crate::facts::{Facts, KernelImage, Modules};
 use crate::preflight::Refusal;
 
@@ -38,6 +39,8 @@ pub(crate) struct Inputs<'i> {
     pub(crate) sizes: Option<Sizes>,
     /// Modules that PID 1 loads, in order: paths from the root of the initramfs.
     pub(crate) load: Vec<String>,
+    /// Drivers on the way to disks and links that are not collected.
+    pub(crate) drivers_missing: Vec<DriverMissing>,
     /// Lines of `authorized_keys` that go along.
     pub(crate) authorized_keys: usize,
     /// Seconds since 1970; the same for the same payload, so that builds can be compared.
@@ -77,6 +80,9 @@ pub(crate) struct Plan {
     /// Other disks that `deploy` may write to.
     pub(crate) also_write: Vec<PlannedDisk>,
     pub(crate) entry: PlannedEntry,
+    /// Drivers on the way to disks and links, whether they matter or not, that it will lack.
+    #[serde(skip)]
+    pub(crate) drivers_missing: Vec<DriverMissing>,
     pub(crate) access: PlannedAccess,
     pub(crate) memory: Budget,
     /// Seconds that `deploy` may take.
@@ -94,8 +100,8 @@ pub(crate) struct Plan {
 pub(crate) struct PlannedPayload {
     /// The file name that the user gave.
     pub(crate) file: String,
-    /// What it calls itself.
-    pub(crate) name: Option<String>,
+    /// What it says about itself.
+    pub(crate) settings: Settings,
     pub(crate) kind: Kind,
     /// In bytes.
     pub(crate) size: u64,
@@ -169,6 +175,7 @@ pub(crate) fn plan(inputs: Inputs<'_>) -> Plan {
         restore,
         disk,
         also_write,
+        drivers_missing: inputs.drivers_missing,
         access: access(facts, config, inputs.authorized_keys),
         deploy_limit_secs: config.failure.timeout,
         deploy: None,
@@ -186,7 +193,7 @@ fn keep<T>(undecided: &mut Vec<Refusal>, refusal: Refusal, instead: T) -> T {
 fn planned_payload((file, description): (&str, &Description)) -> PlannedPayload {
     PlannedPayload {
         file: file.to_owned(),
-        name: description.settings.name.clone(),
+        settings: description.settings.clone(),
         kind: description.kind.clone(),
         size: description.size,
         unpacked: description.unpacked,

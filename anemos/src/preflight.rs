@@ -1,89 +1,24 @@
 //! Why a deployment is refused before anything is changed, each reason with a way out.
 
+mod checks;
+mod fit;
 mod hints;
-
-use std::path::PathBuf;
+mod refusal;
 
 use initramfs::payload::Kind;
-use thiserror::Error;
 
+pub(crate) use self::checks::Check;
+pub(crate) use self::refusal::Refusal;
 use crate::facts::{Facts, ImageFormat};
+use crate::plan;
 use crate::plan::{Peak, Plan, Purpose};
-use crate::{plan, report};
-
-/// A foreseen reason not to deploy.
-#[derive(Clone, Debug, Eq, Error, PartialEq)]
-pub(crate) enum Refusal {
-    #[error("anemos deploy needs root")]
-    NotRoot,
-    #[error("no payload is given")]
-    NoPayload,
-    #[error("{what} is not built in yet")]
-    NotBuiltIn { what: String, instead: &'static str },
-    #[error("a deployment is staged already")]
-    Staged,
-    #[error("there is no way into the deploy environment ({})", obstacles.join("; "))]
-    NoWayIn { obstacles: Vec<String> },
-    #[error("the image of the running kernel {release} is not there")]
-    KernelNotFound { release: String },
-    #[error("{} is no kernel for {arch}", path.display())]
-    NotAKernel { path: PathBuf, arch: String },
-    #[error("there are no modules for the kernel{}", release.as_ref().map(|it| format!(" {it}")).unwrap_or_default())]
-    ModulesNotFound { release: Option<String> },
-    #[error("the modules are for {modules}, but the kernel is {kernel}")]
-    ModulesOfAnother { kernel: String, modules: String },
-    #[error("the disk below / cannot be told (disks: {})", list(seen))]
-    RootDiskUnknown { seen: Vec<String> },
-    #[error("/ is spread over several disks: {}", list(names))]
-    RootDiskSpread { names: Vec<String> },
-    #[error("no disk has {wanted} (disks: {})", list(seen))]
-    DiskNotFound { wanted: String, seen: Vec<String> },
-    #[error("several disks have {wanted}: {}", list(names))]
-    DiskAmbiguous { wanted: String, names: Vec<String> },
-    #[error(
-        "{name} has neither a serial number nor a world wide name, nor a partition table, to be \
-         found again by"
-    )]
-    DiskNameless { name: String },
-    #[error("{name}, which has {wanted}, is selected twice")]
-    DiskTwice { name: String, wanted: String },
-    #[error("{name} is read-only")]
-    DiskReadOnly { name: String },
-    #[error("there is no link {wanted} (links: {})", list(seen))]
-    LinkNotFound { wanted: String, seen: Vec<String> },
-    #[error("it is not said which link gets the static address (links: {})", list(seen))]
-    LinkNeeded { seen: Vec<String> },
-    #[error("all addresses are on links that are no hardware: {}", list(links))]
-    NetworkOfLayers { links: Vec<String> },
-    #[error("another machine cannot inherit the network of this one")]
-    NothingToInherit,
-    #[error("{during} needs {needs} of memory, but there is only {has} ({what_for})")]
-    TooLittleMemory { during: &'static str, needs: String, has: String, what_for: String },
-    #[error("{member} has {}, and an initramfs holds files below 4 GiB only", plan::mib(*size))]
-    MemberTooLarge { member: String, size: u64 },
-    #[error("an initramfs of ours is zstd, which the kernel {release} cannot unpack")]
-    NoZstd { release: String },
-    #[error("deploy is run by {program}, which the base initramfs does not have")]
-    InterpreterMissing { program: String },
-    #[error("payload.toml asks for {tool}, which the base initramfs does not have")]
-    ToolMissing { tool: String },
-}
-
-fn list(names: &[String]) -> String {
-    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
-}
-
-impl From<Refusal> for report::Refusal {
-    fn from(refusal: Refusal) -> Self {
-        Self::new(refusal.to_string(), refusal.hint())
-    }
-}
 
 /// Returns every reason that facts and plan give, the most basic first.
 pub(crate) fn check(facts: &Facts, plan: &Plan) -> Vec<Refusal> {
     let mut refusals = Vec::new();
     if plan.purpose == Purpose::Deploy {
         refusals.extend(privilege(facts));
+        refusals.extend(container(facts));
     }
     refusals.extend(payload(plan));
     if plan.purpose == Purpose::Deploy {
@@ -91,6 +26,7 @@ pub(crate) fn check(facts: &Facts, plan: &Plan) -> Vec<Refusal> {
     }
     refusals.extend(kernel(facts, plan));
     refusals.extend(plan.undecided.iter().cloned());
+    refusals.extend(fit::check(facts, plan));
     // A ladder without kexec loads nothing; why it is without, it says.
     let peaks = plan.memory.peaks.iter().filter(|peak| peak.during != "loading");
     refusals.extend(peaks.filter_map(short));
@@ -99,6 +35,11 @@ pub(crate) fn check(facts: &Facts, plan: &Plan) -> Vec<Refusal> {
 
 fn privilege(facts: &Facts) -> Option<Refusal> {
     (!facts.privileged).then_some(Refusal::NotRoot)
+}
+
+fn container(facts: &Facts) -> Option<Refusal> {
+    let kind = facts.virtualization.container.clone()?;
+    Some(Refusal::Container { kind })
 }
 
 fn payload(plan: &Plan) -> Option<Refusal> {
@@ -116,7 +57,9 @@ fn entry(facts: &Facts, plan: &Plan) -> Option<Refusal> {
     if facts.staged {
         return Some(Refusal::Staged);
     }
-    let none = plan.this_machine && plan.entry.ladder.is_empty();
+    // A container's own reason says it all.
+    let container = facts.virtualization.container.is_some();
+    let none = plan.this_machine && plan.entry.ladder.is_empty() && !container;
     let obstacles = || plan.entry.passed_over.iter().map(ToString::to_string).collect();
     none.then(|| Refusal::NoWayIn { obstacles: obstacles() })
 }

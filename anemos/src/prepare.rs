@@ -8,7 +8,7 @@ use initramfs::payload::{self, Description, Limits};
 
 use crate::config::{Base, Config, HostKeys, KernelSource, Keys, Location};
 use crate::contents::{BaseContents, Contents, Wanted};
-use crate::facts::{self, Facts, KernelImage, Modules, access};
+use crate::facts::{self, DevicePath, Facts, KernelImage, Modules, access};
 use crate::plan::{self, Inputs, Plan, Purpose, Sizes};
 use crate::preflight::{self, Refusal};
 use crate::{report, source};
@@ -22,6 +22,8 @@ pub(crate) struct Prepared {
     pub(crate) contents: Option<Contents>,
     /// Every reason not to go on.
     pub(crate) refusals: Vec<Refusal>,
+    /// What would be one, had it not been overridden.
+    pub(crate) overridden: Vec<Refusal>,
     sources: Sources,
 }
 
@@ -73,13 +75,14 @@ impl Prepared {
             purpose,
             payload,
         };
-        let contents = sources.collect(base)?;
+        let contents = sources.collect(&facts.paths, base)?;
         let sizes = contents.as_ref().map(|contents| Sizes {
             file: contents.expected_file_bytes(),
             unpacked: contents.unpacked_bytes(),
         });
         let (plan, refusals) = decide(&facts, &sources, contents.as_ref(), sizes);
-        Ok(Self { facts, plan, contents, refusals, sources })
+        let (overridden, refusals) = sources.split(refusals);
+        Ok(Self { facts, plan, contents, refusals, overridden, sources })
     }
 
     /// Decides and checks again, now that the size of the final initramfs is known.
@@ -87,13 +90,16 @@ impl Prepared {
         let contents = self.contents.as_ref();
         let sizes = contents.map(|contents| Sizes { file, unpacked: contents.unpacked_bytes() });
         let (plan, refusals) = decide(&self.facts, &self.sources, contents, sizes);
-        refuse(&refusals)?;
+        refuse(&self.sources.split(refusals).1)?;
         Ok(plan)
     }
 
     /// The parts that an execution needs, or the first refusal with all the others.
     pub(crate) fn accept(&self) -> anyhow::Result<(&Contents, &initramfs::deploy::Deploy)> {
         refuse(&self.refusals)?;
+        for overridden in &self.overridden {
+            report::step(&format!("overridden: {overridden}"));
+        }
         let contents = self.contents.as_ref().context("collecting the final initramfs")?;
         let deploy = self.plan.deploy.as_ref().context("describing the deployment")?;
         Ok((contents, deploy))
@@ -125,6 +131,7 @@ fn decide(
         modules: sources.modules.clone(),
         sizes,
         load: contents.map(|contents| contents.load.clone()).unwrap_or_default(),
+        drivers_missing: contents.map(|it| it.drivers_missing.clone()).unwrap_or_default(),
         authorized_keys: sources.authorized_keys.lines().count(),
         // Not the present moment: the same inputs shall give the same bytes.
         written_at: payload.map_or(0, |payload| payload.changed_at),
@@ -143,7 +150,18 @@ fn decide(
 }
 
 impl Sources {
-    fn collect(&self, base: Option<BaseContents>) -> anyhow::Result<Option<Contents>> {
+    /// Splits reasons not to go on into those that are overridden and those that stand.
+    fn split(&self, refusals: Vec<Refusal>) -> (Vec<Refusal>, Vec<Refusal>) {
+        let overridden = &self.config.preflight.overridden;
+        let is = |refusal: &Refusal| refusal.check().is_some_and(|it| overridden.contains(&it));
+        refusals.into_iter().partition(is)
+    }
+
+    fn collect(
+        &self,
+        paths: &[DevicePath],
+        base: Option<BaseContents>,
+    ) -> anyhow::Result<Option<Contents>> {
         let (Some(payload), Some(modules)) = (&self.payload, &self.modules) else {
             return Ok(None);
         };
@@ -151,6 +169,8 @@ impl Sources {
             base,
             tools: &payload.description.settings.tools,
             modules: &modules.path,
+            paths,
+            running: self.config.kernel.source == KernelSource::Running,
             firmware: &self.config.firmware,
             payload: &payload.path,
             authorized_keys: self.authorized_keys.clone(),

@@ -47,6 +47,7 @@ fn contents(base: BaseContents) -> Contents {
         members: vec![member("init", "init"), member("usr/lib/modules/1/a.ko", "module")],
         packed: vec![member(paths::PAYLOAD, "payload")],
         load: Vec::new(),
+        drivers_missing: Vec::new(),
     }
 }
 

@@ -49,12 +49,14 @@ fn render(found: &Description) -> String {
         ("unpacked", Some(size(found.unpacked))),
         ("folder", found.top.as_ref().map(|top| format!("{top} (stripped when unpacked)"))),
         ("memory", settings.memory.map(|memory| format!("at least {}", size(memory)))),
+        ("disk", settings.disk_size.map(|needs| format!("at least {}", size(needs)))),
         ("tools", some(settings.tools.join(", "))),
         ("variables", some(variables.join(", "))),
         ("expects", settings.expect.clone()),
         ("fixture", settings.fixture.clone()),
         ("firmware", some(settings.firmware.join(", "))),
         ("disks", some(settings.disks.join(", "))),
+        ("sectors", some(join(&settings.sectors))),
     ];
     lines.into_iter().fold(String::new(), |text, (key, value)| match value {
         Some(value) => format!("{text}{:<11}{value}\n", format!("{key}:")),
@@ -74,6 +76,10 @@ fn kind(kind: &Kind) -> String {
         Kind::Imgbuild => "IMGBUILD, an image description".to_owned(),
         Kind::Image => "image.toml, a disk image".to_owned(),
     }
+}
+
+fn join(numbers: &[u64]) -> String {
+    numbers.iter().map(u64::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn some(text: String) -> Option<String> {
@@ -112,24 +118,28 @@ mod tests {
                 fixture: None,
                 firmware: vec!["bios".to_owned(), "uefi".to_owned()],
                 disks: Vec::new(),
+                disk_size: Some(2 << 30),
+                sectors: vec![512, 4096],
             },
             environment: [("SIZE".to_owned(), "2G".to_owned())].into(),
             sha256: "ab".repeat(32),
             size: 172_000_000,
         };
-        insta::assert_snapshot!(render(&found), @r"
-            name:      Debian 12
-            kind:      deploy, run by /bin/sh
-            packed:    zstd, 164.0 MiB (172000000 bytes)
-            digest:    sha256:abababababababababababababababababababababababababababababababab
-            members:   4
-            unpacked:  165 MiB
-            folder:    debian (stripped when unpacked)
-            memory:    at least 512 MiB
-            tools:     sfdisk, mkfs.ext4
-            variables: SIZE
-            expects:   login:
-            firmware:  bios, uefi
+        insta::assert_snapshot!(render(&found), @"
+        name:      Debian 12
+        kind:      deploy, run by /bin/sh
+        packed:    zstd, 164.0 MiB (172000000 bytes)
+        digest:    sha256:abababababababababababababababababababababababababababababababab
+        members:   4
+        unpacked:  165 MiB
+        folder:    debian (stripped when unpacked)
+        memory:    at least 512 MiB
+        disk:      at least 2048 MiB
+        tools:     sfdisk, mkfs.ext4
+        variables: SIZE
+        expects:   login:
+        firmware:  bios, uefi
+        sectors:   512, 4096
         ");
         let bare = Description {
             kind: Kind::Imgbuild,

@@ -3,10 +3,11 @@
 use std::process::ExitCode;
 
 use anyhow::Context;
+use serde::Serialize;
 
 use crate::config::{ConfigArgs, Location};
-use crate::plan::Purpose;
-use crate::preflight::Refusal;
+use crate::plan::{Plan, Purpose};
+use crate::preflight::{Check, Refusal};
 use crate::prepare::{Prepared, refuse};
 use crate::report;
 
@@ -28,15 +29,46 @@ impl Args {
         let payload = self.payload.map(Location::from);
         let config = self.config.load()?;
         let prepared = Prepared::new(config, payload, Purpose::Deploy, fetched.path())?;
-        let Prepared { plan, mut refusals, .. } = prepared;
+        let Prepared { plan, mut refusals, overridden, .. } = prepared;
+        // A plan is wanted without root, and before there is a payload.
+        refusals.retain(|refusal| !matches!(refusal, Refusal::NotRoot | Refusal::NoPayload));
         report::result(&if self.json {
-            serde_json::to_string_pretty(&plan).context("writing JSON")?
+            let said =
+                Said { plan: &plan, refusals: list(&refusals), overridden: list(&overridden) };
+            serde_json::to_string_pretty(&said).context("writing JSON")?
         } else {
             plan.render()
         });
-        // A plan is wanted without root, and before there is a payload.
-        refusals.retain(|refusal| !matches!(refusal, Refusal::NotRoot | Refusal::NoPayload));
         refuse(&refusals)?;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// The plan as programs read it.
+#[derive(Serialize)]
+struct Said<'s> {
+    #[serde(flatten)]
+    plan: &'s Plan,
+    /// Reasons not to go on.
+    refusals: Vec<ToldRefusal>,
+    /// What would be one, had it not been overridden.
+    overridden: Vec<ToldRefusal>,
+}
+
+/// A refusal as programs read it.
+#[derive(Serialize)]
+struct ToldRefusal {
+    /// What `--override` takes; none where nothing can be overridden.
+    check: Option<Check>,
+    reason: String,
+    hint: String,
+}
+
+fn list(refusals: &[Refusal]) -> Vec<ToldRefusal> {
+    let reason = |refusal: &Refusal| ToldRefusal {
+        check: refusal.check(),
+        reason: refusal.to_string(),
+        hint: refusal.hint(),
+    };
+    refusals.iter().map(reason).collect()
 }

@@ -102,7 +102,7 @@ impl Args {
             return self.floor(&payload, &setup, &fixture);
         }
         let cells = if self.machine.matrix {
-            matrix::cells(&setup, &payload.settings)
+            matrix::cells(&setup, &payload.settings, &fixture.description.buses)
         } else {
             vec![Cell { name: String::new(), setup }]
         };

@@ -74,6 +74,9 @@ pub(crate) struct ConfigArgs {
     /// After a failure with the disk written: rescue, reboot or power-off
     #[arg(long, value_name = "WHAT")]
     after_commit: Option<String>,
+    /// Go on although this check refuses; the refusal names it (repeatable)
+    #[arg(long = "override", value_name = "CHECK")]
+    overridden: Vec<String>,
 }
 
 impl ConfigArgs {
@@ -106,6 +109,7 @@ impl ConfigArgs {
         set("access", "authorized-keys", text(self.authorized_keys.as_deref()));
         set("access", "host-keys", text(self.host_keys.as_deref()));
         set("failure", "after-commit", text(self.after_commit.as_deref()));
+        set("preflight", "override", list(&self.overridden));
         set("failure", "timeout", self.timeout.map(|seconds| i64::from(seconds).into()));
     }
 }

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::values::{
     Base, Digest, KernelSource, Keys, Location, Prefixed, PublicKey, Select, Selector,
 };
+use crate::preflight::Check;
 use crate::report::Refusal;
 use initramfs::deploy::AfterCommit;
 
@@ -24,6 +25,16 @@ pub(crate) struct Config {
     pub(crate) entry: EntryConfig,
     pub(crate) access: AccessConfig,
     pub(crate) failure: FailureConfig,
+    pub(crate) preflight: PreflightConfig,
+}
+
+/// What is checked before anything is changed.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct PreflightConfig {
+    /// Checks that refuse nothing.
+    #[serde(rename = "override")]
+    pub(crate) overridden: Vec<Check>,
 }
 
 /// What is deployed.

@@ -31,7 +31,7 @@ fn an_unknown_key_is_named_with_its_line_and_the_nearest_known_key() {
     "#);
     insta::assert_snapshot!(refusal("[kernel]\n\n[dsk]\n"), @r#"
     line 3: unknown key "dsk"
-    the nearest known key is "disk"; known here: payload, kernel, initramfs, network, firmware, disk, entry, access, failure
+    the nearest known key is "disk"; known here: payload, kernel, initramfs, network, firmware, disk, entry, access, failure, preflight
     "#);
     insta::assert_snapshot!(refusal("[disk]\nselect = { serail = \"x\" }\n"), @r#"
     line 2: unknown key "serail"

@@ -43,6 +43,7 @@ fn facts(text: &str) -> Facts {
     // Not of the tree but of the machine that runs the test.
     facts.privileged = true;
     facts.arch = "x86_64".to_owned();
+    facts.clock = super::Clock { now: 1_700_000_000, kernel_installed: 1_690_000_000 };
     let loader = &mut facts.boot_loader;
     let volumes = [
         loader.grub.as_mut().map(|grub| &mut grub.volume),

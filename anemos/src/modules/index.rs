@@ -82,6 +82,11 @@ impl Closure<'_, '_> {
 }
 
 /// The name of a module by its file: without folder and suffixes, `-` as `_`.
+/// Whether a file is that of a module of this name.
+pub(super) fn names(file: &str, name: &str) -> bool {
+    name_of(file) == normal(name)
+}
+
 fn name_of(file: &str) -> String {
     let name = file.rsplit_once('/').map_or(file, |(_, name)| name);
     normal(plain_name(name).trim_end_matches(".ko"))

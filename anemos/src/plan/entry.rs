@@ -143,6 +143,9 @@ impl Question<'_> {
             return Some(format!("the configuration asks for {asked}"));
         }
         match rung {
+            _ if self.facts.virtualization.xen_pv => {
+                Some("a paravirtual guest of Xen has no firmware to go back to".to_owned())
+            }
             Rung::KexecFileLoad | Rung::KexecLoad => self.about_kexec(rung),
             Rung::BootNext => self.about_firmware(),
             Rung::Grub => self.about_grub(),
@@ -150,6 +153,9 @@ impl Question<'_> {
     }
 
     fn about_kexec(&self, rung: Rung) -> Option<String> {
+        if let Some(kind) = &self.facts.virtualization.confidential {
+            return Some(format!("the memory of this guest is confidential ({kind})"));
+        }
         let kexec = &self.facts.kexec;
         match kexec.permission {
             Permission::NotBuiltIn => return Some("the running kernel has no kexec".to_owned()),

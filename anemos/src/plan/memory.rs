@@ -108,6 +108,11 @@ pub(crate) fn mib(bytes: u64) -> String {
     format!("{} MiB", bytes.div_ceil(MIB))
 }
 
+/// Renders bytes as MiB, rounded down: what is there, beside what is needed.
+pub(crate) fn mib_down(bytes: u64) -> String {
+    format!("{} MiB", bytes / MIB)
+}
+
 #[cfg(test)]
 mod tests {
     use initramfs::payload::Settings;

@@ -1,11 +1,16 @@
 //! A plan in plain words.
 
+use std::time::{Duration, UNIX_EPOCH};
+
 use initramfs::network::{Address, Network, Restore, Route};
 use initramfs::payload::Kind;
 
 use super::memory::mib;
 use super::{Plan, PlannedDisk, PlannedKernel, PlannedPayload};
 use crate::facts::{Disk, Occupant};
+
+/// The end of the year 9999.
+const LAST_MOMENT: u64 = 253_402_300_799;
 
 impl Plan {
     /// Renders the plan for people: a heading, then what it says, one fact a line.
@@ -87,7 +92,7 @@ impl Plan {
 }
 
 fn payload(payload: &PlannedPayload) -> Vec<String> {
-    let name = payload.name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
+    let name = payload.settings.name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
     let run_by = match &payload.kind {
         Kind::Deploy { interpreter: Some(interpreter), program } => {
             let program = program.as_ref().map(|program| format!(" {program}"));
@@ -172,6 +177,13 @@ fn use_of(one: &Occupant) -> String {
 fn gib(bytes: u64) -> String {
     const GIB: u64 = 1 << 30;
     if bytes < GIB { mib(bytes) } else { format!("{}.{} GiB", bytes / GIB, bytes % GIB * 10 / GIB) }
+}
+
+/// Renders a moment in UTC, given in seconds since 1970.
+pub(crate) fn date(seconds: u64) -> String {
+    // What is later than its calendar knows is shown as its last moment.
+    let seconds = seconds.min(LAST_MOMENT);
+    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds)).to_string()
 }
 
 fn network(restore: &Restore) -> Vec<String> {

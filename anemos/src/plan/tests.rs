@@ -1,5 +1,6 @@
 //! Plans out of facts, as people and PID 1 read them.
 
+use initramfs::disk::DiskIdentity;
 use initramfs::network::{Address, Link, Network, Restore, Route};
 use initramfs::payload::{Compression, Description, Kind, Settings};
 
@@ -43,7 +44,12 @@ pub(crate) fn payload() -> Description {
         top: None,
         members: 3,
         unpacked: 170 * MIB,
-        settings: Settings { name: Some("Debian 12".to_owned()), ..Settings::default() },
+        settings: Settings {
+            name: Some("Debian 12".to_owned()),
+            disks: ["virtio-blk", "nvme"].map(str::to_owned).into(),
+            sectors: vec![512],
+            ..Settings::default()
+        },
         environment: [].into(),
         sha256: "ab".repeat(32),
         size: 165 * MIB,
@@ -73,6 +79,7 @@ pub(crate) fn plan_of(facts: &Facts, config: &str, purpose: Purpose) -> Plan {
         payload: Some(("debian.tar.zst", &payload())),
         image,
         modules,
+        drivers_missing: Vec::new(),
         authorized_keys: 2,
         sizes: Some(Sizes { file: 190 * MIB, unpacked: 240 * MIB }),
         load: vec!["usr/lib/modules/6.1/virtio_blk.ko".to_owned()],
@@ -374,13 +381,12 @@ fn other_disks_that_may_be_written_are_selected_each_once() {
         ("[{ serial = \"third\" }]", "no disk has serial third (disks: vda, vdb)"),
     ] {
         let plan = plan_of(&facts, &format!("[disk]\nalso-write = {also}"), Purpose::Deploy);
-        let said = match plan.undecided.first() {
-            Some(refusal) => refusal.to_string(),
-            None => {
-                let also = plan.deploy.unwrap().also_write;
-                also.into_iter().filter_map(|disk| disk.serial).collect::<Vec<_>>().join(" ")
-            }
+        let chosen = || plan.deploy.as_ref().map(|deploy| deploy.also_write.clone());
+        let serials = |also: Vec<DiskIdentity>| -> Vec<_> {
+            also.into_iter().filter_map(|disk| disk.serial).collect()
         };
+        let refused = plan.undecided.first().map(ToString::to_string);
+        let said = refused.unwrap_or_else(|| serials(chosen().unwrap_or_default()).join(" "));
         assert_eq!(said, want, "{also}");
     }
 }

@@ -3,8 +3,18 @@
 use super::Refusal;
 
 impl Refusal {
-    /// Returns what to do about it.
+    /// Returns what to do about it, and how to go on all the same where that may be.
     pub(crate) fn hint(&self) -> String {
+        let way_out = self.way_out();
+        match self.check() {
+            None => way_out,
+            Some(check) => {
+                format!("{way_out}; `--override {}` goes on all the same", check.name())
+            }
+        }
+    }
+
+    fn way_out(&self) -> String {
         match self {
             Self::NotBuiltIn { instead, .. } => (*instead).to_owned(),
             Self::DiskAmbiguous { .. } => {
@@ -26,6 +36,17 @@ impl Refusal {
             | Self::NotAKernel { .. }
             | Self::ModulesNotFound { .. }
             | Self::ModulesOfAnother { .. } => self.about_kernels(),
+            Self::Container { .. } => {
+                "deploy to the machine that it runs on, or ask the provider for another image"
+                    .to_owned()
+            }
+            Self::DiskTooSmall { .. }
+            | Self::DiskBus { .. }
+            | Self::SectorSize { .. }
+            | Self::FirmwareMismatch { .. }
+            | Self::DriverMissing { .. }
+            | Self::NoLogin { .. }
+            | Self::ClockWrong { .. } => self.about_fit(),
             Self::DiskTwice { .. } => {
                 "name in [disk] also-write only disks that [disk] select does not".to_owned()
             }
@@ -34,17 +55,10 @@ impl Refusal {
             | Self::DiskNotFound { .. }
             | Self::DiskNameless { .. }
             | Self::DiskReadOnly { .. } => self.about_disks(),
-            Self::LinkNotFound { .. } | Self::LinkNeeded { .. } => {
-                "set [network] link to the name or MAC address of a link".to_owned()
-            }
-            Self::NetworkOfLayers { .. } => {
-                "bridges, bonds and VLANs are not built in yet: set [network] mode to \"static\" \
-                 with link, address and gateway, or to \"none\""
-                    .to_owned()
-            }
-            Self::NothingToInherit => {
-                "set [network] mode to \"dhcp\", \"static\" or \"none\"".to_owned()
-            }
+            Self::LinkNotFound { .. }
+            | Self::LinkNeeded { .. }
+            | Self::NetworkOfLayers { .. }
+            | Self::NothingToInherit => self.about_network(),
             Self::MemberTooLarge { .. } => {
                 "let `deploy` fetch the large part itself instead of packing it".to_owned()
             }
@@ -67,6 +81,40 @@ impl Refusal {
                 "set [kernel] modules to its folder of modules, with the modules.dep of depmod"
             }
             _ => "set [kernel] modules to the folder named like the kernel's release",
+        }
+        .to_owned()
+    }
+
+    fn about_network(&self) -> String {
+        match self {
+            Self::NetworkOfLayers { .. } => {
+                "bridges, bonds and VLANs are not built in yet: set [network] mode to \"static\" \
+                 with link, address and gateway, or to \"none\""
+            }
+            Self::NothingToInherit => "set [network] mode to \"dhcp\", \"static\" or \"none\"",
+            _ => "set [network] link to the name or MAC address of a link",
+        }
+        .to_owned()
+    }
+
+    fn about_fit(&self) -> String {
+        match self {
+            Self::DiskTooSmall { .. } => "select a larger disk, or use a smaller payload",
+            Self::DiskBus { .. } | Self::SectorSize { .. } => {
+                "use a payload made for such a disk, or mend what its payload.toml claims"
+            }
+            Self::FirmwareMismatch { .. } => {
+                "use a payload made for this firmware, or mend what its payload.toml claims"
+            }
+            Self::DriverMissing { .. } => {
+                "use the running system's own kernel, or one that has it; [kernel] modules names its \
+                 folder"
+            }
+            Self::NoLogin { .. } => {
+                "set [access] authorized-keys to a file with a key, or to \"none\" where nobody shall \
+                 log in"
+            }
+            _ => "set it, as with `date -s`: certificates and the new system's files depend on it",
         }
         .to_owned()
     }

@@ -3,9 +3,10 @@
 use initramfs::payload::Kind;
 
 use super::{Refusal, check, missing_programs};
-use crate::facts::{Facts, Lockdown, Memory, Permission};
-use crate::plan::Purpose;
+use crate::contents::DriverMissing;
+use crate::facts::{Device, Facts, Lockdown, Memory, Permission};
 use crate::plan::tests::{cloud, plan_of};
+use crate::plan::{Plan, Purpose};
 
 /// What is said of a machine that was made unfit, with the way out of each reason.
 fn said(config: &str, purpose: Purpose, unfit: impl Fn(&mut Facts)) -> String {
@@ -18,6 +19,56 @@ fn said(config: &str, purpose: Purpose, unfit: impl Fn(&mut Facts)) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
+/// What is said of the cloud guest with what a payload claims, keys and drivers changed.
+fn said_with(change: impl Fn(&mut Plan)) -> String {
+    let mut facts = cloud();
+    facts.memory = Memory { total: 2 << 30, available: 1 << 30 };
+    let mut plan = plan_of(&facts, "", Purpose::Deploy);
+    change(&mut plan);
+    let refusals = check(&facts, &plan);
+    let lines = refusals.iter().map(|refusal| format!("{refusal}\n  {}", refusal.hint()));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn payload_and_machine_must_fit_together() {
+    let missing = |to: &str| DriverMissing {
+        to: to.to_owned(),
+        device: Device {
+            alias: "virtio:d00000002v00001AF4".to_owned(),
+            driver: "virtio_blk".to_owned(),
+            module: None,
+        },
+    };
+    let told = [
+        said_with(|plan| plan.payload.as_mut().unwrap().settings.disk_size = Some(4 << 30)),
+        said_with(|plan| plan.payload.as_mut().unwrap().settings.disk_size = Some((4 << 30) + 1)),
+        said_with(|plan| {
+            plan.payload.as_mut().unwrap().settings.firmware = vec!["uefi".to_owned()];
+        }),
+        said_with(|plan| plan.access.authorized_keys = 0),
+        said_with(|plan| (plan.access.authorized_keys, plan.access.from) = (0, None)),
+        said_with(|plan| plan.drivers_missing = vec![missing("ens9"), missing("vda")]),
+    ];
+    insta::assert_snapshot!(told.join("\n---\n"), @r#"
+
+    ---
+    the payload needs a disk of 4097 MiB, but vda has 4096 MiB
+      select a larger disk, or use a smaller payload; `--override disk-size` goes on all the same
+    ---
+    the payload boots by uefi, but this machine has bios
+      use a payload made for this firmware, or mend what its payload.toml claims; `--override firmware` goes on all the same
+    ---
+    there is no authorised key in the running system, so nobody could log in after a failure
+      set [access] authorized-keys to a file with a key, or to "none" where nobody shall log in; `--override login` goes on all the same
+    ---
+
+    ---
+    the driver virtio_blk of virtio:d00000002v00001AF4, on the way to vda, is not in the deploy environment
+      use the running system's own kernel, or one that has it; [kernel] modules names its folder; `--override drivers` goes on all the same
+    "#);
+}
+
 #[test]
 fn a_fit_machine_is_not_refused() {
     assert_eq!(said("", Purpose::Deploy, |_| {}), "");
@@ -28,7 +79,7 @@ type Unfit = fn(&mut Facts);
 const OTHER_KERNEL: &str = "[kernel]\nsource = \"/k\"\nmodules = \"/m/6.2\"\n";
 
 /// Machines that are unfit in one way each: name, configuration, what is wrong.
-const CASES: [(&str, &str, Unfit); 16] = [
+const CASES: [(&str, &str, Unfit); 22] = [
     ("user", "", |facts| facts.privileged = false),
     ("no way in", "", |facts| {
         facts.kexec.permission = Permission::Disabled;
@@ -59,6 +110,14 @@ const CASES: [(&str, &str, Unfit); 16] = [
         facts.other_links.push("br0".to_owned());
     }),
     ("no memory to deploy", "", |facts| facts.memory.total = 512 << 20),
+    ("container", "", |facts| facts.virtualization.container = Some("lxc".to_owned())),
+    ("Xen PV", "", |facts| facts.virtualization.xen_pv = true),
+    ("confidential", "[entry]\nmethod = \"kexec\"", |facts| {
+        facts.virtualization.confidential = Some("tdx".to_owned());
+    }),
+    ("clock", "", |facts| facts.clock.now = 978_307_200),
+    ("bus", "", |facts| facts.disks[0].candidate.bus = "ata".to_owned()),
+    ("sectors", "", |facts| facts.disks[0].candidate.sector_size = 4096),
 ];
 
 #[test]
@@ -101,7 +160,19 @@ fn each_unfit_machine_is_refused_with_reason_and_way_out() {
     [bridge] all addresses are on links that are no hardware: br0
       bridges, bonds and VLANs are not built in yet: set [network] mode to "static" with link, address and gateway, or to "none"
     [no memory to deploy] deploying needs 538 MiB of memory, but there is only 512 MiB (kernel 64 MiB, unpacked initramfs 240 MiB, unpacked payload 170 MiB, work space 64 MiB)
-      use a smaller payload or base, or a machine with more memory
+      use a smaller payload or base, or a machine with more memory; `--override memory` goes on all the same
+    [container] this is a container (lxc), which has no kernel of its own to jump from
+      deploy to the machine that it runs on, or ask the provider for another image
+    [Xen PV] there is no way into the deploy environment (kexec_file_load: a paravirtual guest of Xen has no firmware to go back to; kexec_load: a paravirtual guest of Xen has no firmware to go back to; boot-next: a paravirtual guest of Xen has no firmware to go back to; grub: a paravirtual guest of Xen has no firmware to go back to)
+      `[entry] method = "auto"` tries all of them; one of these reasons must go
+    [confidential] there is no way into the deploy environment (kexec_file_load: the memory of this guest is confidential (tdx); kexec_load: the memory of this guest is confidential (tdx); boot-next: the configuration asks for kexec; grub: the configuration asks for kexec)
+      `[entry] method = "auto"` tries all of them; one of these reasons must go
+    [clock] the clock says 2001-01-01T00:00:00Z, but the kernel was installed at 2023-07-22T04:26:40Z
+      set it, as with `date -s`: certificates and the new system's files depend on it; `--override clock` goes on all the same
+    [bus] the payload boots from virtio-blk, nvme, but vda is on ata
+      use a payload made for such a disk, or mend what its payload.toml claims; `--override disk-bus` goes on all the same
+    [sectors] the payload boots from sectors of 512 bytes, but those of vda have 4096
+      use a payload made for such a disk, or mend what its payload.toml claims; `--override sector-size` goes on all the same
     "#);
 }
 

@@ -67,7 +67,7 @@ pub struct DiskSetup {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub late: bool,
     /// What is on it, where it is not the system's.
-    #[serde(skip_serializing_if = "Content::is_data")]
+    #[serde(skip_serializing_if = "is_data")]
     pub content: Content,
 }
 
@@ -82,10 +82,9 @@ pub enum Content {
     Clone,
 }
 
-impl Content {
-    fn is_data(&self) -> bool {
-        *self == Self::Data
-    }
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_data(content: &Content) -> bool {
+    *content == Content::Data
 }
 
 impl Setup {

@@ -177,7 +177,9 @@ impl Hardware {
         let mut disks = self.disks(system);
         disks[0].log = None;
         // What was plugged in late is there when the machine is switched on the next time.
-        disks.iter_mut().for_each(|disk| disk.plugged = Plugged::AtStart);
+        for disk in &mut disks {
+            disk.plugged = Plugged::AtStart;
+        }
         if self.setup.disk_order == DiskOrder::Swapped {
             disks.reverse();
         }

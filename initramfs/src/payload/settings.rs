@@ -8,9 +8,12 @@ use crate::payload::PayloadError;
 
 /// The name of the file.
 pub(super) const FILE: &str = "payload.toml";
-const KEYS: [&str; 7] = ["name", "memory", "tools", "expect", "fixture", "firmware", "disks"];
+const KEYS: [&str; 9] =
+    ["name", "memory", "disk-size", "tools", "expect", "fixture", "firmware", "disks", "sectors"];
 /// Words of `firmware`.
 const FIRMWARE: &[&str] = &["bios", "uefi", "uefi-secure"];
+/// Numbers of `sectors`.
+const SECTORS: &[u64] = &[512, 4096];
 /// Words of `disks`.
 const BUSES: &[&str] = &["virtio-blk", "virtio-scsi", "nvme", "sata"];
 
@@ -21,8 +24,11 @@ pub struct Settings {
     /// What people call the payload.
     pub name: Option<String>,
     /// Least memory of the machine, in bytes; written as `"512M"` or `"2G"`.
-    #[serde(deserialize_with = "memory")]
+    #[serde(deserialize_with = "optional_size")]
     pub memory: Option<u64>,
+    /// Least size of the disk, in bytes; written as `"2G"`.
+    #[serde(deserialize_with = "optional_size")]
+    pub disk_size: Option<u64>,
     /// Programs that `deploy` calls, beyond those of every base.
     pub tools: Vec<String>,
     /// Regular expression that the console of the new system must match.
@@ -33,6 +39,8 @@ pub struct Settings {
     pub firmware: Vec<String>,
     /// Buses of disks that it boots from: `virtio-blk`, `virtio-scsi`, `nvme`, `sata`.
     pub disks: Vec<String>,
+    /// Sizes of sectors in bytes that it boots from: 512, 4096.
+    pub sectors: Vec<u64>,
 }
 
 /// Parses the text of a `payload.toml`.
@@ -77,6 +85,10 @@ pub(super) fn parse(text: &str) -> Result<Settings, PayloadError> {
             return Err(at(line_of_key(key), reason, "the words are ", &known.join(", ")));
         }
     }
+    if let Some(sector) = settings.sectors.iter().find(|size| !SECTORS.contains(size)) {
+        let reason = format!("sectors knows no {sector}");
+        return Err(at(line_of_key("sectors"), reason, "a sector has 512 or 4096 bytes", ""));
+    }
     Ok(settings)
 }
 
@@ -120,18 +132,20 @@ fn size(text: &str) -> Option<u64> {
     digits.parse::<u64>().ok()?.checked_mul(1 << shift)
 }
 
-fn memory<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+fn optional_size<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<u64>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
-    enum Memory {
+    enum Size {
         Text(String),
         Bytes(u64),
         None(()),
     }
-    match Memory::deserialize(deserializer)? {
-        Memory::None(()) => Ok(None),
-        Memory::Bytes(bytes) => Ok(Some(bytes)),
-        Memory::Text(text) => size(&text).map(Some).ok_or_else(|| {
+    match Size::deserialize(deserializer)? {
+        Size::None(()) => Ok(None),
+        Size::Bytes(bytes) => Ok(Some(bytes)),
+        Size::Text(text) => size(&text).map(Some).ok_or_else(|| {
             serde::de::Error::custom(format!("{text:?} is no size such as \"512M\" or \"2G\""))
         }),
     }

@@ -16,11 +16,13 @@ pub(super) struct Cell {
     pub(super) setup: Setup,
 }
 
-/// Every firmware with every bus that the payload claims; what it does not name is as in `setup`.
-pub(super) fn cells(setup: &Setup, settings: &Settings) -> Vec<Cell> {
+/// Every firmware with every bus that the payload claims and that the old system `has` a driver for;
+/// what the payload does not name is as in `setup`.
+pub(super) fn cells(setup: &Setup, settings: &Settings, has: &[Bus]) -> Vec<Cell> {
     // The words were checked when the payload was read.
     let firmware = settings.firmware.iter().filter_map(|name| word::<Firmware>(name).ok());
     let buses = settings.disks.iter().filter_map(|name| word::<Bus>(name).ok());
+    let buses = buses.filter(|bus| has.contains(bus));
     let firmware = or(firmware.collect(), setup.firmware);
     let buses = or(buses.collect(), setup.system_disk().bus);
     let mut cells = Vec::new();
@@ -74,11 +76,12 @@ mod tests {
         let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect();
         let settings = Settings {
             firmware: words(&["bios", "uefi"]),
-            disks: words(&["virtio-blk", "nvme"]),
+            disks: words(&["virtio-blk", "sata", "nvme"]),
             ..Settings::default()
         };
         let names = |settings| -> Vec<String> {
-            cells(&Setup::default(), &settings).into_iter().map(|cell| cell.name).collect()
+            let has = [Bus::VirtioBlk, Bus::Nvme];
+            cells(&Setup::default(), &settings, &has).into_iter().map(|cell| cell.name).collect()
         };
         assert_eq!(names(Settings::default()), ["bios-virtio-blk"]);
         let want = ["bios-virtio-blk", "bios-nvme", "uefi-virtio-blk", "uefi-nvme"];

@@ -19,6 +19,8 @@ fn every_setting_is_read() {
         fixture = "debian-12"
         firmware = ["bios", "uefi"]
         disks = ["nvme"]
+        disk-size = "2G"
+        sectors = [512, 4096]
     "#;
     let want = Settings {
         name: Some("Debian".to_owned()),
@@ -28,6 +30,8 @@ fn every_setting_is_read() {
         fixture: Some("debian-12".to_owned()),
         firmware: vec!["bios".to_owned(), "uefi".to_owned()],
         disks: vec!["nvme".to_owned()],
+        disk_size: Some(2 << 30),
+        sectors: vec![512, 4096],
     };
     assert_eq!(parse_settings(text).unwrap(), want);
     assert_eq!(parse_settings("").unwrap(), Settings::default());
@@ -36,16 +40,17 @@ fn every_setting_is_read() {
 #[test]
 fn settings_are_refused_with_their_line() {
     for (text, want) in [
+        ("sectors = [512, 520]", "line 1: sectors knows no 520 / a sector has 512 or 4096 bytes"),
         ("\nmemroy = \"1G\"", "line 2: unknown key memroy / did you mean memory"),
         (
             "[network]\n",
-            "line 1: unknown key network / the keys are name, memory, tools, expect, fixture, \
-             firmware, disks",
+            "line 1: unknown key network / the keys are name, memory, disk-size, tools, expect, fixture, \
+             firmware, disks, sectors",
         ),
         (
             "name = \"a\"\nmemory = \"1 GB\"",
-            "line 2: \"1 GB\" is no size such as \"512M\" or \"2G\" / the keys are name, memory, \
-             tools, expect, fixture, firmware, disks",
+            "line 2: \"1 GB\" is no size such as \"512M\" or \"2G\" / the keys are name, memory, disk-size, \
+             tools, expect, fixture, firmware, disks, sectors",
         ),
         (
             "\n\nexpect = \"(\"",

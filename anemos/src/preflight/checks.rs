@@ -1,0 +1,81 @@
+//! The checks that may be overridden, by the names that people give.
+
+use serde::{Deserialize, Serialize};
+
+use super::Refusal;
+
+/// A check whose refusal is a matter of judgement: who knows better may go on all the same.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Check {
+    /// Whether the clock can be right.
+    Clock,
+    /// Whether the payload boots from that bus.
+    DiskBus,
+    /// Whether the disk is large enough for the payload.
+    DiskSize,
+    /// Whether the deploy environment has the drivers of the disk and the network.
+    Drivers,
+    /// Whether the payload boots by this platform firmware.
+    Firmware,
+    /// Whether anybody can log in afterwards.
+    Login,
+    /// Whether the memory is enough.
+    Memory,
+    /// Whether the payload boots from sectors of that size.
+    SectorSize,
+}
+
+impl Check {
+    /// Its name on the command line.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Clock => "clock",
+            Self::DiskBus => "disk-bus",
+            Self::DiskSize => "disk-size",
+            Self::Drivers => "drivers",
+            Self::Firmware => "firmware",
+            Self::Login => "login",
+            Self::Memory => "memory",
+            Self::SectorSize => "sector-size",
+        }
+    }
+}
+
+impl Refusal {
+    /// Returns the check that may be overridden; none where going on can only fail, or do harm.
+    pub(crate) fn check(&self) -> Option<Check> {
+        match self {
+            Self::ClockWrong { .. } => Some(Check::Clock),
+            Self::DiskBus { .. } => Some(Check::DiskBus),
+            Self::DiskTooSmall { .. } => Some(Check::DiskSize),
+            Self::DriverMissing { .. } => Some(Check::Drivers),
+            Self::FirmwareMismatch { .. } => Some(Check::Firmware),
+            Self::NoLogin { .. } => Some(Check::Login),
+            Self::TooLittleMemory { .. } => Some(Check::Memory),
+            Self::SectorSize { .. } => Some(Check::SectorSize),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Check;
+
+    #[test]
+    fn a_check_is_called_as_the_configuration_has_it() {
+        for check in [
+            Check::Clock,
+            Check::DiskBus,
+            Check::DiskSize,
+            Check::Drivers,
+            Check::Firmware,
+            Check::Login,
+            Check::Memory,
+            Check::SectorSize,
+        ] {
+            assert_eq!(serde_json::to_value(check).unwrap(), check.name());
+        }
+    }
+}

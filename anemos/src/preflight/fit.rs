@@ -1,0 +1,100 @@
+//! Whether payload, machine and deploy environment fit together.
+
+use initramfs::deploy::Firmware;
+use initramfs::network::Restore;
+use initramfs::payload::Settings;
+
+use super::Refusal;
+use crate::facts::{Clock, Disk, Facts};
+use crate::plan::{self, Plan, Purpose};
+
+/// Returns what does not fit, of a disk and a machine that are there.
+pub(super) fn check(facts: &Facts, plan: &Plan) -> Vec<Refusal> {
+    let mut refusals = Vec::new();
+    if let (Some(payload), Some(disk)) = (&plan.payload, &plan.disk.found) {
+        refusals.extend(of_disk(&payload.settings, disk));
+        refusals.extend(of_firmware(&payload.settings, facts));
+    }
+    if plan.purpose == Purpose::Deploy {
+        refusals.extend(login(plan));
+        refusals.extend(clock(facts.clock));
+        refusals.extend(drivers(plan));
+    }
+    refusals
+}
+
+fn of_disk(settings: &Settings, disk: &Disk) -> Vec<Refusal> {
+    let candidate = &disk.candidate;
+    let name = || candidate.name.clone();
+    let size = candidate.identity.size.unwrap_or_default();
+    let too_small = settings.disk_size.filter(|needs| *needs > size).map(|needs| {
+        let (needs, has) = (plan::mib(needs), plan::mib_down(size));
+        Refusal::DiskTooSmall { name: name(), needs, has }
+    });
+    let known = |bus: &String| bus_of(bus) == candidate.bus;
+    let other_bus = !settings.disks.is_empty() && !settings.disks.iter().any(known);
+    let other_bus = other_bus.then(|| Refusal::DiskBus {
+        name: name(),
+        bus: candidate.bus.clone(),
+        buses: settings.disks.clone(),
+    });
+    let has = candidate.sector_size;
+    let sector = !settings.sectors.is_empty() && !settings.sectors.contains(&has);
+    let sector =
+        sector.then(|| Refusal::SectorSize { name: name(), has, sizes: settings.sectors.clone() });
+    too_small.into_iter().chain(other_bus).chain(sector).collect()
+}
+
+/// The bus of a disk by its word in `payload.toml`, which is QEMU's.
+fn bus_of(word: &str) -> &str {
+    match word {
+        "virtio-blk" => "virtio",
+        "virtio-scsi" => "scsi",
+        "sata" => "ata",
+        other => other,
+    }
+}
+
+fn of_firmware(settings: &Settings, facts: &Facts) -> Option<Refusal> {
+    let has = match (facts.firmware, facts.kexec.secure_boot) {
+        (Firmware::Bios, _) => "bios",
+        (Firmware::Uefi, false) => "uefi",
+        (Firmware::Uefi, true) => "uefi-secure",
+    };
+    let boots = &settings.firmware;
+    let fits = boots.is_empty() || boots.iter().any(|word| word == has);
+    (!fits).then(|| Refusal::FirmwareMismatch { has, boots: boots.clone() })
+}
+
+/// Whoever says that nobody shall log in has consented.
+fn login(plan: &Plan) -> Option<Refusal> {
+    let from = plan.access.from.clone()?;
+    (plan.access.authorized_keys == 0).then_some(Refusal::NoLogin { from })
+}
+
+fn clock(clock: Clock) -> Option<Refusal> {
+    (clock.now < clock.kernel_installed).then(|| Refusal::ClockWrong {
+        now: plan::date(clock.now),
+        installed: plan::date(clock.kernel_installed),
+    })
+}
+
+/// Of the disk that is written, and of the links that are restored.
+fn drivers(plan: &Plan) -> Vec<Refusal> {
+    let disk = plan.disk.found.as_ref().map(|disk| disk.candidate.name.as_str());
+    let links: Vec<_> = match &plan.restore {
+        Some(Restore::Static(network)) => {
+            network.links.iter().map(|link| link.name.as_str()).collect()
+        }
+        _ => Vec::new(),
+    };
+    let matters = |to: &str| disk == Some(to) || links.contains(&to);
+    let missing = plan.drivers_missing.iter().filter(|missing| matters(&missing.to));
+    missing
+        .map(|missing| Refusal::DriverMissing {
+            to: missing.to.clone(),
+            device: missing.device.alias.clone(),
+            driver: missing.device.driver.clone(),
+        })
+        .collect()
+}

@@ -1,0 +1,100 @@
+//! The foreseen reasons, in words.
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use crate::{plan, report};
+
+/// A foreseen reason not to deploy.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+pub(crate) enum Refusal {
+    #[error("anemos deploy needs root")]
+    NotRoot,
+    #[error("this is a container ({kind}), which has no kernel of its own to jump from")]
+    Container { kind: String },
+    #[error("no payload is given")]
+    NoPayload,
+    #[error("{what} is not built in yet")]
+    NotBuiltIn { what: String, instead: &'static str },
+    #[error("a deployment is staged already")]
+    Staged,
+    #[error("there is no way into the deploy environment ({})", obstacles.join("; "))]
+    NoWayIn { obstacles: Vec<String> },
+    #[error("the image of the running kernel {release} is not there")]
+    KernelNotFound { release: String },
+    #[error("{} is no kernel for {arch}", path.display())]
+    NotAKernel { path: PathBuf, arch: String },
+    #[error("there are no modules for the kernel{}", release.as_ref().map(|it| format!(" {it}")).unwrap_or_default())]
+    ModulesNotFound { release: Option<String> },
+    #[error("the modules are for {modules}, but the kernel is {kernel}")]
+    ModulesOfAnother { kernel: String, modules: String },
+    #[error("the disk below / cannot be told (disks: {})", list(seen))]
+    RootDiskUnknown { seen: Vec<String> },
+    #[error("/ is spread over several disks: {}", list(names))]
+    RootDiskSpread { names: Vec<String> },
+    #[error("no disk has {wanted} (disks: {})", list(seen))]
+    DiskNotFound { wanted: String, seen: Vec<String> },
+    #[error("several disks have {wanted}: {}", list(names))]
+    DiskAmbiguous { wanted: String, names: Vec<String> },
+    #[error(
+        "{name} has neither a serial number nor a world wide name, nor a partition table, to be \
+         found again by"
+    )]
+    DiskNameless { name: String },
+    #[error("{name}, which has {wanted}, is selected twice")]
+    DiskTwice { name: String, wanted: String },
+    #[error("{name} is read-only")]
+    DiskReadOnly { name: String },
+    #[error("the payload needs a disk of {needs}, but {name} has {has}")]
+    DiskTooSmall { name: String, needs: String, has: String },
+    #[error("the payload boots from {}, but {name} is on {bus}", buses.join(", "))]
+    DiskBus { name: String, bus: String, buses: Vec<String> },
+    #[error(
+        "the payload boots from sectors of {} bytes, but those of {name} have {has}",
+        join(sizes)
+    )]
+    SectorSize { name: String, has: u64, sizes: Vec<u64> },
+    #[error("the payload boots by {}, but this machine has {has}", boots.join(", "))]
+    FirmwareMismatch { has: &'static str, boots: Vec<String> },
+    #[error(
+        "the driver {driver} of {device}, on the way to {to}, is not in the deploy environment"
+    )]
+    DriverMissing { to: String, device: String, driver: String },
+    #[error("there is no authorised key in {from}, so nobody could log in after a failure")]
+    NoLogin { from: String },
+    #[error("the clock says {now}, but the kernel was installed at {installed}")]
+    ClockWrong { now: String, installed: String },
+    #[error("there is no link {wanted} (links: {})", list(seen))]
+    LinkNotFound { wanted: String, seen: Vec<String> },
+    #[error("it is not said which link gets the static address (links: {})", list(seen))]
+    LinkNeeded { seen: Vec<String> },
+    #[error("all addresses are on links that are no hardware: {}", list(links))]
+    NetworkOfLayers { links: Vec<String> },
+    #[error("another machine cannot inherit the network of this one")]
+    NothingToInherit,
+    #[error("{during} needs {needs} of memory, but there is only {has} ({what_for})")]
+    TooLittleMemory { during: &'static str, needs: String, has: String, what_for: String },
+    #[error("{member} has {}, and an initramfs holds files below 4 GiB only", plan::mib(*size))]
+    MemberTooLarge { member: String, size: u64 },
+    #[error("an initramfs of ours is zstd, which the kernel {release} cannot unpack")]
+    NoZstd { release: String },
+    #[error("deploy is run by {program}, which the base initramfs does not have")]
+    InterpreterMissing { program: String },
+    #[error("payload.toml asks for {tool}, which the base initramfs does not have")]
+    ToolMissing { tool: String },
+}
+
+fn join(numbers: &[u64]) -> String {
+    numbers.iter().map(u64::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn list(names: &[String]) -> String {
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
+
+impl From<Refusal> for report::Refusal {
+    fn from(refusal: Refusal) -> Self {
+        Self::new(refusal.to_string(), refusal.hint())
+    }
+}
