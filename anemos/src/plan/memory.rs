@@ -33,7 +33,7 @@ pub(crate) struct Budget {
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Peak {
-    /// `loading`, `unpacking` or `deploying`.
+    /// `loading`, `unpacking`, `taking the payload apart` or `deploying`.
     pub(crate) during: &'static str,
     /// In bytes.
     pub(crate) needs: u64,
@@ -62,7 +62,10 @@ pub(super) fn budget(
     if let Some(sizes) = sizes {
         peaks.push(loading(sizes, has(facts.memory.available)));
         peaks.push(unpacking(sizes, has(facts.memory.total)));
-        peaks.extend(payload.map(|payload| deploying(sizes, payload, has(facts.memory.total))));
+        if let Some(payload) = payload {
+            peaks.push(taking_apart(sizes, payload, has(facts.memory.total)));
+            peaks.push(deploying(sizes, payload, has(facts.memory.total)));
+        }
     }
     Budget { peaks }
 }
@@ -84,8 +87,21 @@ fn unpacking(sizes: Sizes, has: Option<u64>) -> Peak {
     Peak { during: "unpacking", needs: KERNEL + sizes.file + sizes.unpacked, has, what_for }
 }
 
+/// PID 1 removes the packed payload once all of it is unpacked.
+fn taking_apart(sizes: Sizes, payload: &Description, has: Option<u64>) -> Peak {
+    let what_for = format!(
+        "kernel {}, unpacked initramfs {}, unpacked payload {}",
+        mib(KERNEL),
+        mib(sizes.unpacked),
+        mib(payload.unpacked)
+    );
+    let needs = KERNEL + sizes.unpacked + payload.unpacked;
+    Peak { during: "taking the payload apart", needs, has, what_for }
+}
+
 fn deploying(sizes: Sizes, payload: &Description, has: Option<u64>) -> Peak {
-    let computed = KERNEL + sizes.unpacked + payload.unpacked + WORK;
+    let initramfs = sizes.unpacked.saturating_sub(payload.size);
+    let computed = KERNEL + initramfs + payload.unpacked + WORK;
     // People name the size of a machine, of which the kernel counts only what it does not keep.
     let machine = payload.settings.memory.unwrap_or_default();
     let asked = machine.saturating_sub(KERNEL);
@@ -93,9 +109,9 @@ fn deploying(sizes: Sizes, payload: &Description, has: Option<u64>) -> Peak {
         format!("a machine with {} asked for by the payload", mib(machine))
     } else {
         format!(
-            "kernel {}, unpacked initramfs {}, unpacked payload {}, work space {}",
+            "kernel {}, initramfs without payload {}, unpacked payload {}, work space {}",
             mib(KERNEL),
-            mib(sizes.unpacked),
+            mib(initramfs),
             mib(payload.unpacked),
             mib(WORK)
         )

