@@ -43,8 +43,14 @@ pub enum Kind {
     ServerStops,
     /// The server sends another byte in the middle of what it was asked for.
     ServerLies,
-    /// The processors stand still, as when a kernel hangs with its interrupts off.
+    /// The processors stand still, and so does the clock: nothing in the machine can tell.
     Hang,
+    /// The kernel hangs with its interrupts off: a watchdog of the machine can tell. Where there is
+    /// more than one processor, only one of them hangs.
+    LockUp,
+    /// Every process but PID 1 is killed: sysrq `i` on the serial console, which
+    /// `sysrq_always_enabled` permits.
+    Kill,
     /// The kernel panics: sysrq `c` on the serial console, which `sysrq_always_enabled` permits.
     Panic,
     /// The clock of the machine stands at 2001-01-01 when it is switched on.
@@ -160,6 +166,18 @@ impl Fault {
     }
 }
 
+/// How far a machine had come when the first fault struck it.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Struck {
+    /// Seconds since the rehearsal began.
+    pub at: f64,
+    /// The stage that ran.
+    pub stage: Option<String>,
+    /// Bytes that the deploy environment had written to the system's disk.
+    pub written: u64,
+}
+
 /// The faults that have not struck yet.
 #[derive(Clone, Debug, Default)]
 pub struct Faults {
@@ -185,6 +203,11 @@ impl Faults {
         let later = |fault: &&Fault| fault.at != Moment::Start;
         let drawn = |fault: &Fault| Fault { at: fault.at.clone().drawn(), ..fault.clone() };
         Self { waiting: faults.iter().filter(later).map(drawn).collect(), before: None }
+    }
+
+    /// Bytes of these, counted since the machine was switched on, that were written since the jump.
+    pub fn since_jump(&self, written: u64) -> u64 {
+        written.saturating_sub(self.before.unwrap_or(written))
     }
 
     /// Returns what strikes now, each fault once.

@@ -28,6 +28,7 @@ use crate::screen::Screen;
 
 mod event;
 mod files;
+mod lock_up;
 mod loss;
 mod process;
 mod sampler;

@@ -9,7 +9,7 @@ use regex::Regex;
 use crate::chain::{End, Timed};
 use crate::classify::Class;
 use crate::evidence::Evidence;
-use crate::fault::Kind;
+use crate::fault::{Kind, Struck};
 use crate::fixture::cache::Ready;
 use crate::image;
 use crate::machine::setup::{Sector, Setup, Way};
@@ -41,6 +41,8 @@ use jump::Jump;
 use power::{Boots, PowerCut, Rebuilt};
 use workspace::Workspace;
 
+/// The port that every fixture answers at.
+const SSH: u16 = 22;
 /// Longest time that the new system must hold, in seconds.
 const LONGEST_HOLD: f64 = 20.0;
 
@@ -106,6 +108,8 @@ struct Run<'a> {
     times: Vec<Timed>,
     /// How long the log of writes was at the jump.
     log_at_jump: u64,
+    /// How far the machine had come when the first fault struck.
+    struck: Option<Struck>,
 }
 
 /// Rehearses, and leaves verdict and times in the evidence folder.
@@ -117,8 +121,16 @@ pub async fn rehearse(
     let workspace = Workspace::create(&host.cache.join("runs"));
     let workspace = workspace.map_err(file("making a folder for the run"))?;
     let hardware = Hardware::new(&rehearsal.setup, rehearsal.recording(), &workspace)?;
-    let mut run =
-        Run { host, rehearsal, workspace, hardware, evidence, times: Vec::new(), log_at_jump: 0 };
+    let mut run = Run {
+        host,
+        rehearsal,
+        workspace,
+        hardware,
+        evidence,
+        times: Vec::new(),
+        log_at_jump: 0,
+        struck: None,
+    };
     let mut verdict = run.whole(rehearsal.setup.entry, evidence.folder()).await?;
     if run.wants_control(&verdict) {
         run.blame(&mut verdict).await?;
@@ -132,6 +144,7 @@ pub async fn rehearse(
         run.power_cuts(&mut verdict).await?;
     }
     verdict.added = run.hardware.added();
+    verdict.struck.clone_from(&run.struck);
     host.progress.finish();
     evidence.verdict(&verdict).map_err(file("writing verdict.json"))?;
     evidence.stages(&run.times).map_err(file("writing stages.json"))?;
@@ -182,6 +195,7 @@ impl Run<'_> {
         let jumped = jump::deploy(self.host, &jump, &jump::part(folder, "old-system")?).await?;
         self.times.extend(jumped.times);
         self.log_at_jump = jumped.log_at_jump;
+        self.struck = jumped.struck;
         self.after(jumped.end, jumped.old_root, &disk, folder).await
     }
 
@@ -262,7 +276,7 @@ impl Run<'_> {
             old_root: None,
             login: description.login.clone(),
             expect: Regex::new(&regex::escape(&description.identity)).ok(),
-            tcp: None,
+            tcp: Some(SSH),
             hold: 0.0,
         };
         let judged = self.fresh("old-system-again", wanted, disk, folder).await?;
@@ -272,8 +286,13 @@ impl Run<'_> {
         let back = judged.verdict == Ending::Passed;
         verdict.old_system_back = Some(back);
         if back {
+            verdict.boots = Some(Boots::OldSystem);
+            verdict.answers_after_secs = self.struck.as_ref().map(|it| self.host.at() - it.at);
             verdict.reason += "; the old system is back";
         } else {
+            let wanted = self.wanted(None);
+            let new = self.fresh("new-system", wanted, disk, folder).await?;
+            verdict.boots = Some(Boots::of(&new));
             verdict.reason += "; the old system did not come back: ";
             verdict.reason += &judged.reason;
             verdict.evidence.extend(judged.evidence);

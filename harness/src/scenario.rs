@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use crate::machine::setup::Setup;
 
+pub mod campaign;
 pub mod expect;
 pub mod found;
 pub mod generated;

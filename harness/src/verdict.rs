@@ -5,7 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::classify::Class;
-use crate::rehearsal::power::PowerCut;
+use crate::fault::Struck;
+use crate::rehearsal::power::{Boots, PowerCut};
 
 /// One of four ends. Broken is never counted as failed or as passed.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -83,6 +84,15 @@ pub struct Verdict {
     /// Whether the rescue answered by SSH with the keys of the old system.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rescue_answers: Option<bool>,
+    /// What boots from the disk after a deployment that did not come to its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boots: Option<Boots>,
+    /// How far the machine had come when the first fault struck.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub struck: Option<Struck>,
+    /// Seconds from the first fault until the old system, or the rescue, answered by SSH.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answers_after_secs: Option<f64>,
     /// What is not as it should be on the disk of a rehearsal that passed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
@@ -125,6 +135,9 @@ impl Verdict {
             outcome: None,
             old_system_back: None,
             rescue_answers: None,
+            boots: None,
+            struck: None,
+            answers_after_secs: None,
             warnings: Vec::new(),
             added: Vec::new(),
             power_cuts: Vec::new(),

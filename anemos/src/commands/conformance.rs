@@ -24,6 +24,7 @@ use self::generate::GenerateArgs;
 use super::fixture::Fixtures;
 use crate::report::{self, Refusal};
 
+mod campaign;
 mod generate;
 
 /// The command line of `anemos conformance`.
@@ -100,7 +101,8 @@ impl Args {
         let known: BTreeSet<_> = outcomes.iter().map(|outcome| outcome.name.clone()).collect();
         let left = chosen.iter().filter(|scenario| !known.contains(&scenario.name));
         // A drawn machine is no scenario of the list.
-        let left = left.filter(|_| self.generate.generate.is_none());
+        let drawn = self.generate.generate.is_some() || self.generate.campaign.is_some();
+        let left = left.filter(|_| !drawn);
         outcomes.extend(left.map(|scenario| runner.skip(scenario, reason)));
         outcomes.sort_by(|one, other| one.name.cmp(&other.name));
         if self.repeat <= 1 {
@@ -157,6 +159,15 @@ impl Args {
             return Ok(());
         }
         let jobs = self.jobs.max(1);
+        if let Some(number) = self.generate.campaign {
+            let (runs, outcomes) = campaign::run(number, self.generate.seed, jobs, runner).await?;
+            report::result(&scenario::campaign::render(&runs));
+            let kept = runner.evidence.join("campaign.json");
+            write_json(&kept, &runs)?;
+            report::step(&format!("table: {}", kept.display()));
+            done.replace(outcomes);
+            return Ok(());
+        }
         let failed = Cell::new(false);
         let running = chosen.iter().map(async |scenario| {
             if self.fail_fast && failed.get() {

@@ -159,7 +159,8 @@ fn each_unfit_machine_is_refused_with_reason_and_way_out() {
       switch its write protection off, or select another disk
     [bridge] all addresses are on links that are no hardware: br0
       bridges, bonds and VLANs are not built in yet: set [network] mode to "static" with link, address and gateway, or to "none"
-    [no memory to deploy] 
+    [no memory to unpack] unpacking needs 494 MiB of memory, but there is only 480 MiB (kernel 64 MiB, final initramfs 190 MiB, the same unpacked 240 MiB)
+      use a smaller payload or base, or a machine with more memory; `--override memory` goes on all the same
     [container] this is a container (lxc), which has no kernel of its own to jump from
       deploy to the machine that it runs on, or ask the provider for another image
     [Xen PV] there is no way into the deploy environment (kexec_file_load: a paravirtual guest of Xen has no firmware to go back to; kexec_load: a paravirtual guest of Xen has no firmware to go back to; boot-next: a paravirtual guest of Xen has no firmware to go back to; grub: a paravirtual guest of Xen has no firmware to go back to)

@@ -11,6 +11,7 @@ use super::{Guest, GuestError};
 use crate::fault::Kind;
 use crate::machine::args::FIRST_LATE_SLOT;
 use crate::machine::{Disk, Plugged};
+use crate::qmp::QueryBlockstats;
 
 /// What a slow disk moves, in bytes a second.
 const SLOW: u64 = 4 << 20;
@@ -43,14 +44,26 @@ impl Guest {
                 self.ask("pull the cable", down).await
             }
             Kind::Hang => self.ask("stop the machine", qapi::qmp::stop {}).await,
-            Kind::Panic => {
-                let sysrq = qapi::qmp::chardev_send_break { id: "serial".to_owned() };
-                self.ask("send a break", sysrq).await?;
-                self.send_serial("c").await
-            }
+            Kind::LockUp => self.lock_up().await,
+            Kind::Kill => self.sysrq("i").await,
+            Kind::Panic => self.sysrq("c").await,
             // It is in the machine's arguments.
             Kind::ClockOff | Kind::ServerStops | Kind::ServerLies => Ok(()),
         }
+    }
+
+    /// Bytes that were written to a disk since the machine was switched on, as of now.
+    pub(crate) async fn written(&mut self, disk: &str) -> Result<u64, GuestError> {
+        let found = self.qmp.execute(QueryBlockstats {}).await.map_err(GuestError::qmp("tell"))?;
+        let found = found.into_iter().find(|one| one.node_name.as_deref() == Some(disk));
+        Ok(found.map_or(0, |found| found.stats.wr_bytes))
+    }
+
+    /// Sends a magic key over the serial console (Linux, `admin-guide/sysrq.rst`).
+    async fn sysrq(&mut self, key: &str) -> Result<(), GuestError> {
+        let attention = qapi::qmp::chardev_send_break { id: "serial".to_owned() };
+        self.ask("send a break", attention).await?;
+        self.send_serial(key).await
     }
 
     /// Plugs disks in that are so late, the first of them into the first slot.

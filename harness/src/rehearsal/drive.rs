@@ -11,7 +11,7 @@ use super::host::Host;
 use crate::budget::{Budget, Watch};
 use crate::chain::{Chain, End, Entry, Link, Seen};
 use crate::classify::{self, Class};
-use crate::fault::{Fault, Faults, Kind, Progress};
+use crate::fault::{Fault, Faults, Kind, Progress, Struck};
 use crate::guest::{Ended, Event, Guest, GuestError, What};
 use crate::verdict::Verdict;
 
@@ -75,6 +75,8 @@ pub(crate) struct Drive<'a> {
     pub(crate) chain: Chain,
     command: Option<Running>,
     faults: Faults,
+    /// How far the machine had come when the first of them struck.
+    pub(crate) struck: Option<Struck>,
     /// Whether one has struck that has requests to the disk fail.
     disk_struck: bool,
     written: u64,
@@ -102,6 +104,7 @@ impl<'a> Drive<'a> {
             chain,
             command: None,
             faults: Faults::default(),
+            struck: None,
             disk_struck: false,
             written: 0,
             captured: 0,
@@ -270,6 +273,12 @@ impl<'a> Drive<'a> {
         let due = self.faults.due(Progress { jumped, stage, written: self.written });
         for fault in due {
             let text = fault.to_string();
+            if self.struck.is_none() {
+                let written = self.guest.written(SYSTEM).await.unwrap_or(self.written);
+                let written = self.faults.since_jump(written);
+                let stage = stage.map(str::to_owned);
+                self.struck = Some(Struck { at: self.host.at(), stage, written });
+            }
             self.host.progress.note(&format!("fault: {text}"));
             self.tell(&Seen::Fault(text.clone()));
             self.disk_struck |= fault.kind.fails_the_disk();

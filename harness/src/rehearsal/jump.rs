@@ -11,7 +11,7 @@ use super::old_system::OldSystem;
 use crate::chain::{End, Link, Seen, Timed};
 use crate::classify::Class;
 use crate::command::{CommandError, quote};
-use crate::fault::{Fault, Kind};
+use crate::fault::{Fault, Kind, Struck};
 use crate::fixture::cache::Ready;
 use crate::machine::setup::Way;
 use crate::machine::{Board, Disk};
@@ -55,6 +55,8 @@ pub(crate) struct Jumped {
     pub(crate) old_root: Option<String>,
     /// How long the log of writes was at the jump.
     pub(crate) log_at_jump: u64,
+    /// How far the machine had come when the first fault struck.
+    pub(crate) struck: Option<Struck>,
 }
 
 /// Does it all, to the reset or to what came in the way.
@@ -90,9 +92,9 @@ pub(crate) async fn deploy(
     let end = end.map_err(|error| file("keeping what anemos deploy says", error))?;
     let (times, old_root) =
         (drive.chain.times().to_vec(), drive.chain.old_root().map(str::to_owned));
-    let log_at_jump = drive.log_at_jump();
+    let (log_at_jump, struck) = (drive.log_at_jump(), drive.struck.clone());
     drive.guest.quit().await;
-    Ok(Jumped { end, times, old_root, log_at_jump })
+    Ok(Jumped { end, times, old_root, log_at_jump, struck })
 }
 
 async fn through(drive: &mut Drive<'_>, jump: &Jump<'_>, ssh: &Ssh, log: &Path) -> io::Result<End> {
@@ -130,6 +132,8 @@ async fn in_rescue(drive: &mut Drive<'_>, jump: &Jump<'_>, ssh: &Ssh, verdict: V
     let patience = drive.host.budget("an answer of the rescue", 6, 6).cap;
     let said = tokio::time::timeout(patience, said).await;
     verdict.rescue_answers = Some(said.is_ok());
+    let struck = drive.struck.as_ref().filter(|_| said.is_ok());
+    verdict.answers_after_secs = struck.map(|struck| drive.host.at() - struck.at);
     match said {
         Ok(Ok(output)) => {
             let text = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -49,7 +49,7 @@ impl Boots {
     }
 
     /// What a verdict on the disk, looked at for a new system, says about it.
-    fn of(verdict: &Verdict) -> Self {
+    pub(super) fn of(verdict: &Verdict) -> Self {
         match (verdict.verdict, verdict.class) {
             (Ending::Passed, _) => Self::NewSystem,
             (_, Some(Class::OldSystem)) => Self::OldSystem,

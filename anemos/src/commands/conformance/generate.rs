@@ -20,9 +20,13 @@ pub(super) struct GenerateArgs {
     /// Instead of scenarios, run this many machines drawn from a seed
     #[arg(long, value_name = "N", requires = "payload")]
     pub(super) generate: Option<u32>,
+    /// Instead of scenarios, have this many faults drawn from a seed strike one deployment, each
+    /// kind at each moment, and show who answers afterwards
+    #[arg(long, value_name = "N", requires = "payload", conflicts_with = "generate")]
+    pub(super) campaign: Option<usize>,
     /// The seed: the same machines come of the same seed
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
-    seed: u64,
+    pub(super) seed: u64,
     /// The payload of drawn machines and of scenarios that name none, or a folder of one
     #[arg(long, value_name = "PATH")]
     pub(super) payload: Option<PathBuf>,
