@@ -308,10 +308,10 @@ impl Run<'_> {
         }
         let work = self.workspace.folder();
         let looked = async {
-            let after = residue::table(&self.disk(), work).await?;
+            let after = residue::Disk::read(&self.disk(), work).await?;
             let before = match self.rehearsal.setup.entry {
-                Way::Direct => residue::Table::default(),
-                _ => residue::table(&self.rehearsal.fixture.disk(), work).await?,
+                Way::Direct => residue::Disk::default(),
+                _ => residue::Disk::read(&self.rehearsal.fixture.disk(), work).await?,
             };
             Ok::<_, io::Error>(residue::warnings(&before, &after))
         };

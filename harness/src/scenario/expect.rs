@@ -37,9 +37,8 @@ pub struct Expect {
     /// Regular expressions, each of which a line matches that `anemos deploy` said.
     #[serde(default)]
     pub said: Vec<String>,
-    /// Regular expressions, each of which a warning matches.
-    #[serde(default)]
-    pub warnings: Vec<String>,
+    /// Regular expressions, each of which a warning matches; an empty list: there is none.
+    pub warnings: Option<Vec<String>>,
     /// A port that the new system must answer on.
     pub tcp: Option<u16>,
     /// Files in the new system with a regular expression for their text, by their path.
@@ -88,7 +87,7 @@ impl Expect {
     /// Complains of a regular expression that is none.
     pub fn check(&self) -> Result<(), String> {
         let patterns = self.reason.iter().chain(&self.console).chain(&self.said);
-        let patterns = patterns.chain(&self.warnings);
+        let patterns = patterns.chain(self.warnings.iter().flatten());
         let patterns = patterns.chain(self.files.values());
         for pattern in patterns {
             Regex::new(pattern).map_err(|error| error.to_string())?;
@@ -153,10 +152,15 @@ impl Expect {
                 .push(format!("stage {missing} did not end in its place; those that did: {ended}"));
         }
         let warnings = came.verdict.as_ref().map_or(&[][..], |verdict| &verdict.warnings[..]);
+        let none = Vec::new();
+        let wanted = self.warnings.as_ref().unwrap_or(&none);
+        if self.warnings.as_ref().is_some_and(Vec::is_empty) {
+            lines.extend(warnings.iter().map(|warning| format!("there is a warning: {warning}")));
+        }
         for (who, patterns, said) in [
             ("console", &self.console, &came.console[..]),
             ("line of anemos deploy", &self.said, &came.said[..]),
-            ("warning", &self.warnings, warnings),
+            ("warning", wanted, warnings),
         ] {
             let unsaid = |pattern: &&String| !said.iter().any(|line| matches(pattern, line));
             let unsaid = patterns.iter().filter(unsaid);

@@ -63,6 +63,25 @@ fn every_expectation_can_fail() {
 }
 
 #[test]
+fn an_empty_list_of_warnings_allows_none() {
+    let mut came = came();
+    if let Some(verdict) = &mut came.verdict {
+        verdict.warnings.push("the table is old".into());
+    }
+    let differences = |wanted: &str| {
+        Scenario::parse(&format!("{TEXT}{wanted}\n")).unwrap().expect.differences(&came)
+    };
+    for (wanted, want) in [
+        ("", vec![]),
+        ("warnings = ['old']", vec![]),
+        ("warnings = ['new']", vec!["no warning says /new/"]),
+        ("warnings = []", vec!["there is a warning: the table is old"]),
+    ] {
+        assert_eq!(differences(wanted), want, "{wanted}");
+    }
+}
+
+#[test]
 fn a_refusal_without_verdict_is_read_from_stderr() {
     let text =
         "claim = 'c'\npayload = 'p'\n[expect]\nexit = 3\nreason = '^no deploy'\nwithin-secs = 1";
