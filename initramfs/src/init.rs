@@ -11,6 +11,7 @@ mod disks;
 mod ending;
 mod environment;
 mod last_attempt;
+mod left_overs;
 mod links;
 mod modules;
 mod mounts;
@@ -18,10 +19,12 @@ mod payload;
 mod read_only;
 mod report;
 mod rescue;
+mod signature;
 mod ssh;
 mod timer;
 mod uevents;
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -38,6 +41,7 @@ use crate::stages::{Outcome, Stage};
 use crate::{network, paths};
 use disks::Selected;
 use report::Report;
+use signature::Found;
 
 /// What is known of a deployment when it ends early.
 #[derive(Debug, Default)]
@@ -48,6 +52,8 @@ struct Known {
     disk: Option<Selected>,
     /// The environment of `deploy`.
     environment: BTreeMap<String, String>,
+    /// What the old system had on the disk; in a rescue there is more than that.
+    signatures: OnceCell<Vec<Found>>,
 }
 
 /// Runs the deployment. Returns only when the machine could not be rebooted.
@@ -127,15 +133,17 @@ fn run_payload(report: &mut Report, known: &Known) -> anyhow::Result<()> {
         // As late as can be: a disk may appear long after the selected one.
         disks::protect_others(report, disk);
         ending::unmount_all(report);
+        known.signatures.get_or_init(|| left_overs::note(report, disk));
         let limit = Duration::from_secs(deploy.deploy_limit_secs);
         child::run_deploy(report, &known.environment, limit)
     })?;
     report.stage(Stage::Settle, |report| {
         ending::settle(report)?;
-        if disks::sectors_written(disk)? {
-            return Ok(());
+        if !disks::sectors_written(disk)? {
+            bail!("`deploy` ended with status 0, but nothing was written to {}", disk.device);
         }
-        bail!("`deploy` ended with status 0, but nothing was written to {}", disk.device)
+        left_overs::erase(report, disk, known.signatures.get().map_or(&[], Vec::as_slice));
+        Ok(())
     })
 }
 

@@ -94,6 +94,18 @@ pub(super) fn protect_others(report: &mut Report, selected: &Selected) {
     }
 }
 
+/// The device nodes of the selected disk's partitions, with where each begins in bytes.
+pub(super) fn partitions(selected: &Selected) -> Vec<(String, u64)> {
+    let folder = Path::new("/sys/block").join(&selected.name);
+    let partitions = partitions_of(&folder).into_iter().filter_map(|name| {
+        let start = fs::read_to_string(folder.join(&name).join("start")).ok()?;
+        let start = start.trim().parse::<u64>().ok()?;
+        // In units of 512 bytes, whatever the sectors of the disk are.
+        Some((format!("/dev/{}", name.replace('!', "/")), start.checked_mul(512)?))
+    });
+    partitions.collect()
+}
+
 /// The partitions of a disk, by its folder in `/sys/block` (Linux, `ABI/stable/sysfs-block`).
 fn partitions_of(disk: &Path) -> Vec<String> {
     let is_partition = |name: &String| disk.join(name).join("partition").exists();
