@@ -9,7 +9,7 @@ use anyhow::Context;
 use initramfs::listing::{self, Entry};
 use initramfs::paths;
 
-use crate::facts::{Device, DevicePath};
+use crate::facts::{AuthorizedKey, Device, DevicePath, HostKey};
 use crate::modules::{self, Modules};
 use crate::{base, firmware};
 
@@ -132,10 +132,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) running: bool,
     pub(crate) firmware: &'a crate::config::FirmwareConfig,
     pub(crate) payload: &'a Path,
-    /// Lines of `authorized_keys`.
-    pub(crate) authorized_keys: String,
-    /// Files of SSH host keys, private and public.
-    pub(crate) host_keys: Vec<PathBuf>,
+    pub(crate) authorized_keys: &'a [AuthorizedKey],
+    pub(crate) host_keys: &'a [HostKey],
 }
 
 impl Contents {
@@ -151,11 +149,15 @@ impl Contents {
         members.extend::<Vec<Member>>(plain);
         let program = std::env::current_exe().context("finding this program")?;
         members.push(Member::new(paths::INIT, executable(program)?));
-        members.push(Member::secret(paths::AUTHORIZED_KEYS, wanted.authorized_keys.into_bytes()));
-        for path in wanted.host_keys {
-            let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let mut keys = Vec::new();
+        for key in wanted.authorized_keys {
+            keys.extend_from_slice(key.line.as_bytes());
+            keys.push(b'\n');
+        }
+        members.push(Member::secret(paths::AUTHORIZED_KEYS, keys));
+        for (name, path) in wanted.host_keys.iter().flat_map(HostKey::files) {
             let bytes = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
-            members.push(Member::secret(format!("{}/{file}", paths::HOST_KEYS), bytes));
+            members.push(Member::secret(format!("{}/{name}", paths::HOST_KEYS), bytes));
         }
         packed.push(Member::new(paths::PAYLOAD, Source::file(wanted.payload.to_owned())?));
         let base = match wanted.base {

@@ -1,9 +1,11 @@
 //! The facts of this machine, as its running system knows them; nothing is decided here.
 
-pub(crate) mod access;
+mod access;
+pub(crate) mod authorized_keys;
 mod boot;
 mod boot_loader;
 mod disks;
+mod host_keys;
 mod kernel;
 mod links;
 mod memory;
@@ -12,6 +14,8 @@ mod occupants;
 mod paths;
 mod resolvers;
 mod root;
+mod sshd;
+mod users;
 mod virtualization;
 
 use std::path::Path;
@@ -21,10 +25,12 @@ use initramfs::deploy::Firmware;
 use initramfs::network::Network;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::access::Access;
+pub(crate) use self::access::{Access, Keyring};
+pub(crate) use self::authorized_keys::AuthorizedKey;
 pub(crate) use self::boot::{Kexec, Lockdown, Permission, consoles_of};
 pub(crate) use self::boot_loader::{BootLoader, Esp, Volume};
 pub(crate) use self::disks::Disk;
+pub(crate) use self::host_keys::HostKey;
 pub(crate) use self::kernel::{ImageFormat, KernelImage, Modules};
 pub(crate) use self::memory::Memory;
 pub(crate) use self::occupants::Occupant;
@@ -90,10 +96,9 @@ pub(crate) struct Kernel {
 }
 
 impl Facts {
-    /// Gathers the facts of this machine.
-    pub(crate) fn gather() -> anyhow::Result<Self> {
-        let invoker = std::env::var("SUDO_USER").ok();
-        let mut facts = Self::read(Path::new("/"), invoker.as_deref())?;
+    /// Gathers the facts of this machine, which has these keys.
+    pub(crate) fn gather(keyring: &Keyring) -> anyhow::Result<Self> {
+        let mut facts = Self::read(Path::new("/"), keyring)?;
         let interfaces = links::read(Path::new("/"))?;
         facts.network.links = interfaces.links;
         facts.network.routes = interfaces.routes;
@@ -106,7 +111,7 @@ impl Facts {
     }
 
     /// Reads what files below `root` tell: everything but links, addresses and routes.
-    fn read(root: &Path, invoker: Option<&str>) -> anyhow::Result<Self> {
+    fn read(root: &Path, keyring: &Keyring) -> anyhow::Result<Self> {
         let root = Root::new(root);
         let release = root.must("proc/sys/kernel/osrelease")?;
         let command_line = root.must("proc/cmdline")?;
@@ -143,7 +148,7 @@ impl Facts {
             other_links: Vec::new(),
             paths: Vec::new(),
             consoles: boot::consoles(&root, &command_line),
-            access: access::read(&root, invoker),
+            access: keyring.summary(),
         })
     }
 }

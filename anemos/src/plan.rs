@@ -41,7 +41,7 @@ pub(crate) struct Inputs<'i> {
     pub(crate) load: Vec<String>,
     /// Drivers on the way to disks and links that are not collected.
     pub(crate) drivers_missing: Vec<DriverMissing>,
-    /// Lines of `authorized_keys` that go along.
+    /// Authorised keys that go along; lines that are none do not count.
     pub(crate) authorized_keys: usize,
     /// Seconds since 1970; the same for the same payload, so that builds can be compared.
     pub(crate) written_at: u64,

@@ -8,7 +8,9 @@ use initramfs::payload::{self, Description, Limits};
 
 use crate::config::{Base, Config, HostKeys, KernelSource, Keys, Location};
 use crate::contents::{BaseContents, Contents, Wanted};
-use crate::facts::{self, DevicePath, Facts, KernelImage, Modules, access};
+use crate::facts::{
+    self, AuthorizedKey, DevicePath, Facts, HostKey, KernelImage, Keyring, Modules, authorized_keys,
+};
 use crate::plan::{self, Inputs, Plan, Purpose, Sizes};
 use crate::preflight::{self, Refusal};
 use crate::{report, source};
@@ -35,7 +37,8 @@ struct Sources {
     payload: Option<Payload>,
     image: Option<KernelImage>,
     modules: Option<Modules>,
-    authorized_keys: String,
+    authorized_keys: Vec<AuthorizedKey>,
+    host_keys: Vec<HostKey>,
 }
 
 /// A payload that was read once from end to end.
@@ -66,11 +69,16 @@ impl Prepared {
         });
         let payload = payload?;
         let base = base.unwrap_or_else(|_panic| bail!("reading the base initramfs panicked"))?;
-        let facts = Facts::gather()?;
+        let keyring = Keyring::here();
+        let facts = Facts::gather(&keyring)?;
         let sources = Sources {
             image: kernel_image(&config, &facts)?,
             modules: modules(&config, &facts),
-            authorized_keys: authorized_keys(&config.access.authorized_keys)?,
+            host_keys: match config.access.host_keys {
+                HostKeys::Keep => keyring.host_keys.clone(),
+                HostKeys::New => Vec::new(),
+            },
+            authorized_keys: choose_keys(&config.access.authorized_keys, keyring)?,
             config,
             purpose,
             payload,
@@ -132,7 +140,7 @@ fn decide(
         sizes,
         load: contents.map(|contents| contents.load.clone()).unwrap_or_default(),
         drivers_missing: contents.map(|it| it.drivers_missing.clone()).unwrap_or_default(),
-        authorized_keys: sources.authorized_keys.lines().count(),
+        authorized_keys: sources.authorized_keys.len(),
         // Not the present moment: the same inputs shall give the same bytes.
         written_at: payload.map_or(0, |payload| payload.changed_at),
     });
@@ -173,8 +181,8 @@ impl Sources {
             running: self.config.kernel.source == KernelSource::Running,
             firmware: &self.config.firmware,
             payload: &payload.path,
-            authorized_keys: self.authorized_keys.clone(),
-            host_keys: host_keys(self.config.access.host_keys),
+            authorized_keys: &self.authorized_keys,
+            host_keys: &self.host_keys,
         })?;
         Ok(Some(contents))
     }
@@ -229,28 +237,19 @@ fn modules(config: &Config, facts: &Facts) -> Option<Modules> {
     }
 }
 
-fn authorized_keys(keys: &Keys) -> anyhow::Result<String> {
+/// What is no key stays behind, whoever wrote it: it may be a private one.
+fn choose_keys(keys: &Keys, keyring: Keyring) -> anyhow::Result<Vec<AuthorizedKey>> {
     match keys {
-        Keys::None => Ok(String::new()),
+        Keys::None => Ok(Vec::new()),
         Keys::File(path) => {
-            fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))
+            let text = fs::read_to_string(path);
+            let text = text.with_context(|| format!("reading {}", path.display()))?;
+            Ok(authorized_keys::parse(&text))
         }
         Keys::Inherit => {
-            let keys = access::authorized_keys();
-            Ok(keys.into_iter().map(|key| key.line + "\n").collect())
+            let warnings = keyring.warnings.iter();
+            warnings.for_each(|warning| report::step(&format!("warning: {warning}")));
+            Ok(keyring.authorized_keys)
         }
     }
-}
-
-/// The private keys and their public halves.
-fn host_keys(keys: HostKeys) -> Vec<PathBuf> {
-    if keys == HostKeys::New {
-        return Vec::new();
-    }
-    let halves = |private: PathBuf| {
-        let mut public = private.clone().into_os_string();
-        public.push(".pub");
-        [private, PathBuf::from(public)]
-    };
-    access::host_key_files().into_iter().flat_map(halves).filter(|path| path.exists()).collect()
 }

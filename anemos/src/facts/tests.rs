@@ -4,7 +4,9 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use super::{Facts, kernel};
+use super::root::Root;
+use super::sshd::Sshd;
+use super::{Facts, Keyring, kernel};
 
 /// The files of a Debian 12 cloud guest under QEMU as it has them.
 const CLOUD: &str = include_str!("testdata/debian-12-virtio.tree");
@@ -39,7 +41,8 @@ fn facts(text: &str) -> Facts {
     if root.path().join("boot/grub").exists() {
         fs::write(root.path().join("boot/grub/grubenv"), [b'#'; 1024]).unwrap();
     }
-    let mut facts = Facts::read(root.path(), Some("debian")).unwrap();
+    let keyring = Keyring::read(&Root::new(root.path()), &Sshd::absent(), Some("debian"));
+    let mut facts = Facts::read(root.path(), &keyring).unwrap();
     // Not of the tree but of the machine that runs the test.
     facts.privileged = true;
     facts.arch = "x86_64".to_owned();
@@ -127,4 +130,20 @@ fn facts_survive_a_file() {
     let facts = facts(CLOUD);
     let text = serde_json::to_string(&facts).unwrap();
     assert_eq!(serde_json::from_str::<Facts>(&text).unwrap(), facts);
+}
+
+#[test]
+fn administrators_get_in_without_being_the_one_behind_sudo() {
+    let root = tempfile::tempdir().unwrap();
+    lay_out(root.path(), CLOUD);
+    let keys = |invoker| {
+        let keyring = Keyring::read(&Root::new(root.path()), &Sshd::absent(), invoker);
+        assert_eq!(keyring.warnings, Vec::<String>::new());
+        keyring.authorized_keys.into_iter().map(|key| key.line).collect::<Vec<_>>()
+    };
+    assert_eq!(keys(None), ["ssh-ed25519 AAAAC3Nza me@laptop"]);
+    let both = ["ssh-ed25519 AAAAC3Nza me@laptop", "ssh-rsa AAAAB3Nza other"];
+    assert_eq!(keys(Some("debian")), both);
+    fs::write(root.path().join("etc/group"), "sudo:x:27:debian\n").unwrap();
+    assert_eq!(keys(None), both);
 }
