@@ -45,6 +45,8 @@ pub(crate) struct Facts {
     /// Version of the `anemos` that gathered them.
     pub(crate) version: String,
     pub(crate) hostname: String,
+    /// As in machine-id(5).
+    pub(crate) machine_id: Option<String>,
     /// As in `uname -m`.
     pub(crate) arch: String,
     /// Platform firmware.
@@ -121,6 +123,7 @@ impl Facts {
         Ok(Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             hostname: root.must("proc/sys/kernel/hostname")?,
+            machine_id: root.may("etc/machine-id").filter(|text| is_machine_id(text)),
             arch: std::env::consts::ARCH.to_owned(),
             firmware: boot::firmware(&root),
             privileged: nix::unistd::geteuid().is_root(),
@@ -161,6 +164,11 @@ fn changed(root: &Root, image: &KernelImage) -> Option<u64> {
 
 fn seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+/// Images that are yet to be booted have the word `uninitialized` there, or nothing (machine-id(5)).
+fn is_machine_id(text: &str) -> bool {
+    text.len() == 32 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// Reads the disks of this machine alone.

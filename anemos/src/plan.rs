@@ -228,6 +228,7 @@ impl Plan {
         Some(Deploy {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             hostname: self.hostname.clone(),
+            machine_id: facts.machine_id.clone().filter(|_| self.this_machine),
             firmware: self.this_machine.then_some(facts.firmware),
             arch: facts.arch.clone(),
             console: command_line::console(&self.command_line, self.known_consoles(facts)),

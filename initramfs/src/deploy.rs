@@ -14,6 +14,9 @@ pub struct Deploy {
     pub version: String,
     /// Host name of the running system.
     pub hostname: String,
+    /// Its machine-id(5); absent when it has none, or when the machine was not looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine_id: Option<String>,
     /// Platform firmware; absent when the machine was not looked at, and PID 1 has to.
     pub firmware: Option<Firmware>,
     /// Machine architecture, as in `uname -m`.

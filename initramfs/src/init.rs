@@ -10,6 +10,7 @@ mod dhcp;
 mod disks;
 mod ending;
 mod environment;
+mod identity;
 mod last_attempt;
 mod left_overs;
 mod links;
@@ -100,7 +101,9 @@ fn deploy(report: &mut Report, known: &mut Known) -> anyhow::Result<()> {
     report.stage(Stage::Mount, |report| {
         mounts::mount_all()?;
         report.open_consoles();
-        prepare_folders()
+        prepare_folders()?;
+        identity::take(report, &deploy);
+        Ok(())
     })?;
     report.stage(Stage::Modules, |report| {
         modules::load(report, &deploy.modules);

@@ -15,6 +15,7 @@ fn description() -> Deploy {
     Deploy {
         version: "1".to_owned(),
         hostname: "vps".to_owned(),
+        machine_id: None,
         firmware: Some(Firmware::Bios),
         arch: "x86_64".to_owned(),
         console: None,

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::root::Root;
 use super::sshd::Sshd;
-use super::{Facts, Keyring, kernel};
+use super::{Facts, Keyring, is_machine_id, kernel};
 
 /// The files of a Debian 12 cloud guest under QEMU as it has them.
 const CLOUD: &str = include_str!("testdata/debian-12-virtio.tree");
@@ -130,6 +130,19 @@ fn facts_survive_a_file() {
     let facts = facts(CLOUD);
     let text = serde_json::to_string(&facts).unwrap();
     assert_eq!(serde_json::from_str::<Facts>(&text).unwrap(), facts);
+}
+
+#[test]
+fn only_an_identity_is_one() {
+    for (text, want) in [
+        ("0123456789abcdef0123456789abcdef", true),
+        ("0123456789ABCDEF0123456789ABCDEF", false),
+        ("0123456789abcdef", false),
+        ("uninitialized", false),
+        ("", false),
+    ] {
+        assert_eq!(is_machine_id(text), want, "{text:?}");
+    }
 }
 
 #[test]

@@ -30,6 +30,7 @@ pub(super) fn of(
         ("ANEMOS_FIRMWARE", firmware.name().to_owned()),
         ("ANEMOS_ARCH", deploy.arch.clone()),
         ("ANEMOS_HOSTNAME", deploy.hostname.clone()),
+        ("ANEMOS_MACHINE_ID", deploy.machine_id.clone().unwrap_or_default()),
         ("ANEMOS_CONSOLE", deploy.console.clone().unwrap_or_else(main_console)),
         ("ANEMOS_ROOT", paths::NEW_ROOT.to_owned()),
         ("ANEMOS_NETWORK", paths::NETWORK.to_owned()),

@@ -1,6 +1,5 @@
 //! Keeps a machine reachable whose disk is half written: SSH, a shell on the console, another try.
 
-use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::path::Path;
 use std::process::Stdio;
@@ -25,7 +24,7 @@ pub(super) fn wait(report: &mut Report, known: &Known) {
     tell(report, known);
     let mut services = Services::default();
     loop {
-        services.keep_up(report, &known.environment);
+        services.keep_up(report, known);
         let pause = PollTimeout::try_from(TURN).unwrap_or(PollTimeout::MAX);
         // Nothing to read: the pause between two looks.
         let _elapsed = poll(&mut [], pause);
@@ -70,7 +69,8 @@ fn prepare(report: &mut Report, known: &Known) {
     let exported = known.environment.iter();
     let exported = exported.map(|(name, value)| format!("export {name}={}", quoted(value)));
     let mut profile: Vec<_> = exported.collect();
-    profile.push(format!("export PS1='rescue# '\ncd {} 2>/dev/null\n", paths::WORK));
+    let prompt = prompt(known);
+    profile.push(format!("export PS1='{prompt}'\ncd {} 2>/dev/null\n", paths::WORK));
     let program = Path::new("/").join(paths::INIT);
     let prepared = fs::write("/etc/profile", profile.join("\n"))
         .and_then(|()| fs::create_dir_all("/usr/bin"))
@@ -78,6 +78,18 @@ fn prepare(report: &mut Report, known: &Known) {
     if let Err(error) = prepared {
         report.line(&format!("the shell is not as it should be: {error}"));
     }
+}
+
+/// Says which machine it is to people who have several of them open.
+fn prompt(known: &Known) -> String {
+    let hostname = known.deploy.as_ref().map(|deploy| deploy.hostname.as_str()).unwrap_or_default();
+    // A shell expands its prompt, so nothing but a name may get into it.
+    let is_name =
+        |name: &str| name.chars().all(|it| it.is_ascii_alphanumeric() || "-._".contains(it));
+    if hostname.is_empty() || !is_name(hostname) {
+        return "rescue# ".to_owned();
+    }
+    format!("{hostname} rescue# ")
 }
 
 /// What people reach the machine by.
@@ -89,7 +101,7 @@ struct Services {
 
 impl Services {
     /// Reaps what has ended, and starts again what should run.
-    fn keep_up(&mut self, report: &mut Report, environment: &BTreeMap<String, String>) {
+    fn keep_up(&mut self, report: &mut Report, known: &Known) {
         while let Ok(status) = waitpid(EVERYBODY, Some(WaitPidFlag::WNOHANG)) {
             let Some(ended) = status.pid() else { break };
             let ended = u32::try_from(ended.as_raw()).ok();
@@ -99,14 +111,14 @@ impl Services {
             self.ssh.note_end(ended);
         }
         if self.shell.is_none() {
-            self.shell = start_shell(environment);
+            self.shell = start_shell(known);
         }
         self.ssh.keep_up(report);
     }
 }
 
 /// Starts a shell on the console; none where it cannot be started.
-fn start_shell(environment: &BTreeMap<String, String>) -> Option<u32> {
+fn start_shell(known: &Known) -> Option<u32> {
     let open = || OpenOptions::new().read(true).write(true).open("/dev/console");
     let (Ok(input), Ok(output), Ok(errors)) = (open(), open(), open()) else { return None };
     // A session of its own with a controlling terminal, so that Ctrl-C reaches what runs in it.
@@ -118,8 +130,8 @@ fn start_shell(environment: &BTreeMap<String, String>) -> Option<u32> {
     }
     let child = shell
         .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-        .envs(environment)
-        .env("PS1", "rescue# ")
+        .envs(&known.environment)
+        .env("PS1", prompt(known))
         .current_dir(if exists(paths::WORK) { paths::WORK } else { "/" })
         .stdin(Stdio::from(input))
         .stdout(Stdio::from(output))
