@@ -3,6 +3,7 @@
 mod fetch;
 mod resolver;
 pub(crate) mod signature;
+mod trust;
 
 use std::fs::File;
 use std::io::{self, Write};

@@ -19,6 +19,7 @@ use crate::config::Digest;
 use crate::report::{self, Refusal};
 use crate::source::compare;
 use crate::source::resolver::FileResolver;
+use crate::source::trust;
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(30);
 const ANSWER_LIMIT: Duration = Duration::from_mins(1);
@@ -160,7 +161,7 @@ impl<'a> Download<'a> {
                 request = request.header(header::IF_RANGE, edition);
             }
         }
-        let response = request.call().map_err(of_call)?;
+        let response = request.call().map_err(|error| of_call(self.url, error))?;
         let is_part = response.status() == StatusCode::PARTIAL_CONTENT;
         let resumes = is_part && begins_at(response.headers(), self.have);
         if !resumes {
@@ -254,12 +255,17 @@ fn read(body: Body) -> Receiver<io::Result<Vec<u8>>> {
 }
 
 /// Whether it is worth another attempt.
-fn of_call(error: ureq::Error) -> Trouble {
+fn of_call(url: &str, error: ureq::Error) -> Trouble {
+    if let Some(complaint) = trust::complaint(&error) {
+        let refusal = trust::refusal(url, complaint);
+        return Trouble::Lasting(refusal.map_or_else(|| error.into(), Into::into));
+    }
     let passing = match &error {
         ureq::Error::StatusCode(code) => matches!(code, 408 | 429 | 500..),
-        // What TLS complains of has this kind, too.
-        ureq::Error::Io(error) => error.kind() != io::ErrorKind::InvalidData,
-        ureq::Error::Timeout(_) | ureq::Error::HostNotFound | ureq::Error::ConnectionFailed => true,
+        ureq::Error::Io(_)
+        | ureq::Error::Timeout(_)
+        | ureq::Error::HostNotFound
+        | ureq::Error::ConnectionFailed => true,
         _ => false,
     };
     if passing { Trouble::Passing(error.into()) } else { Trouble::Lasting(error.into()) }
