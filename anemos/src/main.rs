@@ -19,6 +19,7 @@ mod plan;
 mod preflight;
 mod prepare;
 mod report;
+mod room;
 mod source;
 mod staging;
 

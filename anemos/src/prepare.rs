@@ -11,9 +11,9 @@ use crate::contents::{BaseContents, Contents, Wanted};
 use crate::facts::{
     self, AuthorizedKey, DevicePath, Facts, HostKey, KernelImage, Keyring, Modules, authorized_keys,
 };
-use crate::plan::{self, Inputs, Plan, Purpose, Sizes};
+use crate::plan::{self, Inputs, Plan, Purpose, Rung, Sizes};
 use crate::preflight::{self, Refusal};
-use crate::{report, source};
+use crate::{report, source, staging};
 
 /// A deployment that was thought through: all that is read and decided before anything is done.
 #[derive(Debug)]
@@ -100,6 +100,21 @@ impl Prepared {
         let (plan, refusals) = decide(&self.facts, &self.sources, contents, sizes);
         refuse(&self.sources.split(refusals).1)?;
         Ok(plan)
+    }
+
+    /// Refuses to stage what has no room; another machine's staging is not ours to know.
+    pub(crate) fn check_room(&self) -> anyhow::Result<()> {
+        let contents = self.contents.as_ref().filter(|_| self.plan.this_machine);
+        let Some(contents) = contents else { return Ok(()) };
+        let bytes = contents.expected_file_bytes();
+        let loader = &self.facts.boot_loader;
+        let folder = match self.plan.entry.ladder.first() {
+            Some(Rung::Grub) => loader.grub.as_ref().map(|grub| grub.folder.as_path()),
+            Some(Rung::BootNext) => loader.esp.as_ref().map(|esp| esp.folder.as_path()),
+            _ => None,
+        };
+        let kernel = self.plan.kernel.image.as_ref().map_or(0, |image| image.size);
+        staging::check_room(bytes, folder.map(|folder| (folder, bytes + kernel)))
     }
 
     /// The parts that an execution needs, or the first refusal with all the others.

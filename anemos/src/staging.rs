@@ -4,10 +4,14 @@ mod undo;
 
 use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+
+use crate::plan::mib;
+use crate::report::Refusal;
+use crate::room;
 
 pub(crate) use self::undo::UndoLog;
 
@@ -16,6 +20,28 @@ const FOLDER: &str = "/var/lib/anemos/staged";
 const INITRAMFS: &str = "initramfs";
 /// There as long as something outside of the folder is changed.
 pub(crate) const UNDO_LOG: &str = "/var/lib/anemos/staged/undo.json";
+
+/// Refuses a final initramfs of so many bytes that has no room, before any of it is written; then
+/// `copied` bytes go to another folder, which may be on the same file system.
+pub(crate) fn check_room(bytes: u64, copied: Option<(&Path, u64)>) -> anyhow::Result<()> {
+    // The folder is made later; what is above it is on the same file system then.
+    let parent = Path::new(FOLDER).ancestors().find(|folder| folder.exists());
+    let parent = parent.unwrap_or(Path::new("/"));
+    let device = |folder: &Path| folder.metadata().ok().map(|found| found.dev());
+    let copied = copied.filter(|(folder, _)| device(folder) == device(parent));
+    let needs = bytes + copied.map_or(0, |(_, bytes)| bytes);
+    let free = room::free(parent).with_context(|| format!("looking at {}", parent.display()))?;
+    Ok(enough(parent, needs, free)?)
+}
+
+fn enough(parent: &Path, needs: u64, free: u64) -> Result<(), Refusal> {
+    if needs <= free {
+        return Ok(());
+    }
+    let (needs, free, parent) = (mib(needs), free >> 20, parent.display());
+    let reason = format!("staging needs {needs} below {parent}, where {free} MiB are free");
+    Err(Refusal::new(reason, "make room there, or use a smaller payload or base"))
+}
 
 /// Makes the folder and returns the place of the final initramfs in it.
 pub(crate) fn prepare() -> anyhow::Result<PathBuf> {
@@ -44,4 +70,40 @@ pub(crate) fn clear() -> anyhow::Result<Vec<String>> {
         Err(error) => return Err(error).with_context(|| format!("removing {FOLDER}")),
     }
     Ok(did)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_no_room_is_refused_with_the_numbers() {
+        let parent = Path::new("/var/lib");
+        for (needs, free, want) in [
+            (40 << 20, 40 << 20, ""),
+            (0, 0, ""),
+            (40 << 20, (9 << 20) + 1, "staging needs 40 MiB below /var/lib, where 9 MiB are free"),
+        ] {
+            let said = enough(parent, needs, free).err().map(|refusal| refusal.to_string());
+            assert_eq!(said.unwrap_or_default(), want, "{needs} {free}");
+        }
+    }
+
+    #[test]
+    fn room_is_looked_for_where_the_folder_will_be() {
+        let most = u64::MAX - 1;
+        for (bytes, copied, fits) in [
+            (0, None, true),
+            (most, None, false),
+            (0, Some(("/var/lib", most)), false),
+            (0, Some(("/proc", most)), true),
+        ] {
+            let copied = copied.map(|(folder, bytes)| (Path::new(folder), bytes));
+            let said = check_room(bytes, copied).err().map(|error| error.to_string());
+            let said = said.unwrap_or_default();
+            let begins = "staging needs 17592186044416 MiB below /";
+            assert!(fits == said.is_empty(), "{bytes} {copied:?}: {said}");
+            assert!(fits || said.starts_with(begins), "{said}");
+        }
+    }
 }

@@ -43,6 +43,7 @@ impl Args {
         let payload = self.payload.map(Location::from);
         let prepared = Prepared::new(config, payload, Purpose::Deploy, fetched.path())?;
         prepared.accept()?;
+        prepared.check_room()?;
         report::step(&prepared.plan.render());
         if self.dry_run {
             report::step("dry run: nothing was changed, and nothing is in the way");

@@ -29,17 +29,18 @@ impl Args {
         let payload = self.payload.map(Location::from);
         let config = self.config.load()?;
         let prepared = Prepared::new(config, payload, Purpose::Deploy, fetched.path())?;
-        let Prepared { plan, mut refusals, overridden, .. } = prepared;
+        let Prepared { plan, refusals, overridden, .. } = &prepared;
         // A plan is wanted without root, and before there is a payload.
+        let mut refusals = refusals.clone();
         refusals.retain(|refusal| !matches!(refusal, Refusal::NotRoot | Refusal::NoPayload));
         report::result(&if self.json {
-            let said =
-                Said { plan: &plan, refusals: list(&refusals), overridden: list(&overridden) };
+            let said = Said { plan, refusals: list(&refusals), overridden: list(overridden) };
             serde_json::to_string_pretty(&said).context("writing JSON")?
         } else {
             plan.render()
         });
         refuse(&refusals)?;
+        prepared.check_room()?;
         Ok(ExitCode::SUCCESS)
     }
 }

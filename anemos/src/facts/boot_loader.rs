@@ -4,11 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use initramfs::firmware::VARIABLES;
-use nix::sys::statvfs::statvfs;
 use serde::{Deserialize, Serialize};
 
 use super::mounts::{self, Mount};
 use super::root::Root;
+use crate::room;
 
 /// The means to boot something once.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
@@ -122,12 +122,11 @@ fn volume(root: &Root, mount: &Mount) -> Volume {
     let device = root.path("sys/dev/block").join(&mount.device).canonicalize();
     let plain = device
         .is_ok_and(|device| device.join("partition").exists() || device.join("device").exists());
-    let free = statvfs(&root.path(&mount.point));
     Volume {
         device: mount.source.clone(),
         filesystem: mount.filesystem.clone(),
         plain,
         writable: mount.writable,
-        free: free.map_or(0, |free| free.blocks_available() * free.fragment_size()),
+        free: room::free(&root.path(&mount.point)).unwrap_or(0),
     }
 }

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
 use initramfs::payload::hexadecimal;
-use nix::sys::statvfs::statvfs;
 use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 use ureq::http::{HeaderMap, StatusCode, header};
@@ -17,6 +16,7 @@ use ureq::{Agent, Body};
 
 use crate::config::Digest;
 use crate::report::{self, Refusal};
+use crate::room;
 use crate::source::compare;
 use crate::source::resolver::FileResolver;
 use crate::source::trust;
@@ -195,10 +195,9 @@ impl<'a> Download<'a> {
     /// Refuses what does not fit before it comes.
     fn check_space(&self, needed: u64) -> Result<(), Trouble> {
         let folder = self.folder.display();
-        let free = statvfs(self.folder).map_err(|errno| {
+        let free = room::free(self.folder).map_err(|errno| {
             Trouble::Lasting(anyhow::Error::new(errno).context(format!("looking at {folder}")))
         })?;
-        let free = free.blocks_available() * free.fragment_size();
         if needed <= free {
             return Ok(());
         }
