@@ -41,6 +41,8 @@ pub enum Kind {
     PacketLoss,
     /// The server hangs up in the middle of what it was asked for.
     ServerStops,
+    /// The same, but it gives the rest to whoever asks for it.
+    ServerResumes,
     /// The server sends another byte in the middle of what it was asked for.
     ServerLies,
     /// The processors stand still, and so does the clock: nothing in the machine can tell.
@@ -61,6 +63,12 @@ impl Kind {
     /// Whether requests to the disk fail from then on.
     pub fn fails_the_disk(self) -> bool {
         matches!(self, Self::ReadError | Self::WriteError | Self::FlushError | Self::DiskFull)
+    }
+
+    /// Whether it is a property of the machine or its surroundings, and no event.
+    fn is_from_the_start(self) -> bool {
+        let servers = [Self::ServerStops, Self::ServerResumes, Self::ServerLies];
+        self == Self::ClockOff || servers.contains(&self)
     }
 }
 
@@ -143,12 +151,9 @@ impl fmt::Display for Fault {
 impl Fault {
     /// Complains of a fault that could never strike.
     pub fn check(&self) -> Result<(), String> {
-        match (self.kind, &self.at) {
-            (Kind::ClockOff | Kind::ServerStops | Kind::ServerLies, Moment::Start) => Ok(()),
-            (Kind::ClockOff | Kind::ServerStops | Kind::ServerLies, _) => {
-                Err(format!("{self}: that is so from the start, or never"))
-            }
-            (_, Moment::Start) => {
+        match (self.kind.is_from_the_start(), self.at == Moment::Start) {
+            (true, false) => Err(format!("{self}: that is so from the start, or never")),
+            (false, true) => {
                 Err(format!("{self}: the machine must be running; use jump, stage or written"))
             }
             _ => Ok(()),

@@ -20,6 +20,8 @@ pub enum Manners {
     Good,
     /// It hangs up in the middle.
     Stops,
+    /// It hangs up in the middle, and gives the rest when that is asked for.
+    Resumes,
     /// The byte in the middle is another one.
     Lies,
 }
@@ -30,15 +32,16 @@ impl Manners {
         match self {
             Self::Good => "good",
             Self::Stops => "stops",
+            Self::Resumes => "resumes",
             Self::Lies => "lies",
         }
     }
 
     /// Reads the word.
     pub fn parse(word: &str) -> Result<Self, String> {
-        let all = [Self::Good, Self::Stops, Self::Lies];
+        let all = [Self::Good, Self::Stops, Self::Resumes, Self::Lies];
         let known = all.into_iter().find(|manners| manners.name() == word);
-        known.ok_or_else(|| "use good, stops or lies".to_owned())
+        known.ok_or_else(|| "use good, stops, resumes or lies".to_owned())
     }
 }
 
@@ -51,7 +54,10 @@ pub fn serve(
 ) -> io::Result<()> {
     let mut lines = BufReader::new(from).lines();
     let request = lines.next().transpose()?.unwrap_or_default();
-    while lines.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
+    let mut from_byte = 0;
+    while let Some(line) = lines.next().transpose()?.filter(|line| !line.is_empty()) {
+        from_byte = range(&line).unwrap_or(from_byte);
+    }
     let path = request.strip_prefix("GET ").and_then(|rest| rest.split(' ').next());
     let content: Option<(Box<dyn Read>, u64)> = match path {
         Some("/payload") => {
@@ -70,11 +76,22 @@ pub fn serve(
             b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
         );
     };
+    if manners == Manners::Resumes && (1..len).contains(&from_byte) {
+        io::copy(&mut (&mut content).take(from_byte), &mut io::sink())?;
+        let (last, rest) = (len - 1, len - from_byte);
+        write!(
+            to,
+            "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes {from_byte}-{last}/{len}\r\n\
+             Content-Length: {rest}\r\nConnection: close\r\n\r\n"
+        )?;
+        io::copy(&mut content.take(rest), &mut to)?;
+        return to.flush();
+    }
     write!(to, "HTTP/1.1 200 OK\r\nContent-Length: {len}\r\nConnection: close\r\n\r\n")?;
     io::copy(&mut (&mut content).take(len / 2), &mut to)?;
     match manners {
         Manners::Good => {}
-        Manners::Stops => return to.flush(),
+        Manners::Stops | Manners::Resumes => return to.flush(),
         Manners::Lies => {
             let mut byte = [0];
             let read = content.read(&mut byte)?;
@@ -86,14 +103,21 @@ pub fn serve(
     to.flush()
 }
 
+/// Reads the first byte that is asked for, where a header line asks for all from there on.
+fn range(line: &str) -> Option<u64> {
+    let (name, value) = line.split_once(':')?;
+    let first = value.trim().strip_prefix("bytes=")?.strip_suffix('-')?;
+    name.eq_ignore_ascii_case("range").then(|| first.parse().ok())?
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn body(path: &str, manners: Manners) -> (String, Vec<u8>) {
+    fn body(path: &str, headers: &str, manners: Manners) -> (String, Vec<u8>) {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), [7; 9]).unwrap();
-        let request = format!("GET {path} HTTP/1.1\r\nHost: {ADDRESS}\r\n\r\n");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {ADDRESS}\r\n{headers}\r\n");
         let mut answer = Vec::new();
         serve(request.as_bytes(), &mut answer, file.path(), manners).unwrap();
         let end = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
@@ -107,19 +131,36 @@ mod tests {
         for (path, manners, want) in [
             ("/payload", Manners::Good, vec![7; 9]),
             ("/payload", Manners::Stops, vec![7; 4]),
+            ("/payload", Manners::Resumes, vec![7; 4]),
             ("/payload", Manners::Lies, vec![7, 7, 7, 7, 248, 7, 7, 7, 7]),
             ("/bytes/2K", Manners::Good, vec![0; 2048]),
         ] {
-            assert_eq!(body(path, manners), (ok.clone(), want), "{path} {manners:?}");
+            assert_eq!(body(path, "", manners), (ok.clone(), want), "{path} {manners:?}");
         }
-        assert_eq!(body("/else", Manners::Good).0, "HTTP/1.1 404 Not Found");
+        assert_eq!(body("/else", "", Manners::Good).0, "HTTP/1.1 404 Not Found");
+    }
+
+    #[test]
+    fn the_rest_is_given_by_one_that_resumes_alone() {
+        let (part, ok) = ("HTTP/1.1 206 Partial Content", "HTTP/1.1 200 OK");
+        for (manners, headers, want) in [
+            (Manners::Resumes, "Range: bytes=4-\r\n", (part, 5)),
+            (Manners::Resumes, "range:bytes=8-\r\nIf-Range: \"1\"\r\n", (part, 1)),
+            (Manners::Resumes, "Range: bytes=9-\r\n", (ok, 4)),
+            (Manners::Resumes, "Range: bytes=4-5\r\n", (ok, 4)),
+            (Manners::Stops, "Range: bytes=4-\r\n", (ok, 4)),
+            (Manners::Good, "Range: bytes=4-\r\n", (ok, 9)),
+        ] {
+            let (status, body) = body("/payload", headers, manners);
+            assert_eq!((status.as_str(), body.len()), want, "{manners:?} {headers:?}");
+        }
     }
 
     #[test]
     fn manners_are_read_as_they_are_written() {
-        for manners in [Manners::Good, Manners::Stops, Manners::Lies] {
+        for manners in [Manners::Good, Manners::Stops, Manners::Resumes, Manners::Lies] {
             assert_eq!(Manners::parse(manners.name()), Ok(manners));
         }
-        assert_eq!(Manners::parse("odd"), Err("use good, stops or lies".to_owned()));
+        assert_eq!(Manners::parse("odd"), Err("use good, stops, resumes or lies".to_owned()));
     }
 }

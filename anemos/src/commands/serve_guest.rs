@@ -12,7 +12,7 @@ use harness::server::{self, Manners};
 pub(crate) struct Args {
     /// What to give as /payload
     payload: PathBuf,
-    /// good, stops or lies
+    /// good, stops, resumes or lies
     #[arg(value_parser = Manners::parse)]
     manners: Manners,
 }

@@ -213,7 +213,10 @@ impl<'a> Download<'a> {
         loop {
             let chunk = match chunks.recv_timeout(stall) {
                 Ok(Ok(chunk)) => chunk,
-                Ok(Err(error)) => return Err(Trouble::Passing(error.into())),
+                Ok(Err(error)) => {
+                    let after = format!("the connection ended after {} bytes", self.have);
+                    return Err(Trouble::Passing(anyhow::Error::new(error).context(after)));
+                }
                 Err(RecvTimeoutError::Timeout) => {
                     let secs = stall.as_secs();
                     return Err(Trouble::Passing(anyhow!("nothing came for {secs} s")));

@@ -48,7 +48,7 @@ impl Guest {
             Kind::Kill => self.sysrq("i").await,
             Kind::Panic => self.sysrq("c").await,
             // It is in the machine's arguments.
-            Kind::ClockOff | Kind::ServerStops | Kind::ServerLies => Ok(()),
+            Kind::ClockOff | Kind::ServerStops | Kind::ServerResumes | Kind::ServerLies => Ok(()),
         }
     }
 

@@ -84,12 +84,13 @@ impl Host {
 
     /// The command of the server that gives a payload to a guest with these faults.
     pub(crate) fn server(&self, payload: &Path, faults: &[Fault]) -> String {
-        let has = |kind| faults.iter().any(|fault| fault.kind == kind);
-        let manners = match (has(Kind::ServerStops), has(Kind::ServerLies)) {
-            (true, _) => Manners::Stops,
-            (_, true) => Manners::Lies,
-            _ => Manners::Good,
-        };
+        let bad = faults.iter().find_map(|fault| match fault.kind {
+            Kind::ServerStops => Some(Manners::Stops),
+            Kind::ServerResumes => Some(Manners::Resumes),
+            Kind::ServerLies => Some(Manners::Lies),
+            _ => None,
+        });
+        let manners = bad.unwrap_or_default();
         let payload = std::path::absolute(payload).unwrap_or_else(|_| payload.to_owned());
         let words = [&self.anemos, &payload].map(|path| quote(&path.display().to_string()));
         format!("{} serve-guest {} {}", words[0], words[1], manners.name())
