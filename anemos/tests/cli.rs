@@ -184,6 +184,30 @@ fn a_payload_with_another_digest_is_refused() {
     assert!(refused.stderr.contains("p has the digest sha256:2d71"), "{}", refused.stderr);
 }
 
+/// The files of a scenario, by which a guest takes the same payload.
+#[test]
+fn a_payload_is_refused_for_its_signature_before_it_is_looked_into() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios/payloads");
+    let signature = fs::read_to_string(folder.join("signed.tgz.minisig")).unwrap();
+    let (key, other) = (
+        "RWQS9SgomyS78E2LWzzP374LJ1OZ2kVlFJnNjlkBMzUJSjptQbBtaftU",
+        "RWQKsIvfUp6PI7jIHV8gEZ8Us2LLq+n2bymOw9BL/p+ydInyrRyRDQLP",
+    );
+    for (signature, key, want) in [
+        (&*signature, other, "p.tgz was signed with another key"),
+        (&signature, key, "p.tgz is not what was signed"),
+        ("nonsense", key, "p.tgz has a signature that is none"),
+    ] {
+        let config = format!("[payload]\npublic-key = \"{key}\"\n");
+        let files =
+            [("p.tgz", "no tarball"), ("p.tgz.minisig", signature), ("anemos.toml", &*config)];
+        let refused = run(&files, &["plan", "p.tgz"]);
+        assert_eq!((refused.status, refused.stdout.as_str()), (Some(3), ""), "{want}");
+        assert!(refused.stderr.contains(want), "{want}: {}", refused.stderr);
+        assert!(refused.stderr.contains("\nhint: "), "{want}: {}", refused.stderr);
+    }
+}
+
 #[test]
 fn a_kernel_that_is_none_is_refused_by_its_name() {
     let kernel = ("kernel", "not a kernel");

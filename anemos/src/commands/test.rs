@@ -26,7 +26,7 @@ use regex::Regex;
 use self::machine::MachineArgs;
 use self::matrix::Cell;
 use super::fixture::Fixtures;
-use crate::config::ConfigArgs;
+use crate::config::{ConfigArgs, Location};
 use crate::report::{self, Broken, Refusal};
 use crate::source;
 
@@ -279,8 +279,14 @@ pub(crate) fn check(path: &Path, config: Option<&Path>) -> anyhow::Result<Descri
     if config.is_some() {
         let mut args = ConfigArgs::default();
         args.config = config.map(Path::to_owned);
-        if let Some(wanted) = args.load()?.payload.digest {
-            source::compare(&name.to_string(), &found.sha256, &wanted)?;
+        let wanted = args.load()?.payload;
+        if let Some(digest) = wanted.digest {
+            source::compare(&name.to_string(), &found.sha256, &digest)?;
+        }
+        if let Some(key) = wanted.public_key {
+            let fetched = tempfile::tempdir().context("making a temporary folder")?;
+            let location = Location::Path(path.to_owned());
+            source::signature::check(&location, path, &key, fetched.path())?;
         }
     }
     Ok(found)

@@ -167,6 +167,13 @@ async fn push(ssh: &Ssh, anemos: &Path, jump: &Jump<'_>) -> Result<(), CommandEr
         ssh.push(config, &inside("anemos.toml"), "600").await?;
     }
     ssh.push(jump.payload, &inside(&payload_name(jump)), "600").await?;
+    // Where a payload is signed, its signature lies beside it (minisign(1)).
+    let mut signature = jump.payload.as_os_str().to_owned();
+    signature.push(".minisig");
+    let signature = Path::new(&signature);
+    if signature.exists() {
+        ssh.push(signature, &inside(&format!("{}.minisig", payload_name(jump))), "600").await?;
+    }
     if let Some(prepare) = jump.prepare {
         ssh.run(&format!("{}sh -c {}", sudo(jump), quote(prepare))).await?;
     }
