@@ -148,7 +148,7 @@ impl Contents {
         let (mut packed, plain) = firmware.into_iter().partition(is_packed);
         members.extend::<Vec<Member>>(plain);
         let program = std::env::current_exe().context("finding this program")?;
-        members.push(Member::new(paths::INIT, executable(program)?));
+        members.push(Member::new(paths::INIT, with_permissions(program, 0o755)?));
         let mut keys = Vec::new();
         for key in wanted.authorized_keys {
             keys.extend_from_slice(key.line.as_bytes());
@@ -156,8 +156,8 @@ impl Contents {
         }
         members.push(Member::secret(paths::AUTHORIZED_KEYS, keys));
         for (name, path) in wanted.host_keys.iter().flat_map(HostKey::files) {
-            let bytes = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
-            members.push(Member::secret(format!("{}/{name}", paths::HOST_KEYS), bytes));
+            let name = format!("{}/{name}", paths::HOST_KEYS);
+            members.push(Member::new(name, with_permissions(path, 0o600)?));
         }
         packed.push(Member::new(paths::PAYLOAD, Source::file(wanted.payload.to_owned())?));
         let base = match wanted.base {
@@ -237,9 +237,10 @@ fn is_packed(member: &Member) -> bool {
     modules::plain_name(&member.name) != member.name
 }
 
-fn executable(path: PathBuf) -> anyhow::Result<Source> {
+/// A file that is read as it is written, not before: a plan is made without being root, too.
+fn with_permissions(path: PathBuf, permissions: u32) -> anyhow::Result<Source> {
     let size = fs::metadata(&path).with_context(|| format!("reading {}", path.display()))?.len();
-    Ok(Source::File { path, size, permissions: 0o755 })
+    Ok(Source::File { path, size, permissions })
 }
 
 impl BaseContents {
