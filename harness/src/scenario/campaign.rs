@@ -33,6 +33,13 @@ const WRITTEN: [u64; 3] = [1, 8, 32];
 const CONFIGURATION: &str = "[kernel]\ncommand-line = \"sysrq_always_enabled\"\n\n\
                              [failure]\ntimeout = 120\n";
 
+/// What is laid over the payload, below the folder of the scenarios: it takes longer, so that faults
+/// find it at work.
+const PAUSED: &str = "payloads/paused";
+
+/// The fixture that has a driver for the watchdog of the machine.
+const FIXTURE: &str = "debian-12-generic";
+
 /// Longest time in seconds until somebody answers.
 pub const LIMIT: f64 = 600.0;
 
@@ -134,15 +141,15 @@ fn moments() -> impl Iterator<Item = Moment> {
     stages.chain(WRITTEN.iter().map(|mib| Moment::Written(Size::of_bytes(mib << 20))))
 }
 
-/// The rehearsal in which a fault strikes.
-pub fn scenario(name: &str, payload: &Path, fixture: &str, fault: &Fault) -> Scenario {
+/// The rehearsal in which a fault strikes; `root` is the folder of the scenarios.
+pub fn scenario(name: &str, payload: &Path, root: &Path, fault: &Fault) -> Scenario {
     Scenario {
         claim: CLAIM.to_owned(),
         payload: Some(payload.to_owned()),
-        overlay: None,
+        overlay: Some(PAUSED.into()),
         tags: vec!["campaign".to_owned()],
         machine: Setup {
-            fixture: Some(fixture.to_owned()),
+            fixture: Some(FIXTURE.to_owned()),
             watchdog: true,
             cpus: Some(1),
             faults: vec![fault.clone()],
@@ -152,7 +159,7 @@ pub fn scenario(name: &str, payload: &Path, fixture: &str, fault: &Fault) -> Sce
         config: Some(CONFIGURATION.to_owned()),
         expect: Expect::passed(),
         name: name.to_owned(),
-        folder: PathBuf::new(),
+        folder: root.to_owned(),
     }
 }
 

@@ -9,9 +9,6 @@ use harness::verdict::Ending;
 
 use crate::report;
 
-/// The fixture that has a driver for the watchdog of the machine.
-const FIXTURE: &str = "debian-12-generic";
-
 /// Runs faults drawn from a seed, `jobs` at a time; the table is the result.
 pub(super) async fn run(
     number: usize,
@@ -23,7 +20,7 @@ pub(super) async fn run(
     let faults = campaign::draw(seed, number).map_err(anyhow::Error::msg)?;
     let one = |(place, fault): (usize, Fault)| {
         let name = format!("campaign/{seed}-{place}");
-        let scenario = campaign::scenario(&name, &payload, FIXTURE, &fault);
+        let scenario = campaign::scenario(&name, &payload, &runner.root, &fault);
         async move {
             let began = std::time::Instant::now();
             let run = runner.strike(&scenario, &fault).await.context("running a rehearsal")?;
