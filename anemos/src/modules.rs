@@ -26,9 +26,11 @@ const DRIVERS: &str = include_str!("modules/drivers.txt");
 /// Modules that are always packed.
 const ON_DEMAND: &str = include_str!("modules/on-demand.txt");
 
-/// Folders of a module tree whose drivers lead to a disk or to the network; a machine's other
-/// devices (graphics, sound, sensors) stay asleep in the deploy environment.
+/// Folders of a module tree whose drivers lead to a disk or to the network, in the order in which
+/// they are loaded; a machine's other devices (graphics, sound, sensors) stay asleep in the deploy
+/// environment. A watchdog comes first: it watches over all that follows.
 const USEFUL: &[&str] = &[
+    "kernel/drivers/watchdog/",
     "kernel/drivers/ata/",
     "kernel/drivers/block/",
     "kernel/drivers/bus/",
@@ -42,7 +44,6 @@ const USEFUL: &[&str] = &[
     "kernel/drivers/usb/host/",
     "kernel/drivers/usb/storage/",
     "kernel/drivers/virtio/",
-    "kernel/drivers/watchdog/",
     "kernel/drivers/xen/",
 ];
 
@@ -99,9 +100,12 @@ pub(crate) fn collect(folder: &Path, devices: &BTreeSet<String>) -> anyhow::Resu
     let index = Index::parse(&dependencies, &soft);
     let table = Aliases::parse(&aliases);
 
+    let is_in =
+        |name: &str, folder: &str| index.file(name).is_some_and(|file| file.starts_with(folder));
+    let names: Vec<_> = devices.iter().flat_map(|device| table.modules_of(device)).collect();
     let mut own = Vec::new();
-    for name in devices.iter().flat_map(|device| table.modules_of(device)) {
-        if index.file(name).is_some_and(|file| USEFUL.iter().any(|dir| file.starts_with(dir))) {
+    for folder in USEFUL {
+        for name in names.iter().filter(|name| is_in(name, folder)) {
             index.add_closure(&table, name, &mut own);
         }
     }
@@ -164,6 +168,7 @@ mod tests {
                  kernel/drivers/gpu/drm/tiny/bochs.ko:\n\
                  kernel/fs/xfs/xfs.ko: kernel/lib/libcrc32c.ko\n\
                  kernel/lib/libcrc32c.ko:\n\
+                 kernel/drivers/watchdog/i6300esb.ko:\n\
                  kernel/crypto/crc32c_generic.ko:\n",
             ),
             (
@@ -171,6 +176,7 @@ mod tests {
                 "# Aliases extracted from modules themselves.\n\
                  alias virtio:d00000001v* virtio_net\n\
                  alias pci:v00001234d00001111sv*sd*bc*sc*i* bochs\n\
+                 alias pci:v00008086d000025ABsv*sd*bc*sc*i* i6300esb\n\
                  alias fs-xfs xfs\n",
             ),
             ("modules.softdep", "softdep libcrc32c pre: crc32c\nsoftdep xfs pre: crc32c_generic\n"),
@@ -183,13 +189,17 @@ mod tests {
     #[test]
     fn modules_load_after_what_they_need() {
         let folder = tree();
-        let devices =
-            ["virtio:d00000001v00001AF4", "pci:v00001234d00001111sv00001AF4sd00001100bc03sc80i00"];
+        let devices = [
+            "virtio:d00000001v00001AF4",
+            "pci:v00001234d00001111sv00001AF4sd00001100bc03sc80i00",
+            "pci:v00008086d000025ABsv00001AF4sd00001100bc08sc80i00",
+        ];
         let modules =
             collect(folder.path(), &devices.iter().map(|&d| d.to_owned()).collect()).unwrap();
         assert_eq!(
             modules.load,
             [
+                "kernel/drivers/watchdog/i6300esb.ko",
                 "kernel/drivers/virtio/virtio.ko",
                 "kernel/drivers/virtio/virtio_ring.ko",
                 "kernel/net/core/failover.ko.xz",

@@ -102,7 +102,7 @@ fn short(peak: &Peak) -> Option<Refusal> {
     peak.is_short().then(|| Refusal::TooLittleMemory {
         during: peak.during,
         needs: mib(peak.needs),
-        has: mib(peak.has.unwrap_or_default()),
+        has: plan::mib_down(peak.has.unwrap_or_default()),
         what_for: peak.what_for.clone(),
     })
 }

@@ -107,9 +107,6 @@ fn deploy(report: &mut Report, known: &mut Known) -> anyhow::Result<()> {
     })?;
     report.stage(Stage::Modules, |report| {
         modules::load(report, &deploy.modules);
-        if let Some(watchdog) = report.timer.arm() {
-            report.line(&format!("the watchdog {watchdog} is armed"));
-        }
         boot_entry::remove(report);
         set_clock_floor(report, deploy.written_at)
     })?;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use initramfs::deploy::Firmware;
 use serde::Serialize;
 
-use super::memory::{Budget, Sizes, mib};
+use super::memory::{Budget, Sizes, mib, mib_down};
 use crate::config::EntryMethod;
 use crate::facts::{Facts, KernelImage, Lockdown, Permission, Volume};
 
@@ -174,7 +174,7 @@ impl Question<'_> {
         }
         let loading = self.memory.peaks.iter().find(|peak| peak.during == "loading")?;
         loading.is_short().then(|| {
-            let has = mib(loading.has.unwrap_or_default());
+            let has = mib_down(loading.has.unwrap_or_default());
             format!("loading needs {} of memory, and {has} are available", mib(loading.needs))
         })
     }
@@ -229,8 +229,8 @@ impl Question<'_> {
         }
         let needs = self.image?.size + self.sizes?.file + MARGIN;
         (volume.free < needs).then(|| {
-            let (needs, free) = (mib(needs), volume.free >> 20);
-            format!("it needs {needs} on {}, where {free} MiB are free", volume.device)
+            let (needs, free) = (mib(needs), mib_down(volume.free));
+            format!("it needs {needs} on {}, where {free} are free", volume.device)
         })
     }
 

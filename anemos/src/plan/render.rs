@@ -5,7 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use initramfs::network::{Address, Network, Restore, Route};
 use initramfs::payload::Kind;
 
-use super::memory::mib;
+use super::memory::{mib, mib_down};
 use super::{Plan, PlannedDisk, PlannedKernel, PlannedPayload};
 use crate::facts::{Disk, Occupant};
 
@@ -79,7 +79,7 @@ impl Plan {
 
     fn memory_lines(&self) -> Vec<String> {
         let peaks = self.memory.peaks.iter().map(|peak| {
-            let has = peak.has.map_or("unknown".to_owned(), mib);
+            let has = peak.has.map_or("unknown".to_owned(), mib_down);
             let verdict = if peak.is_short() { " TOO LITTLE" } else { "" };
             let (during, needs, why) = (peak.during, mib(peak.needs), &peak.what_for);
             format!("{during} needs {needs} of {has}{verdict} ({why})")

@@ -114,10 +114,10 @@ fn a_plan_is_told_in_plain_words() {
                resolvers 10.0.2.3
     access     authorised keys: 2 of the running system
                SSH host keys kept: ed25519, rsa
-    memory     loading needs 380 MiB of 783 MiB (twice the final initramfs of 190 MiB)
-               unpacking needs 494 MiB of 981 MiB (kernel 64 MiB, final initramfs 190 MiB, the same unpacked 240 MiB)
-               taking the payload apart needs 474 MiB of 981 MiB (kernel 64 MiB, unpacked initramfs 240 MiB, unpacked payload 170 MiB)
-               deploying needs 373 MiB of 981 MiB (kernel 64 MiB, initramfs without payload 75 MiB, unpacked payload 170 MiB, work space 64 MiB)
+    memory     loading needs 380 MiB of 782 MiB (twice the final initramfs of 190 MiB)
+               unpacking needs 494 MiB of 980 MiB (kernel 64 MiB, final initramfs 190 MiB, the same unpacked 240 MiB)
+               taking the payload apart needs 474 MiB of 980 MiB (kernel 64 MiB, unpacked initramfs 240 MiB, unpacked payload 170 MiB)
+               deploying needs 373 MiB of 980 MiB (kernel 64 MiB, initramfs without payload 75 MiB, unpacked payload 170 MiB, work space 64 MiB)
                deploy may take 3600 s
     ");
 }
@@ -238,10 +238,10 @@ fn layers_on_the_disk_are_shown() {
     network    none
     access     authorised keys: 2 of the running system
                SSH host keys: new ones
-    memory     loading needs 380 MiB of 59362 MiB (twice the final initramfs of 190 MiB)
-               unpacking needs 494 MiB of 64245 MiB (kernel 64 MiB, final initramfs 190 MiB, the same unpacked 240 MiB)
-               taking the payload apart needs 474 MiB of 64245 MiB (kernel 64 MiB, unpacked initramfs 240 MiB, unpacked payload 170 MiB)
-               deploying needs 373 MiB of 64245 MiB (kernel 64 MiB, initramfs without payload 75 MiB, unpacked payload 170 MiB, work space 64 MiB)
+    memory     loading needs 380 MiB of 59361 MiB (twice the final initramfs of 190 MiB)
+               unpacking needs 494 MiB of 64244 MiB (kernel 64 MiB, final initramfs 190 MiB, the same unpacked 240 MiB)
+               taking the payload apart needs 474 MiB of 64244 MiB (kernel 64 MiB, unpacked initramfs 240 MiB, unpacked payload 170 MiB)
+               deploying needs 373 MiB of 64244 MiB (kernel 64 MiB, initramfs without payload 75 MiB, unpacked payload 170 MiB, work space 64 MiB)
                deploy may take 3600 s
     "#);
 }

@@ -15,12 +15,23 @@ use super::report::Report;
 /// their stages tell. `EEXIST` means loaded or built in; `ENODEV`, that the machine lacks the
 /// device of a driver that was packed as a precaution; `ENOENT`, that another module which it
 /// builds on was not loaded for that reason (`finit_module(2)`: a symbol is unknown).
+///
+/// The hardware watchdog is armed as soon as its driver is there: it watches over the others.
 pub(super) fn load(report: &mut Report, modules: &[String]) {
+    let mut watched = arm(report);
     for module in modules {
         if let Err(error) = load_one(&Path::new("/").join(module)) {
             report.line(&format!("module {module} not loaded: {error:#}"));
         }
+        watched = watched || arm(report);
     }
+}
+
+/// Arms the watchdog, and says so; false where there is none yet.
+fn arm(report: &mut Report) -> bool {
+    let Some(watchdog) = report.timer.arm() else { return false };
+    report.line(&format!("the watchdog {watchdog} is armed"));
+    true
 }
 
 fn load_one(path: &Path) -> anyhow::Result<()> {
