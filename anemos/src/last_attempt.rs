@@ -46,7 +46,7 @@ pub(crate) fn take_back() -> anyhow::Result<Option<String>> {
     let describe = || format!("taking {FILE} back");
     match read()? {
         None => Ok(None),
-        Some(Attempt { outcome: Some(_), .. }) => {
+        Some(Attempt { outcome, stage, .. }) if outcome.is_some() || stage.is_some() => {
             if_there(fs::remove_file(PREVIOUS)).with_context(describe)?;
             Ok(None)
         }
@@ -99,9 +99,9 @@ pub(crate) fn read() -> anyhow::Result<Option<Attempt>> {
     read_at(Path::new(FILE))
 }
 
-/// Reads what is told of an attempt in a file; none when it is not there.
+/// Reads what is told of an attempt in a file; none when it is not there. One whose power failed as
+/// it was being written tells nothing.
 pub(crate) fn read_at(path: &Path) -> anyhow::Result<Option<Attempt>> {
-    let Some(bytes) = read_if_there(path)? else { return Ok(None) };
-    let attempt = serde_json::from_slice(&bytes);
-    attempt.map(Some).with_context(|| format!("reading {}", path.display()))
+    let bytes = read_if_there(path)?;
+    Ok(bytes.map(|bytes| serde_json::from_slice(&bytes).unwrap_or_default()))
 }

@@ -19,7 +19,7 @@ pub struct Attempt {
     pub disk: Option<String>,
     /// How it ended; absent until it has, and for ever where the machine was reset in the middle.
     pub outcome: Option<Outcome>,
-    /// The stage that failed, when one did.
+    /// The stage that failed, when one did; without an outcome, the one that had begun.
     pub stage: Option<Stage>,
     /// Why, on one line.
     pub error: Option<String>,

@@ -51,6 +51,8 @@ struct Known {
     deploy: Option<Deploy>,
     /// The selected disk.
     disk: Option<Selected>,
+    /// The stage that comes next, as the old system was told.
+    next: Option<Stage>,
     /// The environment of `deploy`.
     environment: BTreeMap<String, String>,
     /// What the old system had on the disk; in a rescue there is more than that.
@@ -112,15 +114,19 @@ fn deploy(report: &mut Report, known: &mut Known) -> anyhow::Result<()> {
     })?;
     let disk = report
         .stage(Stage::Disks, |report| disks::wait(report, &deploy.disk, &deploy.also_write))?;
-    let disk = known.disk.insert(disk);
-    report.timer.know(disk);
+    report.timer.know(known.disk.insert(disk));
+    last_attempt::note(report, known, Stage::Network);
     let leased = report.stage(Stage::Network, |report| links::restore(report, &deploy.restore))?;
     let network = deploy.network.clone().or(leased).unwrap_or_default();
+    last_attempt::note(report, known, Stage::VerifyPayload);
     report.stage(Stage::VerifyPayload, |_| payload::verify(&deploy.payload))?;
+    last_attempt::note(report, known, Stage::Unpack);
     let settings = report.stage(Stage::Unpack, |_| payload::unpack(&deploy.payload))?;
+    let disk = known.disk.as_ref().context("finding the disk again")?;
     known.environment = environment::of(&deploy, disk, &settings);
     network::files::write(&network, Path::new(paths::NETWORK))
         .with_context(|| format!("writing {}", paths::NETWORK))?;
+    last_attempt::note(report, known, Stage::Deploy);
     run_payload(report, known)
 }
 

@@ -57,6 +57,9 @@ fn disk(attempt: &Attempt) -> anyhow::Result<Vec<String>> {
 }
 
 fn render(attempt: &Attempt, disk: &[String]) -> String {
+    let cut_off = attempt.stage.map(|stage| {
+        format!("cut off in stage {stage}, before anything was written: a hang, a panic, a lack of power")
+    });
     let (outcome, next) = match attempt.outcome {
         Some(Outcome::Deployed) => ("deployed: the payload is on the disk", "nothing"),
         Some(Outcome::Returned) => (
@@ -66,6 +69,10 @@ fn render(attempt: &Attempt, disk: &[String]) -> String {
         Some(Outcome::Rescue) => (
             "rescue: the disk was written, and the payload is not whole on it",
             "`anemos retry` runs the payload again; /anemos/work is where it lies",
+        ),
+        None if cut_off.is_some() => (
+            cut_off.as_deref().unwrap_or_default(),
+            "look at the console of the machine during another attempt",
         ),
         None => (
             "unknown: the deploy environment left no report, so it was never entered, or reset \
@@ -101,6 +108,19 @@ mod tests {
     use initramfs::stages::Stage;
 
     use super::{Attempt, Outcome, render};
+
+    #[test]
+    fn a_machine_that_was_reset_in_the_middle_tells_where() {
+        let attempt = Attempt { stage: Some(Stage::Network), ..Attempt::default() };
+        let first = render(&attempt, &[]).lines().next().unwrap_or_default().to_owned();
+        assert_eq!(
+            first,
+            "outcome  cut off in stage network, before anything was written: a hang, a panic, a lack \
+             of power"
+        );
+        let never = render(&Attempt::default(), &[]);
+        assert!(never.starts_with("outcome  unknown: "), "{never}");
+    }
 
     #[test]
     fn a_rescue_is_told_with_what_can_be_done() {

@@ -28,6 +28,12 @@ pub(super) struct Selected {
 }
 
 impl Selected {
+    /// Takes what was written so far for nothing.
+    pub(super) fn begin_anew(&mut self) -> anyhow::Result<()> {
+        self.baseline = sectors(&self.name)?;
+        Ok(())
+    }
+
     /// It and the other disks that may be written.
     fn all(&self) -> impl Iterator<Item = &Self> {
         std::iter::once(self).chain(&self.also)

@@ -10,21 +10,24 @@ use super::Known;
 use super::report::Report;
 use crate::attempt::{self, Attempt, SIZE};
 use crate::paths;
-use crate::stages::Outcome;
+use crate::stages::{Outcome, Stage};
 
 /// Lines of the log that a report has at the most.
 const LINES: usize = 100;
 
-/// What is known of this attempt by now.
-pub(super) fn describe(report: &Report, known: &Known, outcome: Outcome) -> Attempt {
+/// What is known of this attempt by now; without an outcome, the stage is the one that it is in.
+pub(super) fn describe(report: &Report, known: &Known, outcome: Option<Outcome>) -> Attempt {
     let deploy = known.deploy.as_ref();
-    let (stage, error) = report.failed.clone().unzip();
+    let (stage, error) = match outcome {
+        Some(_) => report.failed.clone().unzip(),
+        None => (known.next, None),
+    };
     Attempt {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         payload: deploy.map(|deploy| deploy.payload.name.clone()).unwrap_or_default(),
         began: deploy.and_then(|deploy| deploy.began).unwrap_or_default(),
         disk: known.disk.as_ref().map(|disk| disk.device.clone()),
-        outcome: Some(outcome),
+        outcome,
         stage,
         error,
         log: Vec::new(),
@@ -35,16 +38,32 @@ pub(super) fn describe(report: &Report, known: &Known, outcome: Outcome) -> Atte
 ///
 /// Nothing is written but over the very bytes that the old system has put there for it.
 pub(super) fn keep(report: &mut Report, known: &Known) {
-    if let Err(error) = write(report, known) {
+    if let Err(error) = write(report, known, Some(Outcome::Returned)) {
         report.line(&format!("the old system will not know of this: {error:#}"));
     }
 }
 
-fn write(report: &Report, known: &Known) -> anyhow::Result<()> {
+/// Notes which stage comes next, for the case that the machine is reset in it; what is written for
+/// that is no commit point. That there is no place for it, the end of the attempt tells.
+pub(super) fn note(report: &mut Report, known: &mut Known, next: Stage) {
+    known.next = Some(next);
+    let Ok(sha256) = write(report, known, None) else { return };
+    if let Some(place) = known.deploy.as_mut().and_then(|deploy| deploy.report.as_mut()) {
+        place.sha256 = sha256;
+    }
+    let Some(disk) = &mut known.disk else { return };
+    match disk.begin_anew() {
+        Ok(()) => report.timer.know(disk),
+        Err(error) => report.line(&format!("error: counting what is written: {error:#}")),
+    }
+}
+
+/// Writes what is known, and returns its digest.
+fn write(report: &Report, known: &Known, outcome: Option<Outcome>) -> anyhow::Result<String> {
     let place = known.deploy.as_ref().and_then(|deploy| deploy.report.as_ref());
     let place = place.context("it has set no place aside for a report")?;
     let disk = known.disk.as_ref().context("its disk was not found")?;
-    let mut attempt = describe(report, known, Outcome::Returned);
+    let mut attempt = describe(report, known, outcome);
     let log = fs::read_to_string(paths::LOG).unwrap_or_default();
     let lines: Vec<_> = log.lines().map(str::to_owned).collect();
     attempt.log = lines.get(lines.len().saturating_sub(LINES)..).unwrap_or_default().to_vec();
@@ -61,5 +80,6 @@ fn write(report: &Report, known: &Known) -> anyhow::Result<()> {
         bail!("something else is in the place of the report");
     }
     file.write_all_at(&bytes, place.offset).context("writing the report")?;
-    file.sync_all().context("writing the report")
+    file.sync_all().context("writing the report")?;
+    Ok(attempt::digest(&bytes))
 }

@@ -46,7 +46,7 @@ pub(super) fn wait(report: &mut Report, known: &Known) {
 
 /// Says what happened and what can be done, and leaves the same for `anemos status`.
 fn tell(report: &mut Report, known: &Known) {
-    let attempt = last_attempt::describe(report, known, Outcome::Rescue);
+    let attempt = last_attempt::describe(report, known, Some(Outcome::Rescue));
     let written = serde_json::to_vec(&attempt).map(|text| fs::write(paths::STATE, text));
     if !matches!(written, Ok(Ok(()))) {
         report.line("`anemos status` will not know of this");
