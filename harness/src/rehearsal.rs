@@ -277,6 +277,7 @@ impl Run<'_> {
             login: description.login.clone(),
             expect: Regex::new(&regex::escape(&description.identity)).ok(),
             tcp: Some(SSH),
+            speaks: true,
             hold: 0.0,
         };
         let judged = self.fresh("old-system-again", wanted, disk, folder).await?;
@@ -386,6 +387,7 @@ impl Run<'_> {
             login: description.login.clone(),
             expect: self.rehearsal.expect.clone(),
             tcp: self.rehearsal.tcp,
+            speaks: false,
             hold: self.host.factor.get().clamp(10.0, LONGEST_HOLD),
         }
     }

@@ -66,6 +66,9 @@ pub struct DiskSetup {
     /// Whether it is plugged in only when the old system runs, in a slot before the others.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub late: bool,
+    /// Whether it may be written, though it is not the system's.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub may_change: bool,
     /// What is on it, where it is not the system's.
     #[serde(skip_serializing_if = "is_data")]
     pub content: Content,

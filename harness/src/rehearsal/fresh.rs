@@ -84,7 +84,7 @@ async fn watch_it(
         if let Some(verdict) = judge.tick(host.at()) {
             return verdict;
         }
-        let silent = judge.port() == 0 && !judge.heard() && guest.elapsed() > host.silence();
+        let silent = judge.must_speak() && !judge.heard() && guest.elapsed() > host.silence();
         if silent {
             let (waited, activity) = (guest.elapsed().as_secs(), guest.activity().await);
             let waited = format!("nothing but the firmware for {waited}s; {activity}");

@@ -32,7 +32,7 @@ pub(super) struct Hardware {
     log: Option<PathBuf>,
 }
 
-/// A disk that nobody may write to.
+/// A disk that nobody may write to, or only if it is said.
 #[derive(Debug)]
 struct Other {
     name: String,
@@ -80,8 +80,8 @@ impl Hardware {
 
     /// What a real machine would not have, or not meet.
     pub(super) fn added(&self) -> Vec<String> {
-        let others =
-            self.others.iter().map(|other| format!("disk {} that nobody may write to", other.name));
+        let untouchable = self.others.iter().filter(|other| !other.disk.may_change);
+        let others = untouchable.map(|it| format!("disk {} that nobody may write to", it.name));
         let sensors = [
             "debug port 0x402 (isa-debugcon), which the firmware writes to",
             "paravirtual source of random numbers (virtio-rng)",
@@ -122,7 +122,7 @@ impl Hardware {
 
     /// Returns which other disk was written, and where.
     pub(super) async fn written(&self, system: &Path) -> io::Result<Option<String>> {
-        for other in &self.others {
+        for other in self.others.iter().filter(|other| !other.disk.may_change) {
             let place = match other.disk.content {
                 Content::Data => {
                     let offset = other.pattern.first_difference(&other.image)?;

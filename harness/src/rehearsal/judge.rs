@@ -27,6 +27,8 @@ pub struct Expectation {
     pub expect: Option<Regex>,
     /// Must accept a connection.
     pub tcp: Option<u16>,
+    /// Whether it is known to speak on its console: then silence tells that it does not boot.
+    pub speaks: bool,
     /// Seconds that nothing bad may happen in afterwards.
     pub hold: f64,
 }
@@ -77,6 +79,11 @@ impl Judge {
     /// Whether anything but the firmware was heard.
     pub fn heard(&self) -> bool {
         self.heard
+    }
+
+    /// Whether silence tells that nothing boots: what only answers on the network may be mute.
+    pub fn must_speak(&self) -> bool {
+        self.expectation.speaks || self.expectation.tcp.is_none()
     }
 
     /// The port that must accept a connection; 0 when there is none.

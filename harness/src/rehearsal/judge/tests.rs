@@ -14,6 +14,7 @@ fn expectation() -> Expectation {
         login: "login:".into(),
         expect: None,
         tcp: None,
+        speaks: false,
         hold: 10.0,
     }
 }
