@@ -34,9 +34,16 @@ pub enum Said {
 
 /// Returns what the line says, if it is one of the contract.
 ///
-/// The kernel may have put its clock, or a line of its own without an end, before it.
+/// The kernel may have put a line of its own without an end before it. With nothing but its clock
+/// before it, it is a copy: PID 1 says everything to the kernel log too, which prints it late where a
+/// magic key raises its level.
 pub fn parse(line: &str) -> Option<Said> {
-    let said = without_kernel(line.split_once("anemos: ")?.1).trim_end();
+    let (before, said) = line.split_once("anemos: ")?;
+    let before = before.trim();
+    if before.starts_with('[') && before.ends_with(']') {
+        return None;
+    }
+    let said = without_kernel(said).trim_end();
     if let Some(word) = said.strip_prefix("verdict ") {
         return Some(Said::Verdict(word.split_whitespace().next()?.to_owned()));
     }
@@ -85,18 +92,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn contract_lines_are_read_with_or_without_the_kernel_clock() {
+    fn contract_lines_are_read_and_their_copies_in_the_kernel_log_are_not() {
         let deploy = || "deploy".to_owned();
         for (line, want) in [
             ("anemos: stage deploy begins", Some(Said::Begins(deploy()))),
-            ("[    1.5] anemos: stage deploy begins", Some(Said::Begins(deploy()))),
+            ("[   26.031267] anemos: stage deploy begins", None),
+            ("[    1.500000] IPv6: xanemos: stage deploy begins", Some(Said::Begins(deploy()))),
             ("anemos: stage deploy ended ok 41.2s", Some(Said::EndedWell(deploy(), 41.2))),
             (
                 "anemos: stage deploy ended failed 3.0s: status 1: see above",
                 Some(Said::EndedBadly(deploy(), 3.0, "status 1: see above".into())),
             ),
             ("anemos: error: no disk", Some(Said::Error("no disk".into()))),
-            ("[   99.0] anemos: verdict returned", Some(Said::Verdict("returned".into()))),
+            ("anemos: verdict returned", Some(Said::Verdict("returned".into()))),
             (
                 "anemos: stage deploy begins[   17.774534] IPv6: eth0: link becomes ready",
                 Some(Said::Begins(deploy())),

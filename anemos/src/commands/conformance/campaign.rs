@@ -35,7 +35,7 @@ pub(super) async fn run(
             anyhow::Ok((run, outcome))
         }
     };
-    let done = futures::stream::iter((1..).zip(faults).map(one)).buffered(jobs);
+    let done = futures::stream::iter((1..).zip(faults).map(one)).buffer_unordered(jobs);
     let done: Vec<_> = done.collect().await;
     let done = done.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
     Ok(done.into_iter().unzip())
