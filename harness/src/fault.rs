@@ -210,6 +210,16 @@ impl Faults {
         Self { waiting: faults.iter().filter(later).map(drawn).collect(), before: None }
     }
 
+    /// Whether nothing strikes any more, or the jump was noted already.
+    pub fn is_idle(&self) -> bool {
+        self.waiting.is_empty() || self.before.is_some()
+    }
+
+    /// Notes what had been written at the jump, and returns it.
+    pub fn begin_at(&mut self, written: u64) -> u64 {
+        *self.before.get_or_insert(written)
+    }
+
     /// Bytes of these, counted since the machine was switched on, that were written since the jump.
     pub fn since_jump(&self, written: u64) -> u64 {
         written.saturating_sub(self.before.unwrap_or(written))
@@ -220,7 +230,7 @@ impl Faults {
         if !now.jumped || self.waiting.is_empty() {
             return Vec::new();
         }
-        let before = *self.before.get_or_insert(now.written);
+        let before = self.begin_at(now.written);
         let (due, waiting) =
             std::mem::take(&mut self.waiting).into_iter().partition(|fault| match &fault.at {
                 Moment::Start | Moment::Drawn(_) => false,

@@ -270,6 +270,11 @@ impl<'a> Drive<'a> {
         if let (true, None, Some(log)) = (jumped, self.log_at_jump, &self.log) {
             self.log_at_jump = fs::metadata(log).map(|log| log.len()).ok();
         }
+        if jumped && !self.faults.is_idle() {
+            // What the old system has written to the last moment was not sampled yet.
+            let before = self.guest.written(SYSTEM).await.unwrap_or(self.written);
+            self.written = self.written.max(self.faults.begin_at(before));
+        }
         let due = self.faults.due(Progress { jumped, stage, written: self.written });
         for fault in due {
             let text = fault.to_string();

@@ -37,8 +37,9 @@ const CONFIGURATION: &str = "[kernel]\ncommand-line = \"sysrq_always_enabled\"\n
 /// find it at work.
 const PAUSED: &str = "payloads/paused";
 
-/// The fixture that has a driver for the watchdog of the machine.
-const FIXTURE: &str = "debian-12-generic";
+/// The usual fixture, and the one that has a driver for the watchdog of the machine, which alone can
+/// tell of a kernel that hangs.
+const FIXTURES: [&str; 2] = ["debian-12", "debian-12-generic"];
 
 /// Longest time in seconds until somebody answers.
 pub const LIMIT: f64 = 600.0;
@@ -143,14 +144,15 @@ fn moments() -> impl Iterator<Item = Moment> {
 
 /// The rehearsal in which a fault strikes; `root` is the folder of the scenarios.
 pub fn scenario(name: &str, payload: &Path, root: &Path, fault: &Fault) -> Scenario {
+    let watchdog = fault.kind == Kind::LockUp;
     Scenario {
         claim: CLAIM.to_owned(),
         payload: Some(payload.to_owned()),
         overlay: Some(PAUSED.into()),
         tags: vec!["campaign".to_owned()],
         machine: Setup {
-            fixture: Some(FIXTURE.to_owned()),
-            watchdog: true,
+            fixture: Some(FIXTURES[usize::from(watchdog)].to_owned()),
+            watchdog,
             cpus: Some(1),
             faults: vec![fault.clone()],
             ..Setup::default()
