@@ -39,6 +39,9 @@ conformance: setup build ## Runs every scenario, then machines drawn from a seed
 	cargo run --quiet -- conformance
 	cargo run --quiet -- conformance --generate 6 --seed 1 --payload payloads/minimal
 
+campaign: setup ## Has every fault strike a deployment at every stage; half an hour
+	$(ANEMOS) conformance --campaign 64 --seed 1 --payload payloads/minimal
+
 check: ## Formatting, lints, documentation, shell syntax; names every failure
 	@failed=0; for check in $(CHECKS); do echo "check: $$check"; sh -c "$$check" || { failed=1; \
 		echo "check: FAILED: $$check" >&2; }; done; exit $$failed
@@ -51,4 +54,4 @@ target/payloads/%.tar.zst: payloads/%/build payloads/%/deploy
 	payloads/$*/build target/payloads/$*
 	$(ANEMOS) pack target/payloads/$* -o $@
 
-.PHONY: help setup packages build demo test conformance check bench
+.PHONY: help setup packages build demo test conformance campaign check bench

@@ -179,7 +179,7 @@ pub struct Struck {
     pub at: f64,
     /// The stage that ran.
     pub stage: Option<String>,
-    /// Bytes that the deploy environment had written to the system's disk.
+    /// Bytes that the deploy environment had written to the system's disk, reports left out.
     pub written: u64,
 }
 

@@ -19,6 +19,9 @@ use crate::verdict::Verdict;
 pub(crate) const SYSTEM: &str = "system";
 /// Bytes that router advertisements and the like may carry without anything getting on.
 const CHATTER: u64 = 64 << 10;
+/// Bytes that the deploy environment may write into the place that the old system has set aside for
+/// its reports: 16 KiB before each of some stages. They are not what is deployed.
+const REPORTS: u64 = 128 << 10;
 /// Longest time without a look at the clock.
 const BEAT: Duration = Duration::from_millis(250);
 
@@ -280,7 +283,7 @@ impl<'a> Drive<'a> {
             let text = fault.to_string();
             if self.struck.is_none() {
                 let written = self.guest.written(SYSTEM).await.unwrap_or(self.written);
-                let written = self.faults.since_jump(written);
+                let written = self.faults.since_jump(written).saturating_sub(REPORTS);
                 let stage = stage.map(str::to_owned);
                 self.struck = Some(Struck { at: self.host.at(), stage, written });
             }
