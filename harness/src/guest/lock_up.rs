@@ -58,10 +58,15 @@ async fn hang(socket: &Path) -> io::Result<()> {
         stub.say("c").await?;
         tokio::time::sleep(BETWEEN).await;
         stub.stream.write_all(&[3]).await?;
-        stub.hear().await?;
+        while !is_stop(&stub.hear().await?) {}
     }
     stub.ask("D").await?;
     Err(io::Error::other("the processor was never found in the kernel"))
+}
+
+/// Whether a packet tells that the machine has stopped (GDB, "Stop Reply Packets").
+fn is_stop(packet: &str) -> bool {
+    packet.starts_with(['T', 'S'])
 }
 
 /// A connection that speaks GDB's remote serial protocol.
@@ -70,9 +75,15 @@ struct Stub {
 }
 
 impl Stub {
+    /// Asks something, and returns the answer: that the machine stands still for us is none.
     async fn ask(&mut self, packet: &str) -> io::Result<String> {
         self.say(packet).await?;
-        self.hear().await
+        loop {
+            let answer = self.hear().await?;
+            if !is_stop(&answer) {
+                return Ok(answer);
+            }
+        }
     }
 
     async fn say(&mut self, packet: &str) -> io::Result<()> {

@@ -9,9 +9,9 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use serde::Serialize;
 
-use super::Scenario;
 use super::expect::{Came, Expect};
 use super::run::Runner;
+use super::{Scenario, found};
 use crate::chain::contract::STAGES;
 use crate::fault::{Fault, Kind, Moment};
 use crate::machine::setup::Setup;
@@ -166,10 +166,18 @@ pub fn scenario(name: &str, payload: &Path, root: &Path, fault: &Fault) -> Scena
 }
 
 impl Runner {
-    /// Runs a rehearsal of a campaign.
+    /// Runs a rehearsal of a campaign. One whose evidence is there, of a campaign that was ended
+    /// before it was done, is not run again, unless it was broken.
     pub async fn strike(&self, scenario: &Scenario, fault: &Fault) -> io::Result<Run> {
         let evidence = self.evidence.join(&scenario.name);
-        let came = self.attempt(scenario, &evidence).await?;
+        let known = found::read(&evidence, &scenario.expect).await;
+        let is_whole = |came: &Came| {
+            came.verdict.as_ref().is_some_and(|verdict| verdict.verdict != Ending::Broken)
+        };
+        let came = match known.ok().filter(is_whole) {
+            Some(came) => came,
+            None => self.attempt(scenario, &evidence).await?,
+        };
         let (reason, struck) = match &came.verdict {
             Some(Verdict { reason, struck, .. }) => (reason.clone(), struck.clone()),
             None => (came.stderr.lines().last().unwrap_or_default().to_owned(), None),
