@@ -1,0 +1,83 @@
+//! Tells what boots after a deployment that did not come to its end.
+
+use std::path::Path;
+
+use regex::Regex;
+
+use super::Run;
+use super::direct::DirectError;
+use super::judge::Expectation;
+use super::power::Boots;
+use crate::verdict::{Ending, Verdict};
+
+/// The port that every fixture answers at.
+const SSH: u16 = 22;
+
+impl Run<'_> {
+    /// Tells what boots: the old system, as the deploy environment says or as it must after a fault
+    /// that came before anything was written; after one that came later, perhaps the new one.
+    pub(super) async fn returned(
+        &mut self,
+        mut verdict: Verdict,
+        disk: &Path,
+        folder: &Path,
+    ) -> Result<Verdict, DirectError> {
+        let start = self.host.at();
+        let written = self.struck.as_ref().is_some_and(|struck| struck.written > 0);
+        let found = if written { self.whatever_boots(disk, folder).await? } else { None };
+        let judged = match found {
+            Some(found) => found,
+            None => self.old_system_again(disk, folder).await?,
+        };
+        let (boots, judged) = match judged {
+            (Boots::Nothing, judged) if judged.verdict == Ending::Broken && !written => {
+                return Ok(judged);
+            }
+            judged => judged,
+        };
+        let back = boots == Boots::OldSystem;
+        (verdict.boots, verdict.old_system_back) = (Some(boots), Some(back));
+        if back {
+            verdict.answers_after_secs = self.struck.as_ref().map(|it| self.host.at() - it.at);
+            verdict.reason += "; the old system is back";
+        } else {
+            verdict.reason += "; the old system did not come back: ";
+            verdict.reason += &judged.reason;
+            verdict.evidence.extend(judged.evidence);
+        }
+        self.timed("boot old system again", start);
+        Ok(verdict)
+    }
+
+    /// Looks for the new system; none where the old one is found instead.
+    async fn whatever_boots(
+        &self,
+        disk: &Path,
+        folder: &Path,
+    ) -> Result<Option<(Boots, Verdict)>, DirectError> {
+        let judged = self.fresh("new-system", self.wanted(None), disk, folder).await?;
+        let boots = Boots::of(&judged);
+        Ok((boots != Boots::OldSystem).then_some((boots, judged)))
+    }
+
+    /// Looks whether the old system boots and answers.
+    async fn old_system_again(
+        &self,
+        disk: &Path,
+        folder: &Path,
+    ) -> Result<(Boots, Verdict), DirectError> {
+        let description = &self.rehearsal.fixture.description;
+        let wanted = Expectation {
+            old_identity: String::new(),
+            old_root: None,
+            login: description.login.clone(),
+            expect: Regex::new(&regex::escape(&description.identity)).ok(),
+            tcp: Some(SSH),
+            speaks: true,
+            hold: 0.0,
+        };
+        let judged = self.fresh("old-system-again", wanted, disk, folder).await?;
+        let back = judged.verdict == Ending::Passed;
+        Ok((if back { Boots::OldSystem } else { Boots::Nothing }, judged))
+    }
+}
