@@ -243,6 +243,9 @@ impl<'a> Drive<'a> {
                 return end;
             }
             self.restarting = true;
+            // UEFI under emulation says and reads nothing for a minute after an operating system.
+            let budget = self.host.budget("the kernel that the boot loader boots", 150, 75);
+            *watch = Watch::begin(budget, Instant::now());
             self.guest.restart().await
         };
         broken(moved)
