@@ -202,11 +202,11 @@ pub fn render(runs: &[Run]) -> String {
         let mut part: Vec<_> = runs.iter().filter(|run| (run.written > 0) == after).collect();
         part.sort_by(|one, other| one.fault.cmp(&other.fault));
         for run in part {
-            let written = Size::of_bytes(run.written).to_string();
+            let written = format!("{} KiB", run.written >> 10);
             let after = run.answers_after_secs;
             let after = after.map_or_else(String::new, |secs| format!("answers after {secs:.0} s"));
             let line =
-                format!("  {:<32} {written:>12}  {:<10}  {after}", run.fault, run.found.name());
+                format!("  {:<38} {written:>12}  {:<10}  {after}", run.fault, run.found.name());
             lines.push(line.trim_end().to_owned());
         }
     }
@@ -290,10 +290,10 @@ mod tests {
         ];
         insta::assert_snapshot!(render(&runs), @"
         before the commit point:
-          kill at stage deploy                        0  old system  answers after 41 s
+          kill at stage deploy                          0 KiB  old system  answers after 41 s
         after it:
-          kill at written 8M                         8M  rescue      answers after 5 s
-          reset at written 8M                        9M  lost
+          kill at written 8M                         8192 KiB  rescue      answers after 5 s
+          reset at written 8M                        9216 KiB  lost
         3 runs: 1 old system, 1 rescue, 1 lost
         ");
     }
