@@ -47,10 +47,13 @@ pub(super) fn keep(report: &mut Report, known: &Known) {
 /// that is no commit point. That there is no place for it, the end of the attempt tells.
 pub(super) fn note(report: &mut Report, known: &mut Known, next: Stage) {
     known.next = Some(next);
-    let Ok(sha256) = write(report, known, None) else { return };
-    if let Some(place) = known.deploy.as_mut().and_then(|deploy| deploy.report.as_mut()) {
+    let written = write(report, known, None);
+    if let Some(place) = known.deploy.as_mut().and_then(|deploy| deploy.report.as_mut())
+        && let Ok(sha256) = written
+    {
         place.sha256 = sha256;
     }
+    // After a write that failed too, which may have counted all the same.
     let Some(disk) = &mut known.disk else { return };
     match disk.begin_anew() {
         Ok(()) => report.timer.know(disk),
