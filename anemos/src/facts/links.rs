@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use futures::TryStreamExt;
-use initramfs::network::{Address, Link, Route};
+use initramfs::network::{Address, Link, Origin, Route};
 use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::address::{
     AddressAttribute, AddressHeaderFlags, AddressMessage, AddressScope,
@@ -107,7 +107,7 @@ fn link(message: &LinkMessage, addresses: Vec<Address>) -> Option<Link> {
     }
     // A new kernel sees the address that is burnt in, not one that was set since.
     let mac = permanent.or(mac).map(|bytes| mac_text(bytes)).unwrap_or_default();
-    Some(Link { name: name?, mac, mtu, addresses })
+    Some(Link { name: name?, mac, mtu, addresses, ..Link::default() })
 }
 
 fn mac_text(bytes: &[u8]) -> String {
@@ -137,7 +137,12 @@ fn address(message: &AddressMessage) -> Option<Address> {
             _ => {}
         }
     }
-    Some(Address { address: local.or(peer)?, prefix: header.prefix_len, dynamic })
+    let origin = match (dynamic, header.family) {
+        (false, _) => Origin::Static,
+        (true, AddressFamily::Inet6) => Origin::Ra,
+        (true, _) => Origin::Dhcp,
+    };
+    Some(Address { origin, ..Address::fixed(local.or(peer)?, header.prefix_len) })
 }
 
 /// Reads a unicast route of the main table that the kernel did not make by itself.
@@ -173,14 +178,10 @@ fn route_by(
     mut link: Option<u32>,
 ) -> Option<Route> {
     let v6 = message.header.address_family == AddressFamily::Inet6;
+    let any = if v6 { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
     let mut route = Route {
-        link: String::new(),
-        destination: if v6 { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() },
-        prefix: message.header.destination_prefix_length,
-        gateway: None,
         on_link: message.header.flags.contains(RouteFlags::Onlink),
-        metric: None,
-        source: None,
+        ..Route::over("", any, message.header.destination_prefix_length)
     };
     for attribute in message.attributes.iter().chain(hop) {
         match attribute {

@@ -60,18 +60,15 @@ fn fixed(facts: &Facts, config: &NetworkConfig, this_machine: bool) -> Result<Ne
         None => return Err(Refusal::LinkNeeded { seen: Vec::new() }),
     };
     let known = facts.network.links.iter().find(|link| link.mac == mac);
-    let address = |one: &crate::config::Prefixed| Address {
-        address: one.address,
-        prefix: one.prefix,
-        dynamic: false,
-    };
+    let address = |one: &crate::config::Prefixed| Address::fixed(one.address, one.prefix);
     let addresses: Vec<_> = config.address.iter().map(address).collect();
     let gateways = config.gateway.iter();
     let routes = gateways.map(|gateway| Route::default_over(&name, *gateway, &addresses)).collect();
     let mtu = known.map_or(1500, |link| link.mtu);
     let resolvers = if this_machine { facts.network.resolvers.clone() } else { Vec::new() };
-    let links = vec![Link { name, mac, mtu, addresses }];
-    Ok(with_resolvers(Network { links, routes, resolvers, search: Vec::new() }, config))
+    let links = vec![Link { name, mac, mtu, addresses, ..Link::default() }];
+    let network = Network { links, routes, resolvers, ..Network::default() };
+    Ok(with_resolvers(network, config))
 }
 
 /// Returns name and MAC address of a link that is named by either; a MAC address may be of a link

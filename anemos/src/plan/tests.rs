@@ -13,16 +13,11 @@ const MIB: u64 = 1 << 20;
 /// The facts of a Debian 12 cloud guest, with a static network.
 pub(crate) fn cloud() -> Facts {
     let mut facts = crate::facts::tests::cloud();
-    let address =
-        |text: &str, prefix| Address { address: text.parse().unwrap(), prefix, dynamic: false };
+    let address = |text: &str, prefix| Address::fixed(text.parse().unwrap(), prefix);
     let route = |destination: &str, gateway: &str, on_link| Route {
-        link: "ens3".to_owned(),
-        destination: destination.parse().unwrap(),
-        prefix: 0,
         gateway: Some(gateway.parse().unwrap()),
         on_link,
-        metric: None,
-        source: None,
+        ..Route::over("ens3", destination.parse().unwrap(), 0)
     };
     facts.network = Network {
         links: vec![Link {
@@ -30,6 +25,7 @@ pub(crate) fn cloud() -> Facts {
             mac: "52:54:00:12:34:56".to_owned(),
             mtu: 1500,
             addresses: vec![address("203.0.113.5", 32), address("2001:db8::2", 64)],
+            ..Link::default()
         }],
         routes: vec![route("0.0.0.0", "172.31.1.1", true), route("::", "fe80::1", false)],
         ..facts.network

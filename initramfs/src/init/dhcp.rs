@@ -10,7 +10,7 @@ use dhcproto::v4::{DhcpOption, Flags, Message, MessageType, Opcode, OptionCode};
 use dhcproto::{Decodable, Decoder, Encodable};
 use nix::sys::socket::{setsockopt, sockopt};
 
-use crate::network::{Address, Link, Network, Route};
+use crate::network::{Address, Link, Network, Origin, Route};
 
 const CLIENT_PORT: u16 = 68;
 const SERVER_PORT: u16 = 67;
@@ -140,7 +140,8 @@ fn network_of(link: &str, mac: &[u8], lease: &Message) -> anyhow::Result<Network
         bail!("the DHCP lease has no subnet mask");
     };
     let prefix = u8::try_from(u32::from(*mask).leading_ones()).context("reading the mask")?;
-    let address = Address { address: IpAddr::V4(lease.yiaddr()), prefix, dynamic: true };
+    let address =
+        Address { origin: Origin::Dhcp, ..Address::fixed(IpAddr::V4(lease.yiaddr()), prefix) };
     let mtu = match lease.opts().get(OptionCode::InterfaceMtu) {
         Some(DhcpOption::InterfaceMtu(mtu)) => u32::from(*mtu),
         _ => DEFAULT_MTU,
@@ -158,9 +159,10 @@ fn network_of(link: &str, mac: &[u8], lease: &Message) -> anyhow::Result<Network
         }
         _ => Vec::new(),
     };
-    let link = Link { name: link.to_owned(), mac, mtu, addresses: vec![address] };
+    let link =
+        Link { name: link.to_owned(), mac, mtu, addresses: vec![address], ..Link::default() };
     let routes = routes.into_iter().collect();
-    Ok(Network { links: vec![link], routes, resolvers, search: Vec::new() })
+    Ok(Network { links: vec![link], routes, resolvers, ..Network::default() })
 }
 
 #[cfg(test)]
@@ -192,7 +194,7 @@ mod tests {
                 {
                   "address": "10.0.2.15",
                   "prefix": 24,
-                  "dynamic": true
+                  "origin": "dhcp"
                 }
               ]
             }

@@ -36,14 +36,15 @@ pub fn resolv_conf(network: &Network) -> String {
 /// What came by DHCP is asked for again, because its lease ends; the static rest is written
 /// down. Dynamic IPv6 comes by router advertisement, which networkd accepts by itself.
 fn networkd(network: &Network, link: &Link) -> String {
-    let dhcp = link.addresses.iter().any(|one| one.dynamic && one.address.is_ipv4());
-    let advertised = link.addresses.iter().any(|one| one.dynamic && one.address.is_ipv6());
+    let dhcp = link.addresses.iter().any(|one| !one.origin.is_static() && one.address.is_ipv4());
+    let advertised =
+        link.addresses.iter().any(|one| !one.origin.is_static() && one.address.is_ipv6());
     let mut text = format!("[Match]\nMACAddress={}\n\n[Link]\nMTUBytes={}\n", link.mac, link.mtu);
     text += "\n[Network]\n";
     if dhcp {
         text += "DHCP=ipv4\n";
     }
-    for address in link.addresses.iter().filter(|address| !address.dynamic) {
+    for address in link.addresses.iter().filter(|address| address.origin.is_static()) {
         let _infallible = writeln!(text, "Address={}/{}", address.address, address.prefix);
     }
     if !dhcp {
@@ -89,30 +90,29 @@ fn networkd_route(route: &Route) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Address;
+    use super::super::{Address, Origin};
     use super::*;
 
     fn network(addresses: Vec<Address>, routes: Vec<Route>) -> Network {
         let mac = "52:54:00:12:34:56".to_owned();
         Network {
-            links: vec![Link { name: "ens3".into(), mac, mtu: 1500, addresses }],
+            links: vec![Link { name: "ens3".into(), mac, mtu: 1500, addresses, ..Link::default() }],
             routes,
             resolvers: vec!["192.0.2.53".parse().unwrap()],
             search: vec!["example.org".into()],
+            ..Network::default()
         }
     }
 
     fn default_route(gateway: &str, on_link: bool) -> Route {
         let gateway: std::net::IpAddr = gateway.parse().unwrap();
         let destination = if gateway.is_ipv4() { "0.0.0.0" } else { "::" }.parse().unwrap();
-        let (link, gateway) = ("ens3".into(), Some(gateway));
-        Route { link, destination, prefix: 0, gateway, on_link, metric: None, source: None }
+        Route { gateway: Some(gateway), on_link, ..Route::over("ens3", destination, 0) }
     }
 
     #[test]
     fn a_point_to_point_address_keeps_its_gateway_on_the_link() {
-        let address =
-            |text: &str, prefix| Address { address: text.parse().unwrap(), prefix, dynamic: false };
+        let address = |text: &str, prefix| Address::fixed(text.parse().unwrap(), prefix);
         let network = network(
             vec![address("198.51.100.7", 32), address("2001:db8::7", 64)],
             vec![default_route("172.31.1.1", true), default_route("fe80::1", false)],
@@ -154,7 +154,7 @@ mod tests {
             ..default_route("10.0.2.9", false)
         };
         let network = network(
-            vec![Address { address, prefix: 24, dynamic: true }],
+            vec![Address { origin: Origin::Dhcp, ..Address::fixed(address, 24) }],
             vec![default_route("10.0.2.2", false), private],
         );
         insta::assert_snapshot!(networkd(&network, &network.links[0]), @r"

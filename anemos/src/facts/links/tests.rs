@@ -128,7 +128,7 @@ fn hardware_is_kept_with_its_global_addresses_and_its_own_routes() {
     for link in &found.links {
         told.push(format!("{} {} mtu {}", link.name, link.mac, link.mtu));
         for one in &link.addresses {
-            told.push(format!("  {}/{} dynamic={}", one.address, one.prefix, one.dynamic));
+            told.push(format!("  {}/{} {:?}", one.address, one.prefix, one.origin));
         }
     }
     for route in &found.routes {
@@ -147,9 +147,9 @@ fn hardware_is_kept_with_its_global_addresses_and_its_own_routes() {
     told.push(format!("others: {}", found.others.join(", ")));
     insta::assert_snapshot!(told.join("\n"), @r"
     eth0 52:54:00:12:34:56 mtu 1450
-      10.0.0.2/24 dynamic=true
-      10.0.0.3/24 dynamic=false
-      2001:db8::2/128 dynamic=false
+      10.0.0.2/24 Dhcp
+      10.0.0.3/24 Static
+      2001:db8::2/128 Static
     eth1 52:54:00:00:00:01 mtu 1500
     172.31.1.1/32 by - on eth0 on_link=false metric=None from -
     0.0.0.0/0 by 172.31.1.1 on eth0 on_link=true metric=None from -

@@ -1,0 +1,225 @@
+//! Routes, rules and neighbours.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use serde::{Deserialize, Serialize};
+
+use super::link::{Address, Origin};
+
+/// The table that is looked into last (ip-route(8)).
+pub const MAIN_TABLE: u32 = 254;
+
+/// A route that the kernel did not make by itself.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Route {
+    /// Name of its link on the running system; empty where packets go nowhere.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub link: String,
+    /// What becomes of packets.
+    #[serde(default, skip_serializing_if = "RouteKind::is_unicast")]
+    pub kind: RouteKind,
+    /// Destination; the unspecified address with prefix 0 is the default route of its family.
+    pub destination: IpAddr,
+    /// Length of the destination's prefix in bits.
+    pub prefix: u8,
+    /// Next hop, possibly of the other family; absent when the destination is on the link itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<IpAddr>,
+    /// Whether the gateway is on the link though no prefix says so.
+    #[serde(default)]
+    pub on_link: bool,
+    /// Metric, where it is not the family's default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metric: Option<u32>,
+    /// Preferred source address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<IpAddr>,
+    /// Its table.
+    #[serde(default = "main_table", skip_serializing_if = "is_main_table")]
+    pub table: u32,
+    /// MTU of the path in bytes, where it is set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mtu: Option<u32>,
+    /// Where it comes from.
+    #[serde(default, skip_serializing_if = "Origin::is_static")]
+    pub origin: Origin,
+}
+
+/// What becomes of packets (ip-route(8)).
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RouteKind {
+    /// They go on.
+    #[default]
+    Unicast,
+    /// They are dropped.
+    Blackhole,
+    /// They are dropped, and the sender is told that there is no way.
+    Unreachable,
+    /// They are dropped, and the sender is told that it may not be.
+    Prohibit,
+}
+
+/// A rule that says which packets are routed by which table (ip-rule(8)).
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Rule {
+    /// Whether it is of IPv6.
+    pub v6: bool,
+    /// The lower, the earlier.
+    pub priority: u32,
+    /// The table.
+    pub table: u32,
+    /// Sources that it is about; all where it is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Prefix>,
+    /// Destinations that it is about; all where it is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<Prefix>,
+    /// Name of the link that packets come by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub incoming: Option<String>,
+    /// Name of the link that packets are bound to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outgoing: Option<String>,
+    /// Firewall mark of the packets, with its mask.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mark: Option<(u32, u32)>,
+    /// Whether it is about all other packets.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub inverted: bool,
+}
+
+/// A range of addresses.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Prefix {
+    /// Its first address.
+    pub address: IpAddr,
+    /// Its length in bits.
+    pub prefix: u8,
+}
+
+/// A neighbour whose MAC address was given by hand (ip-neighbour(8)).
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Neighbour {
+    /// Name of the link that it is on.
+    pub link: String,
+    /// Its address.
+    pub address: IpAddr,
+    /// Its MAC address.
+    pub mac: String,
+}
+
+fn main_table() -> u32 {
+    MAIN_TABLE
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_main_table(table: &u32) -> bool {
+    *table == MAIN_TABLE
+}
+
+impl RouteKind {
+    /// Whether packets go on.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+    pub fn is_unicast(&self) -> bool {
+        *self == Self::Unicast
+    }
+}
+
+impl Route {
+    /// A route of the main table over a link, by no gateway.
+    pub fn over(link: &str, destination: IpAddr, prefix: u8) -> Self {
+        Self {
+            link: link.to_owned(),
+            kind: RouteKind::Unicast,
+            destination,
+            prefix,
+            gateway: None,
+            on_link: false,
+            metric: None,
+            source: None,
+            table: MAIN_TABLE,
+            mtu: None,
+            origin: Origin::Static,
+        }
+    }
+
+    /// The default route by `gateway` over a link with these addresses.
+    pub fn default_over(link: &str, gateway: IpAddr, addresses: &[Address]) -> Self {
+        let destination: IpAddr = match gateway {
+            IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        let mut route = Self { gateway: Some(gateway), ..Self::over(link, destination, 0) };
+        route.reach_gateway(addresses, &[]);
+        route
+    }
+
+    /// Whether it is the default route of the main table, for packets that go on.
+    pub fn is_default(&self) -> bool {
+        self.prefix == 0 && self.table == MAIN_TABLE && self.kind.is_unicast()
+    }
+
+    /// Says that the gateway is on the link where neither an address of the link nor a route to
+    /// the link itself says so, as with a /32 address or a peer; the kernel refuses it otherwise.
+    pub fn reach_gateway(&mut self, addresses: &[Address], routes: &[Self]) {
+        let Some(gateway) = self.gateway else { return };
+        let link_local = matches!(gateway, IpAddr::V6(six) if six.is_unicast_link_local());
+        let by_route = |route: &Self| {
+            route.gateway.is_none()
+                && route.link == self.link
+                && covers(route.destination, route.prefix, gateway)
+        };
+        let reached = link_local
+            || addresses.iter().any(|address| address.covers(gateway))
+            || routes.iter().any(by_route);
+        self.on_link |= !reached;
+    }
+}
+
+/// Whether an address lies in a prefix.
+pub(super) fn covers(network: IpAddr, prefix: u8, address: IpAddr) -> bool {
+    let (one, two, width) = match (network, address) {
+        (IpAddr::V4(one), IpAddr::V4(two)) => (one.to_bits().into(), two.to_bits().into(), 32),
+        (IpAddr::V6(one), IpAddr::V6(two)) => (one.to_bits(), two.to_bits(), 128),
+        _ => return false,
+    };
+    let differing: u128 = one ^ two;
+    let host_bits = u32::from(width - prefix.min(width));
+    differing.checked_shr(host_bits).unwrap_or_default() == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gateway_is_on_the_link_where_nothing_else_reaches_it() {
+        for (address, prefix, route, gateway, want) in [
+            ("192.0.2.10", 24, None, "192.0.2.1", false),
+            ("198.51.100.7", 32, None, "172.31.1.1", true),
+            ("198.51.100.7", 32, Some(("172.31.1.1", 32)), "172.31.1.1", false),
+            ("192.0.2.10", 0, None, "10.0.0.1", false),
+            ("2001:db8::7", 64, None, "2001:db8::1", false),
+            ("2001:db8::7", 128, None, "2001:db8:ffff::1", true),
+            ("2001:db8::7", 128, None, "fe80::1", false),
+            ("192.0.2.10", 24, None, "2001:db8::1", true),
+        ] {
+            let addresses = [Address::fixed(address.parse().unwrap(), prefix)];
+            let routes: Vec<_> = route
+                .map(|(destination, prefix): (&str, u8)| {
+                    Route::over("ens3", destination.parse().unwrap(), prefix)
+                })
+                .into_iter()
+                .collect();
+            let mut route = Route::default_over("ens3", gateway.parse().unwrap(), &addresses);
+            route.on_link = false;
+            route.reach_gateway(&addresses, &routes);
+            assert_eq!(route.on_link, want, "{address}/{prefix} via {gateway}");
+        }
+    }
+}
