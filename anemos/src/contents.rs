@@ -128,6 +128,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) modules: &'a Path,
     /// The devices that its drivers must know.
     pub(crate) paths: &'a [DevicePath],
+    /// What modules of links that are no hardware are asked for by.
+    pub(crate) links: Vec<String>,
     /// Whether it is the running kernel.
     pub(crate) running: bool,
     pub(crate) firmware: &'a crate::config::FirmwareConfig,
@@ -139,8 +141,9 @@ pub(crate) struct Wanted<'a> {
 impl Contents {
     /// Collects everything from the running system. Reads much, changes nothing.
     pub(crate) fn collect(wanted: Wanted<'_>) -> anyhow::Result<Self> {
-        let devices =
+        let mut devices =
             modules::device_aliases(Path::new("/sys/devices")).context("listing devices")?;
+        devices.extend(wanted.links);
         let modules = modules::collect(wanted.modules, &devices)?;
         let (mut members, load) = module_members(&modules)?;
         let drivers_missing = drivers_missing(&modules, wanted.paths, wanted.running);

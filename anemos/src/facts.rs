@@ -7,11 +7,11 @@ mod boot_loader;
 mod disks;
 mod host_keys;
 mod kernel;
-mod links;
 mod memory;
 mod mounts;
 mod occupants;
 mod paths;
+mod redact;
 mod resolvers;
 mod root;
 mod sshd;
@@ -23,6 +23,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use initramfs::deploy::Firmware;
 use initramfs::network::Network;
+use initramfs::network::capture::{Captured, capture};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::access::{Access, Keyring};
@@ -35,6 +36,7 @@ pub(crate) use self::kernel::{ImageFormat, KernelImage, Modules};
 pub(crate) use self::memory::Memory;
 pub(crate) use self::occupants::Occupant;
 pub(crate) use self::paths::{Device, DevicePath};
+pub(crate) use self::redact::Redaction;
 use self::root::Root;
 pub(crate) use self::virtualization::Virtualization;
 
@@ -65,8 +67,8 @@ pub(crate) struct Facts {
     /// Kernel names of the disks below `/`: one, or more where it is spread.
     pub(crate) root_disks: Vec<String>,
     pub(crate) network: Network,
-    /// Links that are no hardware but have addresses, such as bridges and bonds.
-    pub(crate) other_links: Vec<String>,
+    /// What else there is of a network, such as tunnels, which cannot be had again elsewhere.
+    pub(crate) not_captured: Vec<String>,
     /// The devices between the machine and its disks and links.
     pub(crate) paths: Vec<DevicePath>,
     /// Consoles with their speed, e.g. `ttyS0,115200`, in the order of the kernel command line.
@@ -101,10 +103,10 @@ impl Facts {
     /// Gathers the facts of this machine, which has these keys.
     pub(crate) fn gather(keyring: &Keyring) -> anyhow::Result<Self> {
         let mut facts = Self::read(Path::new("/"), keyring)?;
-        let interfaces = links::read(Path::new("/"))?;
-        facts.network.links = interfaces.links;
-        facts.network.routes = interfaces.routes;
-        facts.other_links = interfaces.others;
+        let Captured { network, left_out } = capture(Path::new("/"))?;
+        let Network { resolvers, search, .. } = std::mem::take(&mut facts.network);
+        facts.network = Network { resolvers, search, ..network };
+        facts.not_captured = left_out;
         let root = Root::new(Path::new("/"));
         let disks = facts.disks.iter().map(|disk| disk.candidate.name.as_str());
         let links = facts.network.links.iter().map(|link| link.name.as_str());
@@ -148,7 +150,7 @@ impl Facts {
             root_disks: disks::below_root(&disks),
             disks,
             network: Network { resolvers, search, ..Network::default() },
-            other_links: Vec::new(),
+            not_captured: Vec::new(),
             paths: Vec::new(),
             consoles: boot::consoles(&root, &command_line),
             access: keyring.summary(),

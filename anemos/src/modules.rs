@@ -44,6 +44,8 @@ const USEFUL: &[&str] = &[
     "kernel/drivers/usb/host/",
     "kernel/drivers/usb/storage/",
     "kernel/drivers/virtio/",
+    "kernel/net/8021q/",
+    "kernel/net/bridge/",
     "kernel/drivers/xen/",
 ];
 

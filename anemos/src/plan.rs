@@ -7,10 +7,12 @@ mod memory;
 mod network;
 mod render;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use initramfs::deploy::{Deploy, PayloadMember};
 use initramfs::network::Restore;
+use initramfs::network::proof::{Answer, Subject};
 use initramfs::payload::{Description, Kind, Settings};
 use serde::Serialize;
 
@@ -43,6 +45,10 @@ pub(crate) struct Inputs<'i> {
     pub(crate) drivers_missing: Vec<DriverMissing>,
     /// Authorised keys that go along; lines that are none do not count.
     pub(crate) authorized_keys: usize,
+    /// Who answered in the running system, where it was asked.
+    pub(crate) answers: Option<&'i [Answer]>,
+    /// Addresses of the server that the payload comes from.
+    pub(crate) origins: &'i [SocketAddr],
     /// Seconds since 1970; the same for the same payload, so that builds can be compared.
     pub(crate) written_at: u64,
 }
@@ -74,7 +80,9 @@ pub(crate) struct Plan {
     pub(crate) sizes: Option<Sizes>,
     /// Absent when it could not be decided.
     pub(crate) restore: Option<Restore>,
-    /// Links with addresses that the deploy environment does without, such as bridges.
+    /// What answers in the running system and what does not.
+    pub(crate) answers: Vec<String>,
+    /// What there is of a network that cannot be had again.
     pub(crate) not_restored: Vec<String>,
     pub(crate) disk: PlannedDisk,
     /// Other disks that `deploy` may write to.
@@ -171,6 +179,7 @@ pub(crate) fn plan(inputs: Inputs<'_>) -> Plan {
         base: config.initramfs.base.to_string(),
         memory,
         sizes: inputs.sizes,
+        answers: inputs.answers.unwrap_or_default().iter().map(ToString::to_string).collect(),
         not_restored: network::not_restored(facts, &config.network),
         restore,
         disk,
@@ -181,8 +190,28 @@ pub(crate) fn plan(inputs: Inputs<'_>) -> Plan {
         deploy: None,
         undecided,
     };
-    plan.deploy = plan.describe(facts, config, inputs.load, inputs.written_at);
+    let known = Known {
+        modules: inputs.load,
+        answered: inputs.answers.map(answered),
+        origins: inputs.origins.to_vec(),
+        written_at: inputs.written_at,
+    };
+    plan.deploy = plan.describe(facts, config, known);
     plan
+}
+
+/// Inputs that are no part of a plan but of what PID 1 is told.
+struct Known {
+    modules: Vec<String>,
+    answered: Option<Vec<Subject>>,
+    origins: Vec<SocketAddr>,
+    written_at: u64,
+}
+
+/// Who answered, and so must answer in the deploy environment.
+fn answered(answers: &[Answer]) -> Vec<Subject> {
+    let answers = answers.iter().filter(|answer| answer.answered);
+    answers.map(|answer| answer.subject.clone()).collect()
 }
 
 fn keep<T>(undecided: &mut Vec<Refusal>, refusal: Refusal, instead: T) -> T {
@@ -216,13 +245,7 @@ fn access(facts: &Facts, config: &Config, authorized_keys: usize) -> PlannedAcce
 }
 
 impl Plan {
-    fn describe(
-        &self,
-        facts: &Facts,
-        config: &Config,
-        modules: Vec<String>,
-        written_at: u64,
-    ) -> Option<Deploy> {
+    fn describe(&self, facts: &Facts, config: &Config, known: Known) -> Option<Deploy> {
         let payload = self.payload.as_ref()?;
         let running = self.this_machine.then(|| facts.network.clone());
         Some(Deploy {
@@ -236,7 +259,10 @@ impl Plan {
             also_write: self.also_write.iter().filter_map(|disk| disk.identity.clone()).collect(),
             network: network::of_new_system(running, self.restore.as_ref()?, &config.network),
             restore: self.restore.clone()?,
-            modules,
+            needs_network: payload.settings.network.unwrap_or(true),
+            answered: known.answered,
+            origins: known.origins,
+            modules: known.modules,
             payload: PayloadMember {
                 name: payload.file.clone(),
                 size: payload.size,
@@ -247,7 +273,7 @@ impl Plan {
             began: None,
             report: None,
             deploy_limit_secs: self.deploy_limit_secs,
-            written_at,
+            written_at: known.written_at,
         })
     }
 

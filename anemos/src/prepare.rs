@@ -1,15 +1,18 @@
 //! From configuration and payload to a checked plan; reads much, changes nothing.
 
 use std::fs::{self, File};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use initramfs::network::Kind;
+use initramfs::network::proof::{self, Answer};
 use initramfs::payload::{self, Description, Limits};
 
-use crate::config::{Base, Config, HostKeys, KernelSource, Keys, Location};
+use crate::config::{Base, Config, HostKeys, KernelSource, Keys, Location, NetworkMode};
 use crate::contents::{BaseContents, Contents, Wanted};
 use crate::facts::{
-    self, AuthorizedKey, DevicePath, Facts, HostKey, KernelImage, Keyring, Modules, authorized_keys,
+    self, AuthorizedKey, Facts, HostKey, KernelImage, Keyring, Modules, authorized_keys,
 };
 use crate::plan::{self, Inputs, Plan, Purpose, Rung, Sizes};
 use crate::preflight::{self, Refusal};
@@ -39,6 +42,10 @@ struct Sources {
     modules: Option<Modules>,
     authorized_keys: Vec<AuthorizedKey>,
     host_keys: Vec<HostKey>,
+    /// Who answers in the running system; absent where it is not asked.
+    answers: Option<Vec<Answer>>,
+    /// Addresses of the server that the payload comes from.
+    origins: Vec<SocketAddr>,
 }
 
 /// A payload that was read once from end to end.
@@ -50,6 +57,7 @@ struct Payload {
     description: Description,
     /// Seconds since 1970 of its last change.
     changed_at: u64,
+    location: Location,
 }
 
 impl Prepared {
@@ -71,7 +79,17 @@ impl Prepared {
         let base = base.unwrap_or_else(|_panic| bail!("reading the base initramfs panicked"))?;
         let keyring = Keyring::here();
         let facts = Facts::gather(&keyring)?;
+        let from = payload.as_ref().map(|payload| &payload.location);
+        let origins = from.map(source::servers).transpose()?.unwrap_or_default();
+        let answers = match (purpose, config.network.mode) {
+            (Purpose::Deploy, NetworkMode::Inherit | NetworkMode::Dhcp) => {
+                Some(proof::prove(&facts.network, &origins)?)
+            }
+            _ => None,
+        };
         let sources = Sources {
+            answers,
+            origins,
             image: kernel_image(&config, &facts)?,
             modules: modules(&config, &facts),
             host_keys: match config.access.host_keys {
@@ -83,7 +101,7 @@ impl Prepared {
             purpose,
             payload,
         };
-        let contents = sources.collect(&facts.paths, base)?;
+        let contents = sources.collect(&facts, base)?;
         let sizes = contents.as_ref().map(|contents| Sizes {
             file: contents.expected_file_bytes(),
             unpacked: contents.unpacked_bytes(),
@@ -156,6 +174,8 @@ fn decide(
         load: contents.map(|contents| contents.load.clone()).unwrap_or_default(),
         drivers_missing: contents.map(|it| it.drivers_missing.clone()).unwrap_or_default(),
         authorized_keys: sources.authorized_keys.len(),
+        answers: sources.answers.as_deref(),
+        origins: &sources.origins,
         // Not the present moment: the same inputs shall give the same bytes.
         written_at: payload.map_or(0, |payload| payload.changed_at),
     });
@@ -182,7 +202,7 @@ impl Sources {
 
     fn collect(
         &self,
-        paths: &[DevicePath],
+        facts: &Facts,
         base: Option<BaseContents>,
     ) -> anyhow::Result<Option<Contents>> {
         let (Some(payload), Some(modules)) = (&self.payload, &self.modules) else {
@@ -192,7 +212,8 @@ impl Sources {
             base,
             tools: &payload.description.settings.tools,
             modules: &modules.path,
-            paths,
+            paths: &facts.paths,
+            links: link_aliases(facts),
             running: self.config.kernel.source == KernelSource::Running,
             firmware: &self.config.firmware,
             payload: &payload.path,
@@ -201,6 +222,19 @@ impl Sources {
         })?;
         Ok(Some(contents))
     }
+}
+
+/// What the kernel asks for modules by when links are made that are no hardware (Linux,
+/// `MODULE_ALIAS_RTNL_LINK`).
+fn link_aliases(facts: &Facts) -> Vec<String> {
+    let kinds = facts.network.links.iter().filter_map(|link| match link.kind {
+        Kind::Hardware => None,
+        Kind::Vlan { .. } => Some("vlan"),
+        Kind::Bond(_) => Some("bond"),
+        Kind::Bridge { .. } => Some("bridge"),
+        Kind::Vrf { .. } => Some("vrf"),
+    });
+    kinds.map(|kind| format!("rtnl-link-{kind}")).collect()
 }
 
 /// Brings a base of one's own here and lists it.
@@ -232,7 +266,7 @@ fn read_payload(
         .map_err(source::refuse)
         .with_context(|| format!("inspecting {}", path.display()))?;
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    Ok(Some(Payload { path, name, description, changed_at: since.as_secs() }))
+    Ok(Some(Payload { path, name, description, changed_at: since.as_secs(), location }))
 }
 
 fn kernel_image(config: &Config, facts: &Facts) -> anyhow::Result<Option<KernelImage>> {

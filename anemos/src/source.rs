@@ -7,6 +7,7 @@ mod trust;
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -32,6 +33,15 @@ pub(crate) fn bring(
             Ok(path.clone())
         }
     }
+}
+
+/// Addresses of the server that a file comes from; none when it is here.
+pub(crate) fn servers(location: &Location) -> anyhow::Result<Vec<SocketAddr>> {
+    let Location::Url(url) = location else { return Ok(Vec::new()) };
+    let uri = url.parse().with_context(|| format!("reading the URL {url}"))?;
+    let resolver = resolver::FileResolver::new().context("reading the resolver's settings")?;
+    // A proxy may know a name that this machine does not.
+    Ok(resolver.servers(&uri).unwrap_or_default())
 }
 
 /// Makes sure that a file can be read and has the digest, if one is given.

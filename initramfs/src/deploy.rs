@@ -1,9 +1,12 @@
 //! The deploy description: everything that PID 1 must know about one deployment.
 
+use std::net::SocketAddr;
+
 use serde::{Deserialize, Serialize};
 
 use crate::attempt::Place;
 use crate::disk::DiskIdentity;
+use crate::network::proof::Subject;
 use crate::network::{Network, Restore};
 
 /// Written by `anemos` into the final initramfs, read by PID 1.
@@ -34,6 +37,16 @@ pub struct Deploy {
     /// The network of the running system, for the new system; absent when the machine was not
     /// looked at, and what DHCP says holds.
     pub network: Option<Network>,
+    /// Whether the payload is of no use without a network.
+    #[serde(default = "yes")]
+    pub needs_network: bool,
+    /// Who answered in the running system, and so must answer again; absent when the machine was
+    /// not looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answered: Option<Vec<Subject>>,
+    /// Addresses of the server that the payload comes from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub origins: Vec<SocketAddr>,
     /// Modules to load, in order: paths from the root of the initramfs.
     pub modules: Vec<String>,
     /// The payload.
@@ -51,6 +64,10 @@ pub struct Deploy {
     pub deploy_limit_secs: u64,
     /// Seconds since 1970 at the moment of writing; the clock must not be earlier.
     pub written_at: u64,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// What becomes of a machine whose disk was written when the deployment fails.

@@ -6,16 +6,15 @@
 
 mod boot_entry;
 mod child;
-mod dhcp;
 mod disks;
 mod ending;
 mod environment;
 mod identity;
 mod last_attempt;
 mod left_overs;
-mod links;
 mod modules;
 mod mounts;
+mod network;
 mod payload;
 mod read_only;
 mod report;
@@ -38,8 +37,9 @@ use nix::sys::reboot::RebootMode;
 
 use crate::deploy::{AfterCommit, Deploy};
 use crate::manifest::Manifest;
+use crate::network::files;
+use crate::paths;
 use crate::stages::{Outcome, Stage};
-use crate::{network, paths};
 use disks::Selected;
 use report::Report;
 use signature::Found;
@@ -116,7 +116,7 @@ fn deploy(report: &mut Report, known: &mut Known) -> anyhow::Result<()> {
         .stage(Stage::Disks, |report| disks::wait(report, &deploy.disk, &deploy.also_write))?;
     report.timer.know(known.disk.insert(disk));
     last_attempt::note(report, known, Stage::Network);
-    let leased = report.stage(Stage::Network, |report| links::restore(report, &deploy.restore))?;
+    let leased = report.stage(Stage::Network, |report| network::restore(report, &deploy))?;
     let network = deploy.network.clone().or(leased).unwrap_or_default();
     last_attempt::note(report, known, Stage::VerifyPayload);
     report.stage(Stage::VerifyPayload, |_| payload::verify(&deploy.payload))?;
@@ -124,7 +124,7 @@ fn deploy(report: &mut Report, known: &mut Known) -> anyhow::Result<()> {
     let settings = report.stage(Stage::Unpack, |_| payload::unpack(&deploy.payload))?;
     let disk = known.disk.as_ref().context("finding the disk again")?;
     known.environment = environment::of(&deploy, disk, &settings);
-    network::files::write(&network, Path::new(paths::NETWORK))
+    files::write(&network, Path::new(paths::NETWORK))
         .with_context(|| format!("writing {}", paths::NETWORK))?;
     last_attempt::note(report, known, Stage::Deploy);
     run_payload(report, known)

@@ -1,13 +1,18 @@
 //! The network of a machine as `ip` knows it: links, addresses, routes, rules, resolvers.
 
+pub mod capture;
+mod compare;
 pub mod files;
 mod link;
+pub mod proof;
 mod route;
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::compare::Difference;
 pub use self::link::{Address, Bond, Kind, Link, Origin};
 pub use self::route::{MAIN_TABLE, Neighbour, Prefix, Route, RouteKind, Rule};
 
@@ -31,6 +36,31 @@ pub struct Network {
     /// Search list of the resolver.
     #[serde(default)]
     pub search: Vec<String>,
+}
+
+impl Network {
+    /// The same network without links that are of no use: those without addresses on them, on what
+    /// they are a part of, or on what is over them.
+    #[must_use]
+    pub fn in_use(&self) -> Self {
+        let mut used: BTreeSet<&str> = BTreeSet::new();
+        // What comes later may be made of what comes earlier, and the other way round.
+        for _ in &self.links {
+            for link in &self.links {
+                let name = link.name.as_str();
+                let part = link.master.as_ref().is_some_and(|one| used.contains(one.as_str()));
+                let below = self.links.iter().any(|other| {
+                    let is_over = matches!(&other.kind, Kind::Vlan { over, .. } if over == name);
+                    is_over && used.contains(other.name.as_str())
+                });
+                if !link.addresses.is_empty() || part || below {
+                    used.insert(name);
+                }
+            }
+        }
+        let links = self.links.iter().filter(|link| used.contains(link.name.as_str()));
+        Self { links: links.cloned().collect(), ..self.clone() }
+    }
 }
 
 /// How the deploy environment gets its network.

@@ -23,6 +23,9 @@ fn description() -> Deploy {
         also_write: Vec::new(),
         restore: Restore::None,
         network: None,
+        needs_network: true,
+        answered: None,
+        origins: Vec::new(),
         modules: Vec::new(),
         payload: PayloadMember {
             name: "p.tar.gz".to_owned(),

@@ -111,6 +111,7 @@ mod tests {
             members: 4,
             unpacked: 173_015_040,
             settings: Settings {
+                network: None,
                 name: Some("Debian 12".to_owned()),
                 memory: Some(512 << 20),
                 tools: vec!["sfdisk".to_owned(), "mkfs.ext4".to_owned()],

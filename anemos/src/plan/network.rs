@@ -23,22 +23,18 @@ pub(super) fn restore(
 
 /// Exactly what is running: a lease holds longer than a deployment takes.
 fn inherit(facts: &Facts, config: &NetworkConfig) -> Result<Restore, Refusal> {
-    let links = facts.network.links.iter().filter(|link| !link.addresses.is_empty());
-    let links: Vec<_> = links.cloned().collect();
-    match (links.is_empty(), facts.other_links.as_slice()) {
+    let network = facts.network.in_use();
+    match (network.links.is_empty(), facts.not_captured.as_slice()) {
         (true, []) => Ok(Restore::None),
         (true, others) => Err(Refusal::NetworkOfLayers { links: others.to_vec() }),
-        (false, _) => {
-            let network = Network { links, ..facts.network.clone() };
-            Ok(Restore::Static(with_resolvers(network, config)))
-        }
+        (false, _) => Ok(Restore::Static(with_resolvers(network, config))),
     }
 }
 
-/// Returns the links that are to be inherited but are no hardware.
+/// Returns what is to be inherited but cannot be had again.
 pub(super) fn not_restored(facts: &Facts, config: &NetworkConfig) -> Vec<String> {
     let inherits = config.mode == NetworkMode::Inherit;
-    if inherits { facts.other_links.clone() } else { Vec::new() }
+    if inherits { facts.not_captured.clone() } else { Vec::new() }
 }
 
 fn with_resolvers(mut network: Network, config: &NetworkConfig) -> Network {

@@ -62,8 +62,9 @@ impl Plan {
     fn network(&self) -> Vec<String> {
         let restored = self.restore.as_ref().map_or_else(|| vec!["not decided".into()], network);
         let lost = self.not_restored.iter();
-        let lost = lost.map(|name| format!("{name} has addresses that are not restored"));
-        restored.into_iter().chain(lost).collect()
+        let lost = lost.map(|name| format!("not restored: {name}"));
+        let answers = self.answers.iter().cloned();
+        restored.into_iter().chain(lost).chain(answers).collect()
     }
 
     fn login(&self) -> Vec<String> {
@@ -199,9 +200,20 @@ fn fixed(network: &Network) -> Vec<String> {
     let mut lines = Vec::new();
     for link in &network.links {
         let addresses: Vec<_> = link.addresses.iter().map(address).collect();
-        lines.push(format!("{} {}: {}", link.name, link.mac, addresses.join(", ")));
+        let addresses =
+            if addresses.is_empty() { "no address".to_owned() } else { addresses.join(", ") };
+        let made = Some(&link.kind).filter(|kind| !kind.is_hardware());
+        let made = made.map(|kind| format!(" ({kind})")).unwrap_or_default();
+        let part = link.master.as_ref().map(|master| format!(", a part of {master}"));
+        let part = part.unwrap_or_default();
+        lines.push(format!("{} {}{made}: {addresses}{part}", link.name, link.mac));
     }
     lines.extend(network.routes.iter().map(route));
+    match network.rules.len() {
+        0 => {}
+        1 => lines.push("1 routing rule".to_owned()),
+        number => lines.push(format!("{number} routing rules")),
+    }
     if !network.resolvers.is_empty() {
         let resolvers: Vec<_> = network.resolvers.iter().map(ToString::to_string).collect();
         lines.push(format!("resolvers {}", resolvers.join(", ")));

@@ -79,6 +79,8 @@ pub(crate) fn plan_of(facts: &Facts, config: &str, purpose: Purpose) -> Plan {
         authorized_keys: 2,
         sizes: Some(Sizes { file: 190 * MIB, unpacked: 240 * MIB }),
         load: vec!["usr/lib/modules/6.1/virtio_blk.ko".to_owned()],
+        answers: None,
+        origins: &[],
         written_at: 1_700_000_000,
     })
 }
@@ -251,9 +253,9 @@ fn the_description_for_pid_1_holds_what_was_decided() {
 #[test]
 fn links_that_are_not_restored_are_named() {
     let mut facts = cloud();
-    facts.other_links.push("docker0".to_owned());
+    facts.not_captured.push("link docker0".to_owned());
     let text = plan_of(&facts, "", Purpose::Deploy).render();
-    assert!(text.contains("\n           docker0 has addresses that are not restored\n"), "{text}");
+    assert!(text.contains("\n           not restored: link docker0\n"), "{text}");
     let text = plan_of(&facts, "[network]\nmode = \"dhcp\"\n", Purpose::Deploy).render();
     assert!(!text.contains("docker0"), "{text}");
 }

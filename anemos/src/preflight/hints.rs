@@ -88,8 +88,8 @@ impl Refusal {
     fn about_network(&self) -> String {
         match self {
             Self::NetworkOfLayers { .. } => {
-                "bridges, bonds and VLANs are not built in yet: set [network] mode to \"static\" \
-                 with link, address and gateway, or to \"none\""
+                "nothing of it leads to a network card that can be had again: set [network] mode to \
+                 \"static\" with link, address and gateway, or to \"none\""
             }
             Self::NothingToInherit => "set [network] mode to \"dhcp\", \"static\" or \"none\"",
             _ => "set [network] link to the name or MAC address of a link",

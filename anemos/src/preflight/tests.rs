@@ -107,7 +107,7 @@ const CASES: [(&str, &str, Unfit); 22] = [
     ("read-only disk", "", |facts| facts.disks[0].candidate.read_only = true),
     ("bridge", "", |facts| {
         facts.network.links[0].addresses.clear();
-        facts.other_links.push("br0".to_owned());
+        facts.not_captured.push("link wg0".to_owned());
     }),
     ("no memory to unpack", "", |facts| facts.memory.total = 480 << 20),
     ("container", "", |facts| facts.virtualization.container = Some("lxc".to_owned())),
@@ -157,8 +157,8 @@ fn each_unfit_machine_is_refused_with_reason_and_way_out() {
       run it as root, who can read partition tables; or give the disk one
     [read-only disk] vda is read-only
       switch its write protection off, or select another disk
-    [bridge] all addresses are on links that are no hardware: br0
-      bridges, bonds and VLANs are not built in yet: set [network] mode to "static" with link, address and gateway, or to "none"
+    [bridge] all addresses are on links that are no hardware: link wg0
+      nothing of it leads to a network card that can be had again: set [network] mode to "static" with link, address and gateway, or to "none"
     [no memory to unpack] unpacking needs 494 MiB of memory, but there is only 480 MiB (kernel 64 MiB, final initramfs 190 MiB, the same unpacked 240 MiB)
       use a smaller payload or base, or a machine with more memory; `--override memory` goes on all the same
     [container] this is a container (lxc), which has no kernel of its own to jump from

@@ -28,6 +28,15 @@ impl FileResolver {
         Ok(Self { resolver, runtime })
     }
 
+    /// Where the server of a URL listens.
+    pub(super) fn servers(&self, uri: &Uri) -> io::Result<Vec<SocketAddr>> {
+        let host = uri.host().ok_or_else(|| io::Error::other("the URL names no host"))?;
+        let standard = if uri.scheme_str() == Some("https") { 443 } else { 80 };
+        let port = uri.port_u16().unwrap_or(standard);
+        let addresses = self.addresses(host)?.into_iter();
+        Ok(addresses.map(|address| SocketAddr::new(address, port)).collect())
+    }
+
     fn addresses(&self, host: &str) -> io::Result<Vec<IpAddr>> {
         let literal = host.trim_start_matches('[').trim_end_matches(']');
         if let Ok(address) = literal.parse() {
@@ -47,13 +56,10 @@ impl Resolver for FileResolver {
         _config: &Config,
         _timeout: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, ureq::Error> {
-        let host = uri.host().ok_or(ureq::Error::HostNotFound)?;
-        let standard = if uri.scheme_str() == Some("https") { 443 } else { 80 };
-        let port = uri.port_u16().unwrap_or(standard);
         let mut found = self.empty();
         // As many as fit are enough to try.
-        for address in self.addresses(host).map_err(ureq::Error::Io)?.into_iter().take(16) {
-            found.push(SocketAddr::new(address, port));
+        for address in self.servers(uri).map_err(ureq::Error::Io)?.into_iter().take(16) {
+            found.push(address);
         }
         if found.is_empty() { Err(ureq::Error::HostNotFound) } else { Ok(found) }
     }

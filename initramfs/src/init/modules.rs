@@ -36,7 +36,11 @@ fn arm(report: &mut Report) -> bool {
 
 fn load_one(path: &Path) -> anyhow::Result<()> {
     let file = File::open(path).with_context(|| format!("opening {}", path.display()))?;
-    match finit_module(file, c"", ModuleInitFlags::empty()) {
+    // It would make a first bond at once, by a name that may be wanted (Linux,
+    // `networking/bonding.rst`, `max_bonds`).
+    let is_bonding = path.file_stem().is_some_and(|name| name == "bonding");
+    let parameters = if is_bonding { c"max_bonds=0" } else { c"" };
+    match finit_module(file, parameters, ModuleInitFlags::empty()) {
         Ok(()) | Err(Errno::EEXIST | Errno::ENODEV | Errno::ENOENT) => Ok(()),
         Err(errno) => Err(errno.into()),
     }

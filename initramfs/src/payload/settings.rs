@@ -8,8 +8,18 @@ use crate::payload::PayloadError;
 
 /// The name of the file.
 pub(super) const FILE: &str = "payload.toml";
-const KEYS: [&str; 9] =
-    ["name", "memory", "disk-size", "tools", "expect", "fixture", "firmware", "disks", "sectors"];
+const KEYS: [&str; 10] = [
+    "name",
+    "memory",
+    "disk-size",
+    "tools",
+    "expect",
+    "fixture",
+    "firmware",
+    "disks",
+    "sectors",
+    "network",
+];
 /// Words of `firmware`.
 const FIRMWARE: &[&str] = &["bios", "uefi", "uefi-secure"];
 /// Numbers of `sectors`.
@@ -41,6 +51,8 @@ pub struct Settings {
     pub disks: Vec<String>,
     /// Sizes of sectors in bytes that it boots from: 512, 4096.
     pub sectors: Vec<u64>,
+    /// Whether `deploy` needs a network; where it is not said, it does.
+    pub network: Option<bool>,
 }
 
 /// Parses the text of a `payload.toml`.

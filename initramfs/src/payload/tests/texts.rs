@@ -18,11 +18,13 @@ fn every_setting_is_read() {
         expect = "login: $"
         fixture = "debian-12"
         firmware = ["bios", "uefi"]
+        network = false
         disks = ["nvme"]
         disk-size = "2G"
         sectors = [512, 4096]
     "#;
     let want = Settings {
+        network: Some(false),
         name: Some("Debian".to_owned()),
         memory: Some(1 << 30),
         tools: vec!["sfdisk".to_owned(), "mkfs.ext4".to_owned()],
@@ -45,12 +47,12 @@ fn settings_are_refused_with_their_line() {
         (
             "[network]\n",
             "line 1: unknown key network / the keys are name, memory, disk-size, tools, expect, fixture, \
-             firmware, disks, sectors",
+             firmware, disks, sectors, network",
         ),
         (
             "name = \"a\"\nmemory = \"1 GB\"",
             "line 2: \"1 GB\" is no size such as \"512M\" or \"2G\" / the keys are name, memory, disk-size, \
-             tools, expect, fixture, firmware, disks, sectors",
+             tools, expect, fixture, firmware, disks, sectors, network",
         ),
         (
             "\n\nexpect = \"(\"",

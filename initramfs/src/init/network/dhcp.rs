@@ -18,15 +18,30 @@ const SERVER_PORT: u16 = 67;
 const WAITS_SECS: &[u64] = &[2, 4, 8, 16, 30];
 const DEFAULT_MTU: u32 = 1500;
 
-/// Gets a lease on `link`, which must be up, and renders it as a network of that one link.
-pub(super) fn ask(link: &str) -> anyhow::Result<Network> {
+/// How long other servers may answer after the first one, which need not be the provider's.
+const OTHERS: Duration = Duration::from_secs(2);
+
+/// Gets a lease on `link`, which must be up, and renders it as a network of that one link. Of
+/// several offers one of an address that the machine `had` is taken, else the first.
+pub(super) fn ask(link: &str, had: &[IpAddr]) -> anyhow::Result<Network> {
     let mac = read_mac(link)?;
     let socket = open(link).context("opening the DHCP socket")?;
     let transaction = u32::from_le_bytes(random()?);
-    let offer = exchange(&socket, &discover(transaction, &mac), MessageType::Offer)?;
-    let request = request(transaction, &mac, &offer)?;
+    let mut offers = exchange(&socket, &discover(transaction, &mac), MessageType::Offer)?;
+    let deadline = Instant::now() + OTHERS;
+    while let Some(other) = receive(&socket, transaction, MessageType::Offer, deadline)? {
+        offers.push(other);
+    }
+    let offer = best(&offers, had).context("reading the offers")?;
+    let request = request(transaction, &mac, offer)?;
     let lease = exchange(&socket, &request, MessageType::Ack)?;
-    network_of(link, &mac, &lease)
+    network_of(link, &mac, lease.first().context("reading the lease")?)
+}
+
+/// The offer to accept.
+fn best<'o>(offers: &'o [Message], had: &[IpAddr]) -> Option<&'o Message> {
+    let known = offers.iter().find(|offer| had.contains(&IpAddr::V4(offer.yiaddr())));
+    known.or(offers.first())
 }
 
 fn read_mac(link: &str) -> anyhow::Result<Vec<u8>> {
@@ -91,13 +106,13 @@ fn exchange(
     socket: &UdpSocket,
     question: &Message,
     wanted: MessageType,
-) -> anyhow::Result<Message> {
+) -> anyhow::Result<Vec<Message>> {
     let bytes = question.to_vec().context("encoding a DHCP message")?;
     for wait in WAITS_SECS {
         socket.send_to(&bytes, (Ipv4Addr::BROADCAST, SERVER_PORT)).context("sending DHCP")?;
         let deadline = Instant::now() + Duration::from_secs(*wait);
         if let Some(answer) = receive(socket, question.xid(), wanted, deadline)? {
-            return Ok(answer);
+            return Ok(vec![answer]);
         }
     }
     bail!("no DHCP server answered within {} s", WAITS_SECS.iter().sum::<u64>())
@@ -224,6 +239,19 @@ mod tests {
         lease.opts_mut().insert(DhcpOption::Router(vec![[172, 31, 1, 1].into()]));
         let network = network_of("ens3", &[0; 6], &lease).unwrap();
         assert_eq!(network.routes.iter().map(|route| route.on_link).collect::<Vec<_>>(), [true]);
+    }
+
+    #[test]
+    fn an_address_that_the_machine_had_is_preferred() {
+        let offer = |address: [u8; 4]| {
+            let mut offer = message(7, &[0; 6], MessageType::Offer);
+            offer.set_yiaddr(address);
+            offer
+        };
+        let offers = [offer([192, 168, 66, 6]), offer([10, 0, 2, 15])];
+        let taken = |had: &[IpAddr]| best(&offers, had).unwrap().yiaddr().to_string();
+        assert_eq!(taken(&["10.0.2.15".parse().unwrap()]), "10.0.2.15");
+        assert_eq!(taken(&[]), "192.168.66.6");
     }
 
     #[test]

@@ -1,0 +1,197 @@
+//! Gives the deploy environment its network, and proves that it works before anything is written.
+//!
+//! First comes what the running system had, exactly; where that does not work and part of it had
+//! been given to that system, it is asked for anew. One family of addresses that works is enough.
+
+mod apply;
+mod dhcp;
+mod dynamic;
+mod hardware;
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use rtnetlink::Handle;
+
+use super::report::Report;
+use crate::deploy::Deploy;
+use crate::network::proof::{Answer, Judgement, Patience, Subject, ask_all};
+use crate::network::{Network, Restore, capture};
+
+/// Does what the deploy description says about the network. Returns the network that is there now
+/// where it was asked for.
+pub(super) fn restore(report: &mut Report, deploy: &Deploy) -> anyhow::Result<Option<Network>> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("starting the netlink client")?;
+    runtime.block_on(async {
+        let (connection, handle, _) =
+            rtnetlink::new_connection().context("opening a netlink socket")?;
+        tokio::spawn(connection);
+        let mut ladder = Ladder { report, handle, deploy };
+        ladder.climb().await
+    })
+}
+
+/// The ways to a network, from the exact one on.
+struct Ladder<'l> {
+    report: &'l mut Report,
+    handle: Handle,
+    deploy: &'l Deploy,
+}
+
+impl Ladder<'_> {
+    async fn climb(&mut self) -> anyhow::Result<Option<Network>> {
+        apply::set_up(&self.handle, "lo").await?;
+        let outcome = match &self.deploy.restore {
+            Restore::None => return Ok(None),
+            Restore::Static(network) if self.deploy.needs_network => {
+                self.exactly(network).await.map(|()| None)
+            }
+            // Whoever logs in to a rescue is glad of it all the same.
+            Restore::Static(network) => self.apply(network).await.map(|()| None),
+            Restore::Dhcp { macs } => self.by_asking(macs, &Network::default()).await.map(Some),
+        };
+        match outcome {
+            Err(error) if !self.deploy.needs_network => {
+                let why = "the payload needs no network: going on without";
+                self.report.line(&format!("{why} ({error:#})"));
+                Ok(None)
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// What the running system had; else, where that was given to it, what is given now.
+    async fn exactly(&mut self, network: &Network) -> anyhow::Result<()> {
+        let tried = self.apply(network).await;
+        let Err(error) = tried else { return Ok(()) };
+        let given = |link: &&crate::network::Link| {
+            link.accepts_ra || link.addresses.iter().any(|address| !address.origin.is_static())
+        };
+        let macs: Vec<_> = network
+            .links
+            .iter()
+            .filter(|link| link.kind.is_hardware())
+            .filter(given)
+            .map(|link| link.mac.clone())
+            .collect();
+        if macs.is_empty() {
+            return Err(error);
+        }
+        self.report.line(&format!(
+            "the network of the running system does not work ({error:#}); asking for it anew"
+        ));
+        self.by_asking(&macs, network).await.map(drop)
+    }
+
+    async fn apply(&mut self, network: &Network) -> anyhow::Result<()> {
+        let network = hardware::find(self.report, &self.handle, network).await?;
+        apply::apply(self.report, &self.handle, &network).await?;
+        self.compare(&network).await;
+        self.prove(&network, "exactly that of the running system").await
+    }
+
+    /// Says in what the network differs from what it should be.
+    async fn compare(&mut self, wanted: &Network) {
+        let captured = match capture::capture_by(&self.handle).await {
+            Ok(captured) => captured.network,
+            Err(error) => return self.report.line(&format!("the network is not known: {error:#}")),
+        };
+        let (resolvers, search) = (wanted.resolvers.clone(), wanted.search.clone());
+        let found = Network { resolvers, search, ..captured.in_use() };
+        let differences = wanted.as_if_static().differences(&found.as_if_static());
+        for difference in &differences {
+            self.report.line(&format!("the network differs: {difference}"));
+        }
+        if differences.is_empty() {
+            self.report.line("the network is as it was captured");
+        }
+    }
+
+    /// What DHCP servers and routers give on these links, on any where none is named. Addresses
+    /// and resolvers of `before` are preferred.
+    async fn by_asking(&mut self, macs: &[String], before: &Network) -> anyhow::Result<Network> {
+        let names = hardware::names(macs)?;
+        let network = dynamic::ask(self.report, &self.handle, &names, before).await?;
+        write_resolvers(&network.resolvers, &network.search)?;
+        self.prove(&network, "what DHCP and routers gave").await?;
+        Ok(network)
+    }
+
+    /// Has gateways, resolvers and the payload's server answer as they did in the running system.
+    async fn prove(&mut self, network: &Network, rung: &str) -> anyhow::Result<()> {
+        let patience =
+            if self.deploy.needs_network { Patience::JustSetUp } else { Patience::LongUp };
+        let answers = ask_all(&self.handle, network, &self.deploy.origins, patience).await;
+        for answer in &answers {
+            self.report.line(&answer.to_string());
+        }
+        let judgement = Judgement::of(self.deploy.answered.as_deref(), &answers);
+        if !judgement.is_well() {
+            let lost: Vec<_> = judgement.lost.iter().map(ToString::to_string).collect();
+            bail!("silent, but answered in the running system: {}", lost.join(", "));
+        }
+        self.turn_from_the_dead(network, &answers, &judgement).await?;
+        order_resolvers(network, &answers)?;
+        let families = match judgement.works.as_slice() {
+            [] => "nothing had to answer",
+            [false] => "IPv4 works",
+            [true] => "IPv6 works",
+            _ => "IPv4 and IPv6 work",
+        };
+        self.report.line(&format!("the network is {rung}: {families}"));
+        Ok(())
+    }
+
+    /// Takes back the default routes of a family whose gateways are silent while the other one
+    /// works: programs would try it first, and wait.
+    async fn turn_from_the_dead(
+        &mut self,
+        network: &Network,
+        answers: &[Answer],
+        judgement: &Judgement,
+    ) -> anyhow::Result<()> {
+        for v6 in [false, true] {
+            let of_family = |answer: &&Answer| matches!(&answer.subject, Subject::Gateway { v6: of, .. } if *of == v6);
+            let mut gateways = answers.iter().filter(of_family).peekable();
+            let silent = gateways.peek().is_some() && gateways.all(|answer| !answer.answered);
+            if !silent || !judgement.works.contains(&!v6) {
+                continue;
+            }
+            let family = if v6 { "IPv6" } else { "IPv4" };
+            self.report.line(&format!("{family} is dead: going on without its default route"));
+            let dead = |route: &&crate::network::Route| {
+                route.is_default() && route.destination.is_ipv6() == v6
+            };
+            for route in network.routes.iter().filter(dead) {
+                let index = apply::index_of(&self.handle, &route.link).await?;
+                let message = apply::message(index, route)?;
+                // One that went with its link is gone as well.
+                let _gone = self.handle.route().del(message).execute().await;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Writes the resolvers, those that answer first: programs wait for each.
+fn order_resolvers(network: &Network, answers: &[Answer]) -> anyhow::Result<()> {
+    let answers_now = |address: &std::net::IpAddr| {
+        let subject = Subject::Resolver(*address);
+        answers.iter().any(|answer| answer.answered && answer.subject == subject)
+    };
+    let (mut resolvers, silent): (Vec<_>, Vec<_>) =
+        network.resolvers.iter().copied().partition(answers_now);
+    resolvers.extend(silent);
+    write_resolvers(&resolvers, &network.search)
+}
+
+fn write_resolvers(resolvers: &[std::net::IpAddr], search: &[String]) -> anyhow::Result<()> {
+    let (resolvers, search) = (resolvers.to_vec(), search.to_vec());
+    let network = Network { resolvers, search, ..Network::default() };
+    let text = crate::network::files::resolv_conf(&network);
+    fs::write(Path::new("/etc/resolv.conf"), text).context("writing /etc/resolv.conf")
+}

@@ -1,0 +1,150 @@
+//! Routes out of netlink messages.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use rtnetlink::packet_route::AddressFamily;
+use rtnetlink::packet_route::route::{
+    RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteMetric, RouteProtocol, RouteType,
+    RouteVia,
+};
+
+use crate::network::{Link, Origin, Route, RouteKind};
+
+/// The table of a system's own addresses (ip-route(8)).
+const LOCAL_TABLE: u8 = 255;
+
+/// Reads the routes that lead over these links, or nowhere, in an order in which they can be added.
+pub(super) fn read(
+    messages: &[RouteMessage],
+    names: &BTreeMap<u32, String>,
+    links: &[Link],
+    left_out: &mut Vec<String>,
+) -> Vec<Route> {
+    let mut routes = Vec::new();
+    for message in messages {
+        let Some(mut route) = route(message, names, left_out) else { continue };
+        let link = links.iter().find(|link| link.name == route.link);
+        if link.is_some_and(|link| is_leased(&route, link)) {
+            route.origin = Origin::Dhcp;
+        }
+        routes.push(route);
+    }
+    // A gateway can only be used once the route to itself is there.
+    routes.sort_by_key(|route| route.gateway.is_some());
+    let direct = routes.clone();
+    for route in &mut routes {
+        // Of an address with a peer the prefix is the peer's, and the gateway may be that.
+        let link = links.iter().find(|link| link.name == route.link);
+        route.reach_gateway(link.map_or(&[], |link| &link.addresses), &direct);
+    }
+    routes
+}
+
+/// Whether a DHCP client made a default route that it did not mark as its own, as dhclient does:
+/// all that the link has came by DHCP.
+fn is_leased(route: &Route, link: &Link) -> bool {
+    let mut four = link.addresses.iter().filter(|one| one.address.is_ipv4()).peekable();
+    let default = route.destination.is_ipv4() && route.is_default() && route.gateway.is_some();
+    default && four.peek().is_some() && four.all(|one| one.origin == Origin::Dhcp)
+}
+
+/// Reads a route that the kernel did not make by itself.
+///
+/// Of several next hops the first is taken: one way out is enough for a deployment.
+fn route(
+    message: &RouteMessage,
+    names: &BTreeMap<u32, String>,
+    left_out: &mut Vec<String>,
+) -> Option<Route> {
+    let header = &message.header;
+    let by_itself = matches!(header.protocol, RouteProtocol::Kernel | RouteProtocol::IcmpRedirect)
+        || header.flags.contains(RouteFlags::Cloned)
+        || header.table == LOCAL_TABLE;
+    let kind = match header.kind {
+        RouteType::Unicast => RouteKind::Unicast,
+        RouteType::BlackHole => RouteKind::Blackhole,
+        RouteType::Unreachable => RouteKind::Unreachable,
+        RouteType::Prohibit => RouteKind::Prohibit,
+        _ => return None,
+    };
+    if by_itself {
+        return None;
+    }
+    let hops = message.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::MultiPath(hops) => Some(hops.as_slice()),
+        _ => None,
+    });
+    let first = hops.unwrap_or_default().first();
+    let attributes = first.map_or(&[][..], |hop| &hop.attributes);
+    let route = route_by(message, kind, names, attributes, first.map(|hop| hop.interface_index))?;
+    if hops.is_some_and(|hops| hops.len() > 1) {
+        let to = format!("{}/{}", route.destination, route.prefix);
+        left_out.push(format!("every next hop but the first of the route to {to}"));
+    }
+    Some(route)
+}
+
+/// Reads a route with the next hop that `hop` describes.
+fn route_by(
+    message: &RouteMessage,
+    kind: RouteKind,
+    names: &BTreeMap<u32, String>,
+    hop: &[RouteAttribute],
+    mut link: Option<u32>,
+) -> Option<Route> {
+    let v6 = message.header.address_family == AddressFamily::Inet6;
+    let any = if v6 { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
+    let mut route = Route {
+        kind,
+        on_link: message.header.flags.contains(RouteFlags::Onlink),
+        table: message.header.table.into(),
+        origin: origin(message.header.protocol),
+        ..Route::over("", any, message.header.destination_prefix_length)
+    };
+    for attribute in message.attributes.iter().chain(hop) {
+        match attribute {
+            RouteAttribute::Destination(address) => route.destination = ip(address)?,
+            RouteAttribute::Gateway(address) => route.gateway = ip(address),
+            RouteAttribute::Via(RouteVia::Inet6(address)) => {
+                route.gateway = Some((*address).into());
+            }
+            RouteAttribute::PrefSource(address) => route.source = ip(address),
+            RouteAttribute::Oif(index) => link = Some(*index),
+            RouteAttribute::Priority(metric) => route.metric = unusual(*metric, v6),
+            RouteAttribute::Table(table) => route.table = *table,
+            RouteAttribute::Metrics(metrics) => {
+                route.mtu = metrics.iter().find_map(|metric| match metric {
+                    RouteMetric::Mtu(mtu) => Some(*mtu),
+                    _ => None,
+                });
+            }
+            _ => {}
+        }
+    }
+    if kind.is_unicast() {
+        names.get(&link?)?.clone_into(&mut route.link);
+    }
+    Some(route)
+}
+
+fn origin(protocol: RouteProtocol) -> Origin {
+    match protocol {
+        RouteProtocol::Ra => Origin::Ra,
+        RouteProtocol::Dhcp => Origin::Dhcp,
+        _ => Origin::Static,
+    }
+}
+
+fn unusual(metric: u32, v6: bool) -> Option<u32> {
+    let usual = if v6 { 1024 } else { 0 };
+    (metric != usual).then_some(metric)
+}
+
+fn ip(address: &RouteAddress) -> Option<IpAddr> {
+    match address {
+        RouteAddress::Inet(address) => Some((*address).into()),
+        RouteAddress::Inet6(address) => Some((*address).into()),
+        _ => None,
+    }
+}
