@@ -1,18 +1,88 @@
-//! Command `anemos facts`: prints this machine as JSON.
+//! Command `anemos facts`: prints this machine as JSON, or in what its network differs.
 
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use crate::facts::{Facts, Keyring};
-use crate::report;
+use anyhow::Context;
+use initramfs::network::Network;
+use serde_json::Value;
+
+use crate::facts::{Facts, Keyring, Redaction};
+use crate::report::{self, Refusal};
 
 /// The command line of `anemos facts`.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    /// Print in what the network differs from that in FILE, which are facts or a network.json, and
+    /// fail if it does
+    #[arg(long, value_name = "FILE")]
+    against: Option<PathBuf>,
+    /// Print other names, addresses and identities instead, which belong together as these do
+    #[arg(long, conflicts_with = "against")]
+    redact: bool,
+}
 
 impl Args {
-    #[expect(clippy::unused_self, reason = "every command is run with its arguments")]
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
-        report::result(&serde_json::to_string_pretty(&Facts::gather(&Keyring::here())?)?);
-        Ok(ExitCode::SUCCESS)
+        let facts = Facts::gather(&Keyring::here())?;
+        let Some(path) = &self.against else {
+            let text = if self.redact {
+                let redacted = Redaction::new(random()?).redact(serde_json::to_value(&facts)?);
+                serde_json::to_string_pretty(&redacted)?
+            } else {
+                serde_json::to_string_pretty(&facts)?
+            };
+            report::result(&text);
+            return Ok(ExitCode::SUCCESS);
+        };
+        let differences = read_network(path)?.in_use().differences(&facts.network.in_use());
+        for difference in &differences {
+            report::result(&difference.to_string());
+        }
+        if differences.is_empty() {
+            report::step("the network is the same in every field");
+            return Ok(ExitCode::SUCCESS);
+        }
+        let number = differences.len();
+        report::step(&format!("the network differs in {number} statements"));
+        Ok(ExitCode::FAILURE)
+    }
+}
+
+fn random() -> anyhow::Result<[u8; 32]> {
+    let mut bytes = [0; 32];
+    let source = File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));
+    source.context("reading /dev/urandom")?;
+    Ok(bytes)
+}
+
+/// Reads the network in facts, or a network alone.
+fn read_network(path: &Path) -> anyhow::Result<Network> {
+    let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+    parse(&text).map_err(|reason| {
+        let reason = format!("{} holds no network: {reason}", path.display());
+        Refusal::new(reason, "give what `anemos facts` printed, or a network.json").into()
+    })
+}
+
+fn parse(text: &str) -> serde_json::Result<Network> {
+    let mut value: Value = serde_json::from_str(text)?;
+    let network = value.get_mut("network").map(Value::take);
+    serde_json::from_value(network.unwrap_or(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse;
+
+    #[test]
+    fn a_network_is_read_alone_and_out_of_facts() {
+        let alone = r#"{ "links": [], "routes": [], "resolvers": ["192.0.2.53"] }"#;
+        let facts = format!(r#"{{ "hostname": "vps", "network": {alone} }}"#);
+        assert_eq!(parse(alone).unwrap(), parse(&facts).unwrap());
+        let error = parse(r#"{ "links": [], "rutes": [] }"#).unwrap_err();
+        assert!(error.to_string().contains("rutes"), "{error}");
     }
 }

@@ -1,0 +1,218 @@
+//! Makes facts fit to be shown to others: names, addresses and identities become other ones.
+//!
+//! What belongs together still does: equal values stay equal, and addresses stay in the prefixes
+//! that they are in. Each run draws another key, so nothing can be looked up by what another run
+//! gave.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use initramfs::payload::hexadecimal;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+/// Bits at the beginning of an address that stay: what kind of address it is.
+const KEPT_BITS: [usize; 2] = [8, 16];
+/// Bytes of a MAC address that stay: who made the card.
+const KEPT_BYTES: usize = 3;
+/// Keys of texts that tell who a machine or a disk is.
+const IDENTITIES: [&str; 11] = [
+    "hostname",
+    "machine-id",
+    "serial",
+    "wwn",
+    "table-id",
+    "ends",
+    "guid",
+    "label",
+    "comment",
+    "model",
+    "search",
+];
+
+/// Draws other values.
+pub(crate) struct Redaction {
+    key: [u8; 32],
+    /// Identities, also where they are a part of something else, such as a name in `by-id`.
+    known: BTreeMap<String, String>,
+}
+
+impl Redaction {
+    /// Draws with a key of 32 bytes.
+    pub(crate) fn new(key: [u8; 32]) -> Self {
+        Self { key, known: BTreeMap::new() }
+    }
+
+    /// Redacts facts, or any part of them.
+    pub(crate) fn redact(mut self, mut facts: Value) -> Value {
+        self.collect(&facts, false);
+        self.walk(&mut facts);
+        facts
+    }
+
+    /// Finds the identities: in a list below such a key too.
+    fn collect(&mut self, value: &Value, identity: bool) {
+        match value {
+            Value::String(text) if identity && !text.is_empty() => {
+                let other = self.name(text);
+                self.known.insert(text.clone(), other);
+            }
+            Value::Array(values) => values.iter().for_each(|value| self.collect(value, identity)),
+            Value::Object(map) => {
+                for (key, value) in map {
+                    self.collect(value, IDENTITIES.contains(&key.as_str()));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn walk(&self, value: &mut Value) {
+        match value {
+            Value::String(text) => *text = self.text(text),
+            Value::Array(values) => values.iter_mut().for_each(|value| self.walk(value)),
+            Value::Object(map) => {
+                for (key, value) in map {
+                    match value {
+                        // Its parameters may hold addresses and identities of any form.
+                        Value::String(text) if key == "command-line" => *text = parameters(text),
+                        value => self.walk(value),
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn text(&self, text: &str) -> String {
+        if let Ok(address) = text.parse() {
+            return self.address(address).to_string();
+        }
+        if let Some(mac) = self.mac(text) {
+            return mac;
+        }
+        if let Some(other) = self.known.get(text) {
+            return other.clone();
+        }
+        // The longest first: one may be a part of another.
+        let mut known: Vec<_> = self.known.iter().filter(|(name, _)| name.len() >= 6).collect();
+        known.sort_by_key(|(name, _)| std::cmp::Reverse(name.len()));
+        known.into_iter().fold(text.to_owned(), |text, (name, other)| text.replace(name, other))
+    }
+
+    fn digest(&self, what: &str, bytes: &[u8]) -> [u8; 32] {
+        let digest = Sha256::new().chain_update(self.key).chain_update(what).chain_update(bytes);
+        digest.finalize().into()
+    }
+
+    /// Digits, as many as there were, so that what has a form keeps it.
+    fn name(&self, text: &str) -> String {
+        let digest = self.digest("name", text.as_bytes());
+        let digits = hexadecimal(&digest);
+        let mut digits = digits.chars().cycle();
+        let form = |old: char| match old {
+            '-' | '.' | ':' => old,
+            _ => digits.next().unwrap_or('0'),
+        };
+        text.chars().map(form).collect()
+    }
+
+    fn mac(&self, text: &str) -> Option<String> {
+        let bytes: Option<Vec<u8>> = text
+            .split(':')
+            .map(|byte| u8::from_str_radix(byte, 16).ok().filter(|_| byte.len() == 2))
+            .collect();
+        let mut bytes = bytes.filter(|bytes| bytes.len() == 6)?;
+        let digest = self.digest("mac", &bytes);
+        for (byte, other) in bytes.iter_mut().zip(digest).skip(KEPT_BYTES) {
+            *byte = other;
+        }
+        Some(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":"))
+    }
+
+    fn address(&self, address: IpAddr) -> IpAddr {
+        match address {
+            IpAddr::V4(four) if four.is_unspecified() || four.is_loopback() => address,
+            IpAddr::V4(four) => Ipv4Addr::from(self.bits(four.octets(), KEPT_BITS[0])).into(),
+            IpAddr::V6(six) if six.is_unspecified() || six.is_loopback() => address,
+            // That of a router; longer ones hold a MAC address.
+            IpAddr::V6(six) if six.is_unicast_link_local() && six.octets()[8] == 0 => address,
+            IpAddr::V6(six) => Ipv6Addr::from(self.bits(six.octets(), KEPT_BITS[1])).into(),
+        }
+    }
+
+    /// Keeps prefixes: whether a bit is turned depends on the bits before it alone (Xu and others,
+    /// "Prefix-Preserving IP Address Anonymization", 2002).
+    fn bits<const N: usize>(&self, old: [u8; N], kept: usize) -> [u8; N] {
+        let mut new = old;
+        for bit in kept..N * 8 {
+            let mut before = old;
+            before[bit / 8] &= !(0xff >> (bit % 8));
+            before[bit / 8 + 1..].fill(0);
+            let number = u8::try_from(bit).unwrap_or(u8::MAX);
+            let turned = self.digest("address", &[&[number], &before[..]].concat())[0] & 1;
+            new[bit / 8] ^= turned << (7 - bit % 8);
+        }
+        new
+    }
+}
+
+/// The parameters without their values, except for those that say where people look.
+fn parameters(text: &str) -> String {
+    let word = |word: &str| match word.split_once('=') {
+        Some((name, _)) if !word.starts_with("console=") => format!("{name}=redacted"),
+        _ => word.to_owned(),
+    };
+    text.split_whitespace().map(word).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn common_bits(one: Ipv4Addr, two: Ipv4Addr) -> u32 {
+        (one.to_bits() ^ two.to_bits()).leading_zeros()
+    }
+
+    proptest! {
+        #[test]
+        fn addresses_stay_as_near_to_each_other_as_they_were(one: u32, two: u32) {
+            let redaction = Redaction::new([7; 32]);
+            let other = |bits: u32| match redaction.address(Ipv4Addr::from_bits(bits).into()) {
+                IpAddr::V4(four) => four,
+                IpAddr::V6(_) => unreachable!("families stay"),
+            };
+            prop_assume!(one >> 24 != 127 && two >> 24 != 127 && one != 0 && two != 0);
+            let was = common_bits(Ipv4Addr::from_bits(one), Ipv4Addr::from_bits(two));
+            prop_assert_eq!(common_bits(other(one), other(two)), was);
+        }
+    }
+
+    #[test]
+    fn nothing_that_tells_who_it_is_stays() {
+        let facts = json!({
+            "hostname": "db1.example.org",
+            "disks": [{ "identity": { "serial": "S4EVNX0N" }, "by-id": ["nvme-SAMSUNG_S4EVNX0N"] }],
+            "kernel": { "command-line": "root=UUID=0a1b ro console=ttyS0,115200 token=geheim" },
+            "network": {
+                "links": [{ "name": "ens3", "mac": "52:54:00:12:34:56",
+                            "addresses": [{ "address": "203.0.113.77", "prefix": 32 }] }],
+                "routes": [{ "destination": "0.0.0.0", "prefix": 0, "gateway": "172.31.1.1" },
+                           { "destination": "::", "prefix": 0, "gateway": "fe80::1" }],
+                "search": ["lan.example.org"],
+            },
+        });
+        let redacted = Redaction::new([7; 32]).redact(facts).to_string();
+        for secret in
+            ["db1", "S4EVNX0N", "0a1b", "geheim", "12:34:56", "203.0.113", "172.31", "lan.example"]
+        {
+            assert!(!redacted.contains(secret), "{secret} in {redacted}");
+        }
+        for kept in ["ens3", "52:54:00", "fe80::1", "0.0.0.0", "console=ttyS0,115200"] {
+            assert!(redacted.contains(kept), "{kept} not in {redacted}");
+        }
+    }
+}
