@@ -9,7 +9,7 @@ mod render;
 
 use std::path::PathBuf;
 
-use initramfs::deploy::{Deploy, PayloadMember};
+use initramfs::deploy::{Deploy, Mode, PayloadMember};
 use initramfs::network::Restore;
 use initramfs::payload::{Description, Kind, Settings};
 use serde::Serialize;
@@ -244,6 +244,7 @@ impl Plan {
                 unpacked_limit: payload.unpacked,
             },
             after_commit: config.failure.after_commit,
+            mode: Mode::Deployment,
             began: None,
             report: None,
             deploy_limit_secs: self.deploy_limit_secs,
