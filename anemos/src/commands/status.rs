@@ -120,8 +120,8 @@ fn cut_off(stage: Stage) -> String {
 
 /// What came of a rehearsal, and what to do about it.
 fn rehearsal(attempt: &Attempt) -> (String, &'static str) {
-    let passed = "rehearsal passed: a deployment comes to `deploy` on this machine; no disk was \
-                  written";
+    let passed = "rehearsal passed: a deployment comes to `deploy` on this machine; nothing but \
+                  this report was written";
     let Attempt { outcome, stage, error, .. } = attempt;
     match (outcome, stage, error) {
         (Some(_), None, None) => (
@@ -213,7 +213,7 @@ mod tests {
             ..Attempt::default()
         };
         insta::assert_snapshot!(render(&attempt, &[]), @"
-        outcome  rehearsal passed: a deployment comes to `deploy` on this machine; no disk was written
+        outcome  rehearsal passed: a deployment comes to `deploy` on this machine; nothing but this report was written
         proved   modules: 3 of 4
                  disk: /dev/vda by serial number S1
         payload  debian.tar.zst

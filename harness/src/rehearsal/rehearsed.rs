@@ -22,7 +22,7 @@ const REPORT: &str = "/var/lib/anemos/last-attempt";
 /// Bytes of it.
 const REPORT_SIZE: u64 = 16 << 10;
 /// Bytes that are compared at a time; a multiple of every size of a block.
-const PIECE: usize = 64 << 10;
+const PIECE: usize = 1 << 20;
 
 impl Run<'_> {
     /// Judges what is left: the disk, then the old system, then what it says came of it.
@@ -144,12 +144,12 @@ mod tests {
         let bytes = vec![7_u8; PIECE + 100];
         std::fs::write(&before, &bytes).unwrap();
         for (changed, but, want) in [
-            (None, &[][..], Ok(65_636)),
-            (None, &[(0, 10)], Ok(65_626)),
+            (None, &[][..], Ok(1_048_676)),
+            (None, &[(0, 10)], Ok(1_048_666)),
             (Some(0), &[], Err("byte 0 is 8 instead of 7")),
-            (Some(65_635), &[], Err("byte 65635 is 8 instead of 7")),
-            (Some(65_540), &[(65_530, 65_541)], Ok(65_625)),
-            (Some(65_541), &[(65_530, 65_541)], Err("byte 65541 is 8 instead of 7")),
+            (Some(1_048_675), &[], Err("byte 1048675 is 8 instead of 7")),
+            (Some(1_048_580), &[(1_048_570, 1_048_581)], Ok(1_048_665)),
+            (Some(1_048_581), &[(1_048_570, 1_048_581)], Err("byte 1048581 is 8 instead of 7")),
         ] {
             let mut bytes = bytes.clone();
             if let Some(at) = changed {
@@ -161,6 +161,6 @@ mod tests {
         }
         std::fs::write(&after, &bytes[1..]).unwrap();
         let shorter = compare_files(&before, &after, &[]).unwrap();
-        assert_eq!(shorter, Err("it has 65635 bytes instead of 65636".to_owned()));
+        assert_eq!(shorter, Err("it has 1048675 bytes instead of 1048676".to_owned()));
     }
 }

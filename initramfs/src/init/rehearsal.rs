@@ -27,7 +27,7 @@ pub(super) fn tell(report: &mut Report, known: &Known) {
         (_, None) => {
             let proved = known.proved.iter().filter_map(|line| Some(line.split_once(": ")?.0));
             let proved = proved.collect::<Vec<_>>().join(", ");
-            report.line(&format!("rehearsal passed: {proved}; no disk was written"));
+            report.line(&format!("rehearsal passed: {proved}; nothing but its report is written"));
         }
         (Some((stage, reason)), Some(_)) => {
             report.line(&format!("rehearsal failed: stage {stage}: {reason}"));
