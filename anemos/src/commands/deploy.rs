@@ -10,6 +10,7 @@ use crate::config::{ConfigArgs, Location};
 use crate::entry::{self, Next, kexec};
 use crate::plan::{Purpose, Rung};
 use crate::prepare::Prepared;
+use crate::receipt::ReceiptArgs;
 use crate::report::Refusal;
 use crate::{assemble, last_attempt, report, staging};
 
@@ -23,6 +24,8 @@ pub(crate) struct Args {
     /// Do not ask for the host name
     #[arg(long)]
     yes: bool,
+    #[command(flatten)]
+    receipt: ReceiptArgs,
     #[command(flatten)]
     far: Far,
 }
@@ -54,7 +57,8 @@ impl Args {
         report::step("looking at the machine and the payload");
         let fetched = tempfile::tempdir().context("making a temporary folder")?;
         let payload = self.payload.map(Location::from);
-        let prepared = Prepared::new(config, payload, Purpose::Deploy, fetched.path())?;
+        let mut prepared = Prepared::new(config, payload, Purpose::Deploy, fetched.path())?;
+        prepared.require(&self.receipt)?;
         prepared.accept()?;
         prepared.check_room()?;
         report::step(&prepared.plan.render());
