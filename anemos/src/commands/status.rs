@@ -63,10 +63,8 @@ fn render(attempt: &Attempt, disk: &[String]) -> String {
         Mode::Rehearsal => rehearsal(attempt),
     };
     let mut lines = vec![format!("outcome  {outcome}")];
-    if let (Some(stage), Some(error), Mode::Deployment) =
-        (attempt.stage, &attempt.error, attempt.mode)
-    {
-        lines.push(format!("failed   stage {stage}: {error}"));
+    if let (Some(error), Mode::Deployment) = (&attempt.error, attempt.mode) {
+        lines.push(format!("failed   {}{error}", in_stage(attempt.stage)));
     }
     list(&mut lines, "proved", &attempt.proved);
     lines.push(format!("payload  {}", attempt.payload));
@@ -109,6 +107,11 @@ fn deployment(attempt: &Attempt) -> (String, &'static str) {
     (outcome.to_owned(), next)
 }
 
+/// Where it failed, before the reason; what fails between two stages is in none.
+fn in_stage(stage: Option<Stage>) -> String {
+    stage.map(|stage| format!("stage {stage}: ")).unwrap_or_default()
+}
+
 /// What to do about an attempt of which little is known.
 const LOOK: &str = "look at the console of the machine during another attempt";
 
@@ -129,10 +132,9 @@ fn rehearsal(attempt: &Attempt) -> (String, &'static str) {
             "`anemos reset` if a boot entry was used, `anemos deploy` to overwrite the disk",
         ),
         (Some(_), stage, error) => {
-            let stage = stage.map(|stage| format!("stage {stage}: ")).unwrap_or_default();
-            let error = error.as_deref().unwrap_or("for no reason given");
+            let (stage, error) = (in_stage(*stage), error.as_deref());
             (
-                format!("rehearsal failed: {stage}{error}"),
+                format!("rehearsal failed: {stage}{}", error.unwrap_or("for no reason given")),
                 "mend what failed, `anemos reset` if a boot entry was used, rehearse again",
             )
         }
