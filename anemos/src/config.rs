@@ -12,7 +12,9 @@ use anyhow::Context;
 
 pub(crate) use self::flags::ConfigArgs;
 pub(crate) use self::sections::{
-    Config, EntryMethod, FirmwareConfig, FirmwareMode, HostKeys, NetworkConfig, NetworkMode,
+    AccessConfig, Config, DiskConfig, EntryConfig, EntryMethod, FailureConfig, FirmwareConfig,
+    FirmwareMode, HostKeys, InitramfsConfig, KernelConfig, NetworkConfig, NetworkMode,
+    PayloadConfig,
 };
 pub(crate) use self::values::{
     Base, Digest, KernelSource, Keys, Location, Prefixed, PublicKey, Select, Selector,

@@ -257,6 +257,14 @@ impl BaseContents {
         Ok(Self::File { path: path.to_owned(), size, unpacked, entries })
     }
 
+    /// Where it is; none of the built-in one.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        match self {
+            Self::BuiltIn(_) => None,
+            Self::File { path, .. } => Some(path),
+        }
+    }
+
     /// Whether a file is at a path, links followed.
     fn has(&self, path: &str) -> bool {
         match self {

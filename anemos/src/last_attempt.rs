@@ -9,6 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, bail};
 use fiemap::FiemapExtentFlags;
 use initramfs::attempt::{self, Attempt, Place};
+use initramfs::deploy::Mode;
 
 use crate::files::{if_there, read_if_there};
 
@@ -19,10 +20,11 @@ const PREVIOUS: &str = "/var/lib/anemos/last-attempt.previous";
 
 /// Fills the file with what is known before the jump, and returns where it lies on the disk of
 /// this kernel name. An error leaves a file that tells of an attempt without an end.
-pub(crate) fn set_aside(payload: &str, disk: &str) -> anyhow::Result<(u64, Place)> {
+pub(crate) fn set_aside(payload: &str, mode: Mode, disk: &str) -> anyhow::Result<(u64, Place)> {
     let began = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let attempt = Attempt {
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        mode,
         payload: payload.to_owned(),
         began,
         ..Attempt::default()

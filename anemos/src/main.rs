@@ -18,6 +18,7 @@ mod modules;
 mod plan;
 mod preflight;
 mod prepare;
+mod receipt;
 mod report;
 mod room;
 mod source;

@@ -10,7 +10,7 @@ mod render;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use initramfs::deploy::{Deploy, PayloadMember};
+use initramfs::deploy::{Deploy, Mode, PayloadMember};
 use initramfs::network::Restore;
 use initramfs::network::proof::{Answer, Subject};
 use initramfs::payload::{Description, Kind, Settings};
@@ -270,6 +270,7 @@ impl Plan {
                 unpacked_limit: payload.unpacked,
             },
             after_commit: config.failure.after_commit,
+            mode: Mode::Deployment,
             began: None,
             report: None,
             deploy_limit_secs: self.deploy_limit_secs,

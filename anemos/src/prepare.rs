@@ -16,6 +16,7 @@ use crate::facts::{
 };
 use crate::plan::{self, Inputs, Plan, Purpose, Rung, Sizes};
 use crate::preflight::{self, Refusal};
+use crate::receipt::{Parts, Receipt, ReceiptArgs};
 use crate::{report, source, staging};
 
 /// A deployment that was thought through: all that is read and decided before anything is done.
@@ -46,6 +47,8 @@ struct Sources {
     answers: Option<Vec<Answer>>,
     /// Addresses of the server that the payload comes from.
     origins: Vec<SocketAddr>,
+    /// Where a base of one's own is, once it is here.
+    base: Option<PathBuf>,
 }
 
 /// A payload that was read once from end to end.
@@ -77,6 +80,7 @@ impl Prepared {
         });
         let payload = payload?;
         let base = base.unwrap_or_else(|_panic| bail!("reading the base initramfs panicked"))?;
+        let base_path = base.as_ref().and_then(BaseContents::path).map(Path::to_owned);
         let keyring = Keyring::here();
         let facts = Facts::gather(&keyring)?;
         let from = payload.as_ref().map(|payload| &payload.location);
@@ -97,6 +101,7 @@ impl Prepared {
                 HostKeys::New => Vec::new(),
             },
             authorized_keys: choose_keys(&config.access.authorized_keys, keyring)?,
+            base: base_path,
             config,
             purpose,
             payload,
@@ -109,6 +114,17 @@ impl Prepared {
         let (plan, refusals) = decide(&facts, &sources, contents.as_ref(), sizes);
         let (overridden, refusals) = sources.split(refusals);
         Ok(Self { facts, plan, contents, refusals, overridden, sources })
+    }
+
+    /// Refuses whatever a receipt does not speak for, where one is required.
+    pub(crate) fn require(&mut self, receipt: &ReceiptArgs) -> anyhow::Result<()> {
+        let Some(path) = &receipt.required else { return Ok(()) };
+        let receipt = Receipt::read(path)?;
+        let Sources { config, payload, base, .. } = &self.sources;
+        let payload = payload.as_ref().map(|payload| payload.description.sha256.as_str());
+        let here = Parts::read(config, payload, base.as_deref())?;
+        self.refusals.extend(receipt.refusals(&here));
+        Ok(())
     }
 
     /// Decides and checks again, now that the size of the final initramfs is known.

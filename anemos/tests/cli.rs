@@ -86,7 +86,15 @@ fn the_first_line_of_a_help_fits_a_terminal() {
 
 #[test]
 fn a_wrong_command_line_is_usage() {
-    for arguments in [vec![], vec!["destroy"], vec!["plan", "--nonsense"], vec!["build"]] {
+    for arguments in [
+        vec![],
+        vec!["destroy"],
+        vec!["plan", "--nonsense"],
+        vec!["build"],
+        vec!["deploy", "--rehearse", "--dry-run"],
+        vec!["deploy", "--rehearse", "--stage-only"],
+        vec!["test", "p.tgz", "--receipt", "r.json", "--quick"],
+    ] {
         let wrong = run(&[], &arguments);
         assert_eq!((wrong.status, wrong.stdout.as_str()), (Some(2), ""), "{arguments:?}");
     }
@@ -165,6 +173,16 @@ fn a_plan_is_json_for_programs() {
     let plan: serde_json::Value = serde_json::from_str(&plan.stdout).unwrap();
     assert_eq!(plan["restore"]["mode"], "none");
     assert_eq!(plan["payload"], serde_json::Value::Null);
+}
+
+#[test]
+fn what_is_no_receipt_is_refused_by_its_name() {
+    for command in [&["plan"][..], &["deploy", "--yes"]] {
+        let arguments = [command, &["--require-receipt", "r.json"]].concat();
+        let refused = run(&[("r.json", "{}")], &arguments);
+        assert_eq!(refused.status, Some(3), "{}", refused.stderr);
+        assert!(refused.stderr.contains("error: r.json is no receipt"), "{}", refused.stderr);
+    }
 }
 
 #[test]

@@ -10,6 +10,7 @@ use crate::recent::{KEPT, Recent};
 use crate::verdict::Verdict;
 
 pub mod contract;
+mod ends;
 mod seen;
 mod short;
 #[cfg(test)]
@@ -67,6 +68,18 @@ pub struct Route {
     pub identity: String,
     /// The text of its login prompt.
     pub login: String,
+    /// How far the way leads.
+    pub aim: Aim,
+}
+
+/// How far `anemos deploy` shall come.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Aim {
+    /// To a new system on the disk.
+    #[default]
+    Deployment,
+    /// Up to stage `deploy`, and back to the old system.
+    Rehearsal,
 }
 
 /// The chain so far.
@@ -274,6 +287,9 @@ impl Chain {
     }
 
     fn begins(&mut self, at: f64, stage: &str) -> Option<End> {
+        if self.route.aim == Aim::Rehearsal && stage == "deploy" {
+            return Some(self.out_of_order("a rehearsal came to stage deploy"));
+        }
         let index = STAGES.iter().position(|name| *name == stage)?;
         if self.stage.is_some_and(|(running, _)| running == index) {
             return None;
@@ -335,12 +351,6 @@ impl Chain {
         }
     }
 
-    fn bad_outcome(&self, class: Class) -> Verdict {
-        let reason = self.failure.clone().unwrap_or_else(|| "for no reason given".to_owned());
-        let reason = format!("{}: {reason}", class.words());
-        self.finish(Verdict::failed(class, reason, self.context()))
-    }
-
     fn reset(&mut self, at: f64) -> Option<End> {
         if let Some(words) = &self.panic {
             return Some(End::Returned(self.panicked(words)));
@@ -355,7 +365,7 @@ impl Chain {
             }
             (Link::Verdict, Some("returned")) => {
                 self.reach(Link::Reset, at, "reset");
-                End::Returned(self.bad_outcome(Class::Returned))
+                End::Returned(self.returned())
             }
             // On it goes, through the firmware.
             (Link::Started, _) if self.boot_announced => {
@@ -415,24 +425,6 @@ impl Chain {
     fn timed(&mut self, name: &str, at: f64) {
         let start = self.since;
         self.times.push(Timed { name: name.to_owned(), start, seconds: at - start });
-    }
-
-    fn panicked(&self, words: &str) -> Verdict {
-        let reason = format!("the deploy environment panicked: {words}");
-        self.finish(Verdict::failed(Class::KernelPanic, reason, self.context()))
-    }
-
-    fn out_of_order(&self, problem: &str) -> End {
-        self.failed(Class::StageOrder, problem)
-    }
-
-    fn failed(&self, class: Class, reason: impl Into<String>) -> End {
-        End::Failed(self.finish(Verdict::failed(class, reason, self.context())))
-    }
-
-    fn finish(&self, mut verdict: Verdict) -> Verdict {
-        verdict.outcome.clone_from(&self.outcome);
-        verdict
     }
 
     fn remember(&mut self, line: &str) {

@@ -54,6 +54,8 @@ pub enum Class {
     Expectation,
     /// Another disk than the selected one was written.
     OtherDiskWritten,
+    /// A rehearsal wrote to the selected disk.
+    DiskWritten,
     /// A fault of the scenario ended the deployment.
     Cut,
     /// A fault of the scenario could not be brought about.
@@ -111,6 +113,7 @@ impl Class {
             Self::ResetLoop => "it was reset after it had started",
             Self::Expectation => "what was expected of it was not seen",
             Self::OtherDiskWritten => "another disk than the selected one was written",
+            Self::DiskWritten => "a rehearsal wrote to the disk",
             Self::FaultFailed => "a fault could not be brought about",
             Self::Cut => "a fault reset the machine or cut its power",
             Self::Interrupted => "the run was interrupted",

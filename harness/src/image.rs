@@ -51,6 +51,12 @@ pub async fn from_raw(image: &Path, raw: &Path) -> Result<(), CommandError> {
     Ok(())
 }
 
+/// Writes what a guest sees of a qcow2 image as a raw image.
+pub async fn to_raw(image: &Path, raw: &Path) -> Result<(), CommandError> {
+    qemu_img("convert").args(["-f", "qcow2", "-O", "raw"]).arg(image).arg(raw).run().await?;
+    Ok(())
+}
+
 /// Whether two qcow2 images hold the same.
 pub async fn same(one: &Path, other: &Path) -> Result<bool, CommandError> {
     let compare = qemu_img("compare").args(["--force-share", "-f", "qcow2", "-F", "qcow2"]);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use regex::Regex;
 
-use crate::chain::{End, Timed};
+use crate::chain::{Aim, End, Timed};
 use crate::classify::Class;
 use crate::evidence::Evidence;
 use crate::fault::{Kind, Struck};
@@ -29,6 +29,7 @@ pub mod judge;
 pub(crate) mod jump;
 mod old_system;
 pub mod power;
+mod rehearsed;
 pub(crate) mod saved;
 pub mod workspace;
 
@@ -74,7 +75,7 @@ impl Rehearsal {
     }
 
     fn recording(&self) -> Recording {
-        let wanted = self.cuts_power() || self.power_cuts > 0;
+        let wanted = self.cuts_power() || self.power_cuts > 0 || self.setup.rehearse;
         if wanted { Recording::Writes } else { Recording::Nothing }
     }
 }
@@ -134,12 +135,13 @@ pub async fn rehearse(
     if run.wants_control(&verdict) {
         run.blame(&mut verdict).await?;
     }
-    if verdict.verdict == Ending::Passed {
+    let deployed = verdict.verdict == Ending::Passed && !rehearsal.setup.rehearse;
+    if deployed {
         verdict.warnings = run.residue().await;
     }
     // Before power cuts are tried on them.
     run.keep_disks()?;
-    if verdict.verdict == Ending::Passed && rehearsal.power_cuts > 0 {
+    if deployed && rehearsal.power_cuts > 0 {
         run.power_cuts(&mut verdict).await?;
     }
     verdict.added = run.hardware.added();
@@ -184,6 +186,7 @@ impl Run<'_> {
             memory_mib: self.memory_mib(),
             faults: &self.rehearsal.setup.faults,
             way: self.rehearsal.setup.entry,
+            aim: if self.rehearsal.setup.rehearse { Aim::Rehearsal } else { Aim::Deployment },
             prepare: self.rehearsal.setup.prepare.as_deref(),
             rescue: self.rehearsal.setup.rescue.as_deref(),
             disks: self.hardware.disks(&disk),
@@ -256,6 +259,9 @@ impl Run<'_> {
                 let mut verdict = verdict;
                 verdict.evidence.extend(cut);
                 self.returned(verdict, disk, folder).await
+            }
+            End::Returned(verdict) if self.rehearsal.setup.rehearse => {
+                self.rehearsed(verdict, disk, folder).await
             }
             End::Returned(verdict) => self.returned(verdict, disk, folder).await,
         }
@@ -334,7 +340,8 @@ impl Run<'_> {
     ) -> Result<Verdict, DirectError> {
         let memory_mib = self.memory_mib();
         let disks = self.hardware.disks_after_reset(disk);
-        let fresh = Fresh { board: self.hardware.new_board(), memory_mib, disks, name };
+        let (board, question) = (self.hardware.new_board(), self.question(name));
+        let fresh = Fresh { board, memory_mib, disks, name, question };
         Ok(fresh::judge(self.host, fresh, wanted, &jump::part(folder, name)?).await?)
     }
 
@@ -365,8 +372,9 @@ impl Run<'_> {
 
     fn wants_control(&self, verdict: &Verdict) -> bool {
         let may_be = verdict.class.is_some_and(Class::may_be_the_payload);
-        let asked =
-            self.rehearsal.control == Control::Run && self.rehearsal.setup.entry != Way::Direct;
+        let setup = &self.rehearsal.setup;
+        let alone = setup.entry == Way::Direct || setup.rehearse;
+        let asked = self.rehearsal.control == Control::Run && !alone;
         may_be && asked && !self.host.is_over()
     }
 

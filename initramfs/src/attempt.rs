@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::deploy::Mode;
 use crate::stages::{Outcome, Stage};
 
 /// An attempt to deploy, as far as it is known.
@@ -11,6 +12,9 @@ use crate::stages::{Outcome, Stage};
 pub struct Attempt {
     /// Version of the `anemos` that made it.
     pub version: String,
+    /// How far it went, or was to go.
+    #[serde(default, skip_serializing_if = "Mode::is_deployment")]
+    pub mode: Mode,
     /// File name of the payload.
     pub payload: String,
     /// When it began, in seconds since 1970.
@@ -23,6 +27,9 @@ pub struct Attempt {
     pub stage: Option<Stage>,
     /// Why, on one line.
     pub error: Option<String>,
+    /// What a rehearsal has proved, a line each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub proved: Vec<String>,
     /// The last lines of the log.
     pub log: Vec<String>,
 }

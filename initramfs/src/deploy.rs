@@ -51,6 +51,9 @@ pub struct Deploy {
     pub modules: Vec<String>,
     /// The payload.
     pub payload: PayloadMember,
+    /// How far it goes.
+    #[serde(default, skip_serializing_if = "Mode::is_deployment")]
+    pub mode: Mode,
     /// When the attempt began, in seconds since 1970; absent in what is only built.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub began: Option<u64>,
@@ -68,6 +71,24 @@ pub struct Deploy {
 
 fn yes() -> bool {
     true
+}
+
+/// How far an attempt goes.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// To a new system on the disk.
+    #[default]
+    Deployment,
+    /// Up to `deploy`, which is not run; no disk is written, and the old system is booted again.
+    Rehearsal,
+}
+
+impl Mode {
+    /// Whether it is an attempt to deploy, and no rehearsal.
+    pub fn is_deployment(&self) -> bool {
+        *self == Self::Deployment
+    }
 }
 
 /// What becomes of a machine whose disk was written when the deployment fails.

@@ -44,6 +44,19 @@ impl DiskIdentity {
         ]
     }
 
+    /// Returns what is known of both disks and the same.
+    #[must_use]
+    pub fn common(&self, other: &Self) -> Self {
+        let mut same = self.clone();
+        same.serial.take_if(|_| self.serial != other.serial);
+        same.wwn.take_if(|_| self.wwn != other.wwn);
+        same.table_id.take_if(|_| self.table_id != other.table_id);
+        same.ends.take_if(|_| self.ends != other.ends);
+        same.bus_path.take_if(|_| self.bus_path != other.bus_path);
+        same.size.take_if(|_| self.size != other.size);
+        same
+    }
+
     /// How many strong marks are known.
     pub fn known_marks(&self) -> usize {
         self.marks().iter().filter(|mark| mark.value.is_some()).count()

@@ -17,11 +17,13 @@ mod mounts;
 mod network;
 mod payload;
 mod read_only;
+mod rehearsal;
 mod report;
 mod rescue;
 mod signature;
 mod ssh;
 mod timer;
+mod tools;
 mod uevents;
 
 use std::cell::OnceCell;
@@ -35,7 +37,7 @@ use std::{fs, io};
 use anyhow::{Context, bail};
 use nix::sys::reboot::RebootMode;
 
-use crate::deploy::{AfterCommit, Deploy};
+use crate::deploy::{AfterCommit, Deploy, Mode};
 use crate::manifest::Manifest;
 use crate::network::files;
 use crate::paths;
@@ -55,6 +57,10 @@ struct Known {
     next: Option<Stage>,
     /// The environment of `deploy`.
     environment: BTreeMap<String, String>,
+    /// What a rehearsal has proved.
+    proved: Vec<String>,
+    /// Why it ended early.
+    error: Option<String>,
     /// What the old system had on the disk; in a rescue there is more than that.
     signatures: OnceCell<Vec<Found>>,
 }
@@ -68,10 +74,14 @@ pub fn run() -> ExitCode {
     let result = catch_unwind(AssertUnwindSafe(|| deploy(&mut report, &mut known)))
         .unwrap_or_else(|_message_is_on_the_console| bail!("PID 1 panicked"));
     let outcome = match &result {
+        Ok(()) if known.is_rehearsal() => Outcome::Returned,
         Ok(()) => Outcome::Deployed,
         Err(error) => {
             report.error(error);
-            ending::outcome_of_failure(known.disk.as_ref())
+            known.error = Some(report::one_line(error));
+            // No disk can be written in a rehearsal, and nobody waits for a rescue of one.
+            let rehearsal = known.is_rehearsal().then_some(Outcome::Returned);
+            rehearsal.unwrap_or_else(|| ending::outcome_of_failure(known.disk.as_ref()))
         }
     };
     let after_commit = known.deploy.as_ref().map(|deploy| deploy.after_commit).unwrap_or_default();
@@ -88,6 +98,9 @@ pub fn run() -> ExitCode {
         }
         (Outcome::Returned, _) => {
             report.timer.go_back();
+            if known.is_rehearsal() {
+                rehearsal::tell(&mut report, &known);
+            }
             last_attempt::keep(&mut report, &known);
             ending::leave(&mut report, outcome, RebootMode::RB_AUTOBOOT);
         }
@@ -112,22 +125,48 @@ fn deploy(report: &mut Report, known: &mut Known) -> anyhow::Result<()> {
         boot_entry::remove(report);
         set_clock_floor(report, deploy.written_at)
     })?;
-    let disk = report
-        .stage(Stage::Disks, |report| disks::wait(report, &deploy.disk, &deploy.also_write))?;
+    known.prove("modules", &rehearsal::modules(&deploy));
+    let disk = report.stage(Stage::Disks, |report| {
+        let disk = disks::wait(report, &deploy.disk, &deploy.also_write)?;
+        if deploy.mode == Mode::Rehearsal {
+            disks::protect_all(report, &disk)?;
+        }
+        Ok(disk)
+    })?;
+    known.prove("disk", &format!("{} by {}", disk.device, disk.known_by));
     report.timer.know(known.disk.insert(disk));
     last_attempt::note(report, known, Stage::Network);
-    let leased = report.stage(Stage::Network, |report| network::restore(report, &deploy))?;
-    let network = deploy.network.clone().or(leased).unwrap_or_default();
+    let restored = report.stage(Stage::Network, |report| network::restore(report, &deploy))?;
+    known.prove("network", &restored.proved);
+    let network = deploy.network.clone().or(restored.network).unwrap_or_default();
     last_attempt::note(report, known, Stage::VerifyPayload);
     report.stage(Stage::VerifyPayload, |_| payload::verify(&deploy.payload))?;
+    known.prove("payload", &format!("{} sha256:{}", deploy.payload.name, deploy.payload.sha256));
     last_attempt::note(report, known, Stage::Unpack);
-    let settings = report.stage(Stage::Unpack, |_| payload::unpack(&deploy.payload))?;
-    let disk = known.disk.as_ref().context("finding the disk again")?;
-    known.environment = environment::of(&deploy, disk, &settings);
+    report.stage(Stage::Unpack, |_| unpack(&deploy, known))?;
     files::write(&network, Path::new(paths::NETWORK))
         .with_context(|| format!("writing {}", paths::NETWORK))?;
+    if deploy.mode == Mode::Rehearsal {
+        return Ok(());
+    }
     last_attempt::note(report, known, Stage::Deploy);
     run_payload(report, known)
+}
+
+/// Unpacks the payload, and makes sure that what it needs to run is there.
+fn unpack(deploy: &Deploy, known: &mut Known) -> anyhow::Result<()> {
+    let unpacked = payload::unpack(&deploy.payload)?;
+    let (members, bytes) = (unpacked.members, unpacked.unpacked);
+    known.prove(
+        "unpacking",
+        &format!("{members} members, {} MiB in memory", bytes.div_ceil(1 << 20)),
+    );
+    let disk = known.disk.as_ref().context("finding the disk again")?;
+    known.environment = environment::of(deploy, disk, &unpacked.environment);
+    let path = known.environment.get("PATH").map(String::as_str).unwrap_or_default();
+    let found = tools::check(&unpacked, path, Path::new(paths::WORK))?;
+    known.prove("tools", &found);
+    Ok(())
 }
 
 /// Runs `deploy` and makes sure that what it wrote is on the disk; once more in a rescue.

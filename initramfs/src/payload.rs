@@ -29,6 +29,7 @@ pub use settings::Settings;
 
 pub(crate) use packed::Packed;
 pub use packed::hexadecimal;
+pub(crate) use program::examine;
 
 use extract::Extractor;
 use members::Discard;

@@ -33,6 +33,7 @@ fn description() -> Deploy {
             sha256: String::new(),
             unpacked_limit: 0,
         },
+        mode: initramfs::deploy::Mode::Deployment,
         after_commit: initramfs::deploy::AfterCommit::Rescue,
         began: None,
         report: None,

@@ -4,11 +4,13 @@ use std::io::{self, BufRead, IsTerminal};
 use std::process::ExitCode;
 
 use anyhow::Context;
+use initramfs::deploy::{Deploy, Mode};
 
 use crate::config::{ConfigArgs, Location};
 use crate::entry::{self, Next, kexec};
 use crate::plan::{Purpose, Rung};
 use crate::prepare::Prepared;
+use crate::receipt::ReceiptArgs;
 use crate::report::Refusal;
 use crate::{assemble, last_attempt, report, staging};
 
@@ -22,18 +24,32 @@ pub(crate) struct Args {
     /// Do not ask for the host name
     #[arg(long)]
     yes: bool,
+    #[command(flatten)]
+    receipt: ReceiptArgs,
+    #[command(flatten)]
+    far: Far,
+}
+
+/// How far it goes, when it does not deploy.
+#[derive(Debug, clap::Args)]
+#[group(multiple = false)]
+struct Far {
     /// Decide and check everything, say what would be done, and change nothing
-    #[arg(long, conflicts_with = "stage_only")]
+    #[arg(long)]
     dry_run: bool,
     /// Make everything ready, but stay here: the next reboot enters a boot entry, `kexec -e` a
     /// loaded kernel, and `anemos reset` takes it back
     #[arg(long)]
     stage_only: bool,
+    /// Enter the deploy environment, prove there all that `deploy` needs, and come back: no disk
+    /// is written, the machine reboots, and `anemos status` tells what was proved
+    #[arg(long)]
+    rehearse: bool,
 }
 
 impl Args {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
-        if !self.yes && !self.dry_run && !io::stdin().is_terminal() {
+        if !self.yes && !self.far.dry_run && !io::stdin().is_terminal() {
             let reason = "there is no terminal to ask for the host name on";
             return Err(Refusal::new(reason, "say --yes to go on without being asked").into());
         }
@@ -41,32 +57,43 @@ impl Args {
         report::step("looking at the machine and the payload");
         let fetched = tempfile::tempdir().context("making a temporary folder")?;
         let payload = self.payload.map(Location::from);
-        let prepared = Prepared::new(config, payload, Purpose::Deploy, fetched.path())?;
+        let mut prepared = Prepared::new(config, payload, Purpose::Deploy, fetched.path())?;
+        prepared.require(&self.receipt)?;
         prepared.accept()?;
         prepared.check_room()?;
         report::step(&prepared.plan.render());
-        if self.dry_run {
+        if self.far.dry_run {
             report::step("dry run: nothing was changed, and nothing is in the way");
             return Ok(ExitCode::SUCCESS);
         }
-        if !self.yes {
-            confirm(&prepared)?;
+        let mode = if self.far.rehearse { Mode::Rehearsal } else { Mode::Deployment };
+        if mode == Mode::Rehearsal {
+            report::step("rehearsal: nothing on any disk is lost, because `deploy` is not run");
         }
-        let rung = stage(&prepared).inspect_err(|_| take_back())?;
+        if !self.yes {
+            confirm(&prepared, mode)?;
+        }
+        let rung = stage(&prepared, mode).inspect_err(|_| take_back())?;
         // What was fetched is in the initramfs now, and nothing runs after a jump.
         drop(fetched);
-        if self.stage_only {
+        if self.far.stage_only {
             let enters = if rung.boots() { "the next reboot" } else { "`kexec -e`" };
             report::step(&format!("staged: {enters} enters it, `anemos reset` takes it back"));
             return Ok(ExitCode::SUCCESS);
         }
-        report::step(if rung.boots() {
-            "rebooting into the one-time boot entry: this connection ends, the deployment goes on"
-        } else {
-            "jumping: this connection ends, the deployment goes on"
-        });
+        let way = if rung.boots() { "rebooting into the one-time boot entry" } else { "jumping" };
+        report::step(&format!("{way}: this connection ends, {}", goes_on(mode)));
         entry::leave(rung).inspect_err(|_| take_back())?;
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn goes_on(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Deployment => "the deployment goes on",
+        Mode::Rehearsal => {
+            "the rehearsal goes on and ends in this system; ask `anemos status` then"
+        }
     }
 }
 
@@ -81,10 +108,14 @@ fn take_back() {
 }
 
 /// Asks for the host name, which people know by heart only for the right machine.
-fn confirm(prepared: &Prepared) -> anyhow::Result<()> {
+fn confirm(prepared: &Prepared, mode: Mode) -> anyhow::Result<()> {
     let hostname = &prepared.facts.hostname;
     let disk = prepared.plan.disk.name();
-    report::prompt(&format!("Type the host name {hostname} to overwrite {disk}: "))?;
+    let to = match mode {
+        Mode::Deployment => format!("overwrite {disk}"),
+        Mode::Rehearsal => "leave this system, and boot it again after the rehearsal".to_owned(),
+    };
+    report::prompt(&format!("Type the host name {hostname} to {to}: "))?;
     let mut line = String::new();
     io::stdin().lock().read_line(&mut line).context("reading the host name")?;
     Ok(check_answer(line.trim(), hostname)?)
@@ -99,12 +130,12 @@ fn check_answer(answer: &str, hostname: &str) -> Result<(), Refusal> {
 }
 
 /// Writes the final initramfs to the staging folder and makes the way into it ready.
-fn stage(prepared: &Prepared) -> anyhow::Result<Rung> {
+fn stage(prepared: &Prepared, mode: Mode) -> anyhow::Result<Rung> {
     let (contents, deploy) = prepared.accept()?;
     let file = staging::prepare()?;
-    let mut deploy = deploy.clone();
+    let mut deploy = Deploy { mode, ..deploy.clone() };
     let disk = prepared.plan.disk.found.as_ref().map(|disk| disk.candidate.name.as_str());
-    match last_attempt::set_aside(&deploy.payload.name, disk.unwrap_or_default()) {
+    match last_attempt::set_aside(&deploy.payload.name, mode, disk.unwrap_or_default()) {
         Ok((began, place)) => (deploy.began, deploy.report) = (Some(began), Some(place)),
         Err(error) => {
             report::step(&format!("`anemos status` will not tell of a return: {error:#}"));

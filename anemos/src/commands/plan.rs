@@ -9,6 +9,7 @@ use crate::config::{ConfigArgs, Location};
 use crate::plan::{Plan, Purpose};
 use crate::preflight::{Check, Refusal};
 use crate::prepare::{Prepared, refuse};
+use crate::receipt::ReceiptArgs;
 use crate::report;
 
 /// The command line of `anemos plan`.
@@ -18,6 +19,8 @@ pub(crate) struct Args {
     config: ConfigArgs,
     /// The payload: a tarball, by path or URL
     payload: Option<String>,
+    #[command(flatten)]
+    receipt: ReceiptArgs,
     /// Print the plan as JSON
     #[arg(long)]
     json: bool,
@@ -28,7 +31,8 @@ impl Args {
         let fetched = tempfile::tempdir().context("making a temporary folder")?;
         let payload = self.payload.map(Location::from);
         let config = self.config.load()?;
-        let prepared = Prepared::new(config, payload, Purpose::Deploy, fetched.path())?;
+        let mut prepared = Prepared::new(config, payload, Purpose::Deploy, fetched.path())?;
+        prepared.require(&self.receipt)?;
         let Prepared { plan, refusals, overridden, .. } = &prepared;
         // A plan is wanted without root, and before there is a payload.
         let mut refusals = refusals.clone();

@@ -7,8 +7,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 use initramfs::attempt::Attempt;
+use initramfs::deploy::Mode;
 use initramfs::paths;
-use initramfs::stages::Outcome;
+use initramfs::stages::{Outcome, Stage};
 
 use crate::report::{self, Refusal};
 use crate::{facts, last_attempt, plan};
@@ -57,44 +58,94 @@ fn disk(attempt: &Attempt) -> anyhow::Result<Vec<String>> {
 }
 
 fn render(attempt: &Attempt, disk: &[String]) -> String {
-    let cut_off = attempt.stage.map(|stage| {
-        format!("cut off in stage {stage}, before anything was written: a hang, a panic, a lack of power")
-    });
-    let (outcome, next) = match attempt.outcome {
-        Some(Outcome::Deployed) => ("deployed: the payload is on the disk", "nothing"),
-        Some(Outcome::Returned) => (
-            "returned: nothing was written to the old system, which was booted again",
-            "mend what failed, `anemos reset` if a boot entry was used, `anemos deploy` again",
-        ),
-        Some(Outcome::Rescue) => (
-            "rescue: the disk was written, and the payload is not whole on it",
-            "`anemos retry` runs the payload again; /anemos/work is where it lies",
-        ),
-        None if cut_off.is_some() => (
-            cut_off.as_deref().unwrap_or_default(),
-            "look at the console of the machine during another attempt",
-        ),
-        None => (
-            "unknown: the deploy environment left no report, so it was never entered, or reset \
-             before it could: a hang, a panic, a lack of power",
-            "look at the console of the machine during another attempt",
-        ),
+    let (outcome, next) = match attempt.mode {
+        Mode::Deployment => deployment(attempt),
+        Mode::Rehearsal => rehearsal(attempt),
     };
     let mut lines = vec![format!("outcome  {outcome}")];
-    if let (Some(stage), Some(error)) = (attempt.stage, &attempt.error) {
-        lines.push(format!("failed   stage {stage}: {error}"));
+    if let (Some(error), Mode::Deployment) = (&attempt.error, attempt.mode) {
+        lines.push(format!("failed   {}{error}", in_stage(attempt.stage)));
     }
+    list(&mut lines, "proved", &attempt.proved);
     lines.push(format!("payload  {}", attempt.payload));
     lines.push(format!("began    {} s ago", age(attempt.began)));
     lines.extend(attempt.disk.iter().map(|device| format!("disk     {device}")));
-    lines.extend(disk.iter().map(|line| format!("         {line}")));
+    list(&mut lines, "", disk);
     let log = attempt.log.get(attempt.log.len().saturating_sub(LINES)..).unwrap_or_default();
-    for (index, line) in log.iter().enumerate() {
-        let heading = if index == 0 { "log" } else { "" };
-        lines.push(format!("{heading:<9}{line}"));
-    }
+    list(&mut lines, "log", log);
     lines.push(format!("next     {next}"));
     lines.join("\n") + "\n"
+}
+
+/// Appends lines, the first of them with a heading.
+fn list(lines: &mut Vec<String>, heading: &str, texts: &[String]) {
+    for (index, text) in texts.iter().enumerate() {
+        let heading = if index == 0 { heading } else { "" };
+        lines.push(format!("{heading:<9}{text}"));
+    }
+}
+
+/// What came of a deployment, and what to do about it.
+fn deployment(attempt: &Attempt) -> (String, &'static str) {
+    let (outcome, next) = match (attempt.outcome, attempt.stage) {
+        (Some(Outcome::Deployed), _) => ("deployed: the payload is on the disk", "nothing"),
+        (Some(Outcome::Returned), _) => (
+            "returned: nothing was written to the old system, which was booted again",
+            "mend what failed, `anemos reset` if a boot entry was used, `anemos deploy` again",
+        ),
+        (Some(Outcome::Rescue), _) => (
+            "rescue: the disk was written, and the payload is not whole on it",
+            "`anemos retry` runs the payload again; /anemos/work is where it lies",
+        ),
+        (None, Some(stage)) => return (cut_off(stage), LOOK),
+        (None, None) => (
+            "unknown: the deploy environment left no report, so it was never entered, or reset \
+             before it could: a hang, a panic, a lack of power",
+            LOOK,
+        ),
+    };
+    (outcome.to_owned(), next)
+}
+
+/// Where it failed, before the reason; what fails between two stages is in none.
+fn in_stage(stage: Option<Stage>) -> String {
+    stage.map(|stage| format!("stage {stage}: ")).unwrap_or_default()
+}
+
+/// What to do about an attempt of which little is known.
+const LOOK: &str = "look at the console of the machine during another attempt";
+
+fn cut_off(stage: Stage) -> String {
+    format!(
+        "cut off in stage {stage}, before anything was written: a hang, a panic, a lack of power"
+    )
+}
+
+/// What came of a rehearsal, and what to do about it.
+fn rehearsal(attempt: &Attempt) -> (String, &'static str) {
+    let passed = "rehearsal passed: a deployment comes to `deploy` on this machine; nothing but \
+                  this report was written";
+    let Attempt { outcome, stage, error, .. } = attempt;
+    match (outcome, stage, error) {
+        (Some(_), None, None) => (
+            passed.to_owned(),
+            "`anemos reset` if a boot entry was used, `anemos deploy` to overwrite the disk",
+        ),
+        (Some(_), stage, error) => {
+            let (stage, error) = (in_stage(*stage), error.as_deref());
+            (
+                format!("rehearsal failed: {stage}{}", error.unwrap_or("for no reason given")),
+                "mend what failed, `anemos reset` if a boot entry was used, rehearse again",
+            )
+        }
+        (None, Some(stage), _) => (format!("rehearsal {}", cut_off(*stage)), LOOK),
+        (None, None, _) => (
+            "rehearsal unknown: the deploy environment left no report, so it was never entered, \
+             did not find the disk, or was reset before: a hang, a panic, a lack of power"
+                .to_owned(),
+            LOOK,
+        ),
+    }
 }
 
 /// Seconds since then; 0 where the clock says that it is still to come.
@@ -105,9 +156,7 @@ fn age(began: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use initramfs::stages::Stage;
-
-    use super::{Attempt, Outcome, render};
+    use super::{Attempt, Mode, Outcome, Stage, render};
 
     #[test]
     fn a_machine_that_was_reset_in_the_middle_tells_where() {
@@ -133,6 +182,8 @@ mod tests {
             outcome: Some(Outcome::Rescue),
             stage: Some(Stage::Deploy),
             error: Some("`deploy` ended with status 7".to_owned()),
+            mode: Mode::Deployment,
+            proved: Vec::new(),
             log: vec!["no space left".to_owned(), "anemos: verdict rescue".to_owned()],
         };
         let disk = ["  vda1 partition, 1 MiB".to_owned()];
@@ -147,5 +198,58 @@ mod tests {
                  anemos: verdict rescue
         next     `anemos retry` runs the payload again; /anemos/work is where it lies
         ");
+    }
+
+    #[test]
+    fn a_rehearsal_is_told_with_what_it_proved() {
+        let attempt = Attempt {
+            mode: Mode::Rehearsal,
+            payload: "debian.tar.zst".to_owned(),
+            disk: Some("/dev/vda".to_owned()),
+            began: u64::MAX,
+            outcome: Some(Outcome::Returned),
+            proved: ["modules: 3 of 4", "disk: /dev/vda by serial number S1"]
+                .map(str::to_owned)
+                .into(),
+            log: vec!["anemos: rehearsal passed: modules, disk".to_owned()],
+            ..Attempt::default()
+        };
+        insta::assert_snapshot!(render(&attempt, &[]), @"
+        outcome  rehearsal passed: a deployment comes to `deploy` on this machine; nothing but this report was written
+        proved   modules: 3 of 4
+                 disk: /dev/vda by serial number S1
+        payload  debian.tar.zst
+        began    0 s ago
+        disk     /dev/vda
+        log      anemos: rehearsal passed: modules, disk
+        next     `anemos reset` if a boot entry was used, `anemos deploy` to overwrite the disk
+        ");
+    }
+
+    #[test]
+    fn a_rehearsal_that_did_not_pass_says_where_it_ended() {
+        let rehearsal = |outcome, stage, error: Option<&str>| Attempt {
+            mode: Mode::Rehearsal,
+            outcome,
+            stage,
+            error: error.map(str::to_owned),
+            ..Attempt::default()
+        };
+        let returned = Some(Outcome::Returned);
+        for (attempt, want) in [
+            (
+                rehearsal(returned, Some(Stage::Network), Some("link eth0 has no carrier")),
+                "outcome  rehearsal failed: stage network: link eth0 has no carrier\n",
+            ),
+            (rehearsal(returned, None, Some("PID 1 panicked")), "outcome  rehearsal failed: PID 1"),
+            (
+                rehearsal(None, Some(Stage::Unpack), None),
+                "outcome  rehearsal cut off in stage unpack",
+            ),
+            (rehearsal(None, None, None), "outcome  rehearsal unknown: "),
+        ] {
+            let said = render(&attempt, &[]);
+            assert!(said.starts_with(want), "{said}");
+        }
     }
 }

@@ -25,6 +25,7 @@ use regex::Regex;
 
 use self::machine::MachineArgs;
 use self::matrix::Cell;
+use self::receipt::Draft;
 use super::fixture::Fixtures;
 use crate::config::{ConfigArgs, Location};
 use crate::report::{self, Broken, Refusal};
@@ -33,6 +34,7 @@ use crate::source;
 mod floor;
 mod machine;
 mod matrix;
+mod receipt;
 
 /// The command line of `anemos test`.
 #[derive(Debug, clap::Args)]
@@ -87,6 +89,10 @@ struct KeepArgs {
     /// Write the verdict as `JUnit` XML to this file
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
+    /// Write a receipt to this file, for --require-receipt of deploy and plan: what was rehearsed, by
+    /// digests, and the verdict
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["matrix", "memory_floor", "quick"])]
+    receipt: Option<PathBuf>,
     /// Keep the disks with the evidence
     #[arg(long)]
     keep: bool,
@@ -113,6 +119,11 @@ impl Args {
         let mut verdicts = Vec::new();
         for Cell { name, setup } in cells {
             let folder = folder.join(&name);
+            let draft =
+                self.keep.receipt.clone().map(|path| {
+                    Draft::new(path, &payload, self.config.as_deref(), (&setup, &fixture))
+                });
+            let draft = draft.transpose()?;
             let evidence = Evidence::create(&folder)
                 .with_context(|| format!("making {}", folder.display()))?;
             let done = interrupt::run(self.rehearse(&payload, setup, &fixture, &evidence));
@@ -123,6 +134,7 @@ impl Args {
             report::result(&render(&verdict, &times, evidence.folder()));
             self.report(&about, &verdict, &times, evidence.folder())?;
             self.write_json(&verdict, &times, &evidence)?;
+            draft.map_or(Ok(()), |draft| draft.write(&verdict))?;
             verdicts.push((name, verdict));
         }
         if self.machine.matrix {
@@ -276,10 +288,8 @@ pub(crate) fn check(path: &Path, config: Option<&Path>) -> anyhow::Result<Descri
         let what = format!("a payload with {}", found.kind.marker());
         return Err(Refusal::not_built_in(&what, "pack a folder with deploy").into());
     }
-    if config.is_some() {
-        let mut args = ConfigArgs::default();
-        args.config = config.map(Path::to_owned);
-        let wanted = args.load()?.payload;
+    if let Some(config) = config {
+        let wanted = ConfigArgs::of(config).load()?.payload;
         if let Some(digest) = wanted.digest {
             source::compare(&name.to_string(), &found.sha256, &digest)?;
         }

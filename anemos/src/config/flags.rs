@@ -1,6 +1,6 @@
 //! The flags that stand for keys of the configuration.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use toml::Value;
 
@@ -80,6 +80,11 @@ pub(crate) struct ConfigArgs {
 }
 
 impl ConfigArgs {
+    /// A configuration that is a file alone.
+    pub(crate) fn of(path: &Path) -> Self {
+        Self { config: Some(path.to_owned()), ..Self::default() }
+    }
+
     /// Puts what the flags say into `config`.
     pub(super) fn override_in(&self, config: &mut toml::Table) {
         let mut set = |section: &str, key: &str, value: Option<Value>| {

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::values::{
     Base, Digest, KernelSource, Keys, Location, Prefixed, PublicKey, Select, Selector,
@@ -83,7 +83,7 @@ pub(crate) struct NetworkConfig {
 }
 
 /// Where the network of the deploy environment comes from.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum NetworkMode {
     /// The running addresses and routes.
@@ -104,7 +104,7 @@ pub(crate) struct FirmwareConfig {
 }
 
 /// Which firmware files those are.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum FirmwareMode {
     /// What the modules ask for.
@@ -131,7 +131,7 @@ pub(crate) struct EntryConfig {
 }
 
 /// How the machine gets into the deploy environment.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum EntryMethod {
     #[default]
@@ -149,7 +149,7 @@ pub(crate) struct AccessConfig {
 }
 
 /// Which SSH host keys the new system is offered.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum HostKeys {
     /// Those of the running system.

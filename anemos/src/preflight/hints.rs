@@ -65,10 +65,21 @@ impl Refusal {
             Self::NoZstd { .. } => {
                 "name a kernel from 5.9 on as [kernel] source, and its modules".to_owned()
             }
+            Self::NotRehearsed { .. } | Self::RehearsalNotPassed { .. } => self.about_receipts(),
             Self::InterpreterMissing { .. } | Self::ToolMissing { .. } => {
                 "install it on this system, or use the full base: `anemos base build`".to_owned()
             }
         }
+    }
+
+    fn about_receipts(&self) -> String {
+        match self {
+            Self::NotRehearsed { .. } => {
+                "deploy what was rehearsed, or rehearse this: `anemos test --receipt FILE`"
+            }
+            _ => "mend what made it fail, and rehearse again: `anemos test --receipt FILE`",
+        }
+        .to_owned()
     }
 
     fn about_kernels(&self) -> String {

@@ -81,6 +81,10 @@ pub(crate) enum Refusal {
     NoZstd { release: String },
     #[error("deploy is run by {program}, which the base initramfs does not have")]
     InterpreterMissing { program: String },
+    #[error("{what} is {has}, but {needs} was rehearsed")]
+    NotRehearsed { what: String, has: String, needs: String },
+    #[error("the verdict of the receipt is {verdict}, not passed: {reason}")]
+    RehearsalNotPassed { verdict: String, reason: String },
     #[error("payload.toml asks for {tool}, which the base initramfs does not have")]
     ToolMissing { tool: String },
 }

@@ -5,7 +5,8 @@ use super::*;
 const OLD: &str = "anemos fixture debian-12";
 
 fn route() -> Route {
-    Route { entry: Entry::Jump, identity: OLD.into(), login: "login:".into() }
+    let (identity, login) = (OLD.into(), "login:".into());
+    Route { entry: Entry::Jump, identity, login, aim: Aim::Deployment }
 }
 
 /// Plays a transcript: `!reset` and its like are events, all else is the console; a second a line.
@@ -320,4 +321,34 @@ fn a_direct_entry_needs_no_old_system() {
         !reset",
     );
     assert_eq!(end, Some(End::Deployed));
+}
+
+#[test]
+fn a_rehearsal_passes_when_every_stage_before_deploy_has_ended() {
+    let rehearsal = || Route { aim: Aim::Rehearsal, ..route() };
+    let stages = |names: &[&str]| -> String {
+        let lines = names.iter().map(|name| {
+            format!("anemos: stage {name} begins\nanemos: stage {name} ended ok 0.1s\n")
+        });
+        lines.collect()
+    };
+    let before = ["verify-initramfs", "mount", "modules", "disks", "network"];
+    let all = stages(&[&before[..], &["verify-payload", "unpack"]].concat());
+    let last = "anemos: stage reboot begins\nanemos: verdict returned\n!reset";
+    let start = format!("{UP_TO_START}\nLinux version 6.1\n");
+    let (_, end) = play(rehearsal(), &format!("{start}{all}{last}"));
+    let Some(End::Returned(verdict)) = end else { panic!("it did not return: {end:?}") };
+    assert_eq!((verdict.verdict, verdict.class), (crate::verdict::Ending::Passed, None));
+    let failed_network = "anemos: stage network ended failed 1.0s: no carrier\n";
+    for (stages, want) in [
+        (stages(&before), "the rehearsal came to its end, and stage verify-payload never did"),
+        (
+            format!("{}anemos: stage network begins\n{failed_network}", stages(&before[..4])),
+            "the deployment failed before it had written: stage network failed: no carrier",
+        ),
+        (format!("{all}anemos: stage deploy begins\n"), "a rehearsal came to stage deploy"),
+    ] {
+        let (_, end) = play(rehearsal(), &format!("{start}{stages}{last}"));
+        assert_eq!(failed(end).1, want);
+    }
 }

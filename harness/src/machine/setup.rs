@@ -36,6 +36,9 @@ pub struct Setup {
     /// A shell command that root runs on the old system before anything is asked of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prepare: Option<String>,
+    /// Whether the deployment itself is only rehearsed: `anemos deploy --rehearse`.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub rehearse: bool,
     /// A shell command that root runs in a rescue; what it leads to is followed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rescue: Option<String>,
@@ -245,7 +248,7 @@ mod tests {
     #[test]
     fn what_is_written_is_read_back() {
         let text = "firmware = 'uefi-secure'\ncpu = 'max'\nmemory = '300M'\nentry = 'direct'\n\
-                    watchdog = true\nprepare = 'true'\nrescue = 'true'\ndisk-order = 'swapped'\n[[disk]]\nsector = 4096\nsize = '2G'\n[[disk]]\n";
+                    watchdog = true\nrehearse = true\nprepare = 'true'\nrescue = 'true'\ndisk-order = 'swapped'\n[[disk]]\nsector = 4096\nsize = '2G'\n[[disk]]\n";
         let setup: Setup = toml::from_str(text).unwrap();
         let written = toml::to_string(&setup).unwrap();
         assert_eq!(toml::from_str::<Setup>(&written).unwrap(), setup, "{written}");

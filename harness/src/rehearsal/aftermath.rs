@@ -6,12 +6,15 @@ use regex::Regex;
 
 use super::Run;
 use super::direct::DirectError;
+use super::fresh::STATUS;
 use super::judge::Expectation;
 use super::power::Boots;
 use crate::verdict::{Ending, Verdict};
 
 /// The port that every fixture answers at.
 const SSH: u16 = 22;
+/// What the old system is called when it boots again.
+pub(super) const OLD_SYSTEM: &str = "old-system-again";
 
 impl Run<'_> {
     /// Tells what boots: the old system, as the deploy environment says or as it must after a fault
@@ -38,6 +41,8 @@ impl Run<'_> {
         let back = boots == Boots::OldSystem;
         (verdict.boots, verdict.old_system_back) = (Some(boots), Some(back));
         if back {
+            let told = judged.evidence.into_iter().filter(|line| line.starts_with(STATUS));
+            verdict.evidence.extend(told);
             verdict.answers_after_secs = self.struck.as_ref().map(|it| self.host.at() - it.at);
             verdict.reason += "; the old system is back";
         } else {
@@ -76,7 +81,7 @@ impl Run<'_> {
             speaks: true,
             hold: 0.0,
         };
-        let judged = self.fresh("old-system-again", wanted, disk, folder).await?;
+        let judged = self.fresh(OLD_SYSTEM, wanted, disk, folder).await?;
         let back = judged.verdict == Ending::Passed;
         Ok((if back { Boots::OldSystem } else { Boots::Nothing }, judged))
     }

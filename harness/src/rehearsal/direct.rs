@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::drive::Drive;
 use super::host::Host;
-use crate::chain::{Chain, End, Entry, Link, Route, Timed};
+use crate::chain::{Aim, Chain, End, Entry, Link, Route, Timed};
 use crate::classify::Class;
 use crate::command::CommandError;
 use crate::fault::Fault;
@@ -99,7 +99,8 @@ pub(crate) async fn deploy(
     machine.serve(host.server(direct.payload, direct.faults));
     machine.disks = direct.disks.iter().map(unordered).collect();
     let guest = Guest::start(&machine, folder, "deploy").await?;
-    let route = Route { entry: Entry::Direct, identity: String::new(), login: String::new() };
+    let (identity, login) = (String::new(), String::new());
+    let route = Route { entry: Entry::Direct, identity, login, aim: Aim::Deployment };
     let mut drive = Drive::new(host, guest, Chain::new(route, host.at()));
     drive.expect_faults(direct.faults);
     let end = drive.follow(Link::Reset).await.unwrap_or(End::Deployed);

@@ -15,7 +15,8 @@ use crate::budget::Watch;
 use crate::chain::Seen;
 use crate::guest::{Event, Guest, GuestError, What};
 use crate::machine::{Board, Disk};
-use crate::verdict::Verdict;
+use crate::ssh::Ssh;
+use crate::verdict::{Ending, Verdict};
 
 const BEAT: Duration = Duration::from_millis(250);
 
@@ -27,7 +28,21 @@ pub(crate) struct Fresh {
     pub(crate) disks: Vec<Disk>,
     /// What the guest is called in the evidence and in the progress.
     pub(crate) name: &'static str,
+    /// What it is asked when it is up, where it is asked anything.
+    pub(crate) question: Option<Question>,
 }
+
+/// What a system is asked by SSH, which is what it must answer at.
+#[derive(Clone, Debug)]
+pub(crate) struct Question {
+    /// How to log in; the port is found when there is one.
+    pub(crate) ssh: Ssh,
+    /// The command line.
+    pub(crate) command: String,
+}
+
+/// Before every line of the answer, in the evidence.
+pub(crate) const STATUS: &str = "status: ";
 
 /// Boots the disks and judges what happens.
 pub(crate) async fn judge(
@@ -48,12 +63,39 @@ pub(crate) async fn judge(
     let (answered, answers) = watch::channel(false);
     let knocking = port.map(|port| tokio::spawn(knock(port.host_port, answered)));
     let judge = Judge::new(expectation);
-    let verdict = watch_it(host, &mut guest, judge, &answers).await;
+    let mut verdict = watch_it(host, &mut guest, judge, &answers).await;
+    if let (Some(question), Some(port)) = (fresh.question, port)
+        && verdict.verdict == Ending::Passed
+    {
+        let ssh = Ssh { port: port.host_port, ..question.ssh };
+        verdict.evidence.extend(ask(host, &mut guest, &ssh, &question.command).await);
+    }
     if let Some(knocking) = knocking {
         knocking.abort();
     }
     guest.quit().await;
     Ok(verdict)
+}
+
+/// Asks, and returns the lines of the answer.
+async fn ask(host: &Host, guest: &mut Guest, ssh: &Ssh, command: &str) -> Vec<String> {
+    let patience = host.budget("an answer of the old system", 6, 6).cap;
+    let answer = timeout(patience, ssh.run(command));
+    tokio::pin!(answer);
+    let answer = loop {
+        tokio::select! {
+            biased;
+            answer = &mut answer => break answer,
+            // What it says meanwhile is in its transcript.
+            _heard = guest.next(Instant::now() + BEAT) => {}
+        }
+    };
+    let text = match answer {
+        Ok(Ok(output)) => output.text(),
+        Ok(Err(error)) => error.to_string(),
+        Err(_elapsed) => "no answer by SSH".to_owned(),
+    };
+    text.lines().map(|line| format!("{STATUS}{line}")).collect()
 }
 
 async fn watch_it(

@@ -8,7 +8,7 @@ use super::direct::DirectError;
 use super::drive::Drive;
 use super::host::{Host, forward};
 use super::old_system::OldSystem;
-use crate::chain::{End, Link, Seen, Timed};
+use crate::chain::{Aim, End, Link, Seen, Timed};
 use crate::classify::Class;
 use crate::command::{CommandError, quote};
 use crate::fault::{Fault, Kind, Struck};
@@ -34,6 +34,8 @@ pub(crate) struct Jump<'a> {
     pub(crate) faults: &'a [Fault],
     /// How the deploy environment is entered.
     pub(crate) way: Way,
+    /// How far the deployment shall come.
+    pub(crate) aim: Aim,
     /// What root runs on the old system first.
     pub(crate) prepare: Option<&'a str>,
     /// What root runs in a rescue, instead of asking for its status.
@@ -181,7 +183,17 @@ async fn push(ssh: &Ssh, anemos: &Path, jump: &Jump<'_>) -> Result<(), CommandEr
 }
 
 fn sudo(jump: &Jump<'_>) -> &'static str {
-    if jump.fixture.description.user == "root" { "" } else { "sudo " }
+    as_root(&jump.fixture.description.user)
+}
+
+/// What a user of the guest puts before a command of root's.
+fn as_root(user: &str) -> &'static str {
+    if user == "root" { "" } else { "sudo " }
+}
+
+/// How the old system is asked what came of it, by this user of it.
+pub(crate) fn ask_for_status(user: &str) -> String {
+    format!("{}{INSIDE}/anemos status", as_root(user))
 }
 
 fn inside(name: &str) -> String {
@@ -198,7 +210,11 @@ fn command_line(jump: &Jump<'_>) -> String {
     let config = if jump.config.is_some() { "-c anemos.toml " } else { "" };
     let entry = jump.way.method().map(|method| format!("--entry {method} ")).unwrap_or_default();
     let payload = quote(&format!("./{}", payload_name(jump)));
-    format!("cd {INSIDE} && {}./anemos deploy --yes {config}{entry}{payload}", sudo(jump))
+    let aim = match jump.aim {
+        Aim::Deployment => "",
+        Aim::Rehearsal => "--rehearse ",
+    };
+    format!("cd {INSIDE} && {}./anemos deploy --yes {aim}{config}{entry}{payload}", sudo(jump))
 }
 
 /// Makes the folder for one guest's evidence.

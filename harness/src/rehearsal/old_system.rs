@@ -149,7 +149,7 @@ impl<'a> OldSystem<'a> {
     fn drive(&self, guest: Guest, began: f64) -> Drive<'a> {
         let description = &self.jump.fixture.description;
         let (identity, login) = (description.identity.clone(), description.login.clone());
-        let route = Route { entry: Entry::Jump, identity, login };
+        let route = Route { entry: Entry::Jump, identity, login, aim: self.jump.aim };
         Drive::new(self.host, guest, Chain::new(route, began))
     }
 }

@@ -107,11 +107,15 @@ impl Rebuilt {
         Ok(Self { raw, log: WriteLog::open(log)? })
     }
 
+    /// Makes the raw image what the disk is at the place `at` of the log.
+    pub(super) fn go_to(&mut self, at: u64) -> io::Result<()> {
+        let raw = File::options().write(true).open(&self.raw)?;
+        self.log.replay(&raw, at)
+    }
+
     /// Puts the disk as it is at the place `at` of the log in place of `disk`.
     pub(super) async fn put(&mut self, at: u64, disk: &Path) -> io::Result<()> {
-        let raw = File::options().write(true).open(&self.raw)?;
-        self.log.replay(&raw, at)?;
-        drop(raw);
+        self.go_to(at)?;
         // Whole by itself: it may be kept, and the raw one goes on to the next place.
         image::from_raw(disk, &self.raw).await.map_err(io::Error::other)
     }

@@ -6,6 +6,7 @@ use regex::{Regex, RegexBuilder};
 use serde::Deserialize;
 
 use crate::classify::Class;
+use crate::rehearsal::fresh::STATUS;
 use crate::verdict::{Blame, Ending, Verdict};
 
 /// What must come of it; what is not named may be anything.
@@ -37,6 +38,10 @@ pub struct Expect {
     /// Regular expressions, each of which a line matches that `anemos deploy` said.
     #[serde(default)]
     pub said: Vec<String>,
+    /// Regular expressions, each of which a line matches that `anemos status` says in the old system
+    /// after a rehearsal.
+    #[serde(default)]
+    pub status: Vec<String>,
     /// Regular expressions, each of which a warning matches; an empty list: there is none.
     pub warnings: Option<Vec<String>>,
     /// A port that the new system must answer on.
@@ -87,6 +92,7 @@ impl Expect {
     /// Complains of a regular expression that is none.
     pub fn check(&self) -> Result<(), String> {
         let patterns = self.reason.iter().chain(&self.console).chain(&self.said);
+        let patterns = patterns.chain(&self.status);
         let patterns = patterns.chain(self.warnings.iter().flatten());
         let patterns = patterns.chain(self.files.values());
         for pattern in patterns {
@@ -152,6 +158,9 @@ impl Expect {
                 .push(format!("stage {missing} did not end in its place; those that did: {ended}"));
         }
         let warnings = came.verdict.as_ref().map_or(&[][..], |verdict| &verdict.warnings[..]);
+        let evidence = came.verdict.iter().flat_map(|verdict| &verdict.evidence);
+        let status = evidence.filter_map(|line| line.strip_prefix(STATUS).map(str::to_owned));
+        let status: Vec<_> = status.collect();
         let none = Vec::new();
         let wanted = self.warnings.as_ref().unwrap_or(&none);
         if self.warnings.as_ref().is_some_and(Vec::is_empty) {
@@ -160,6 +169,7 @@ impl Expect {
         for (who, patterns, said) in [
             ("console", &self.console, &came.console[..]),
             ("line of anemos deploy", &self.said, &came.said[..]),
+            ("line of anemos status", &self.status, &status[..]),
             ("warning", wanted, warnings),
         ] {
             let unsaid = |pattern: &&String| !said.iter().any(|line| matches(pattern, line));

@@ -97,15 +97,20 @@ struct Partition {
     start: u64,
 }
 
-async fn look(raw: &Path, expect: &Expect, came: &mut Came) -> io::Result<()> {
-    // A disk without a table is an answer too, and sfdisk calls that an error.
+/// Lists the partitions of a disk; none where it has no table, which sfdisk calls an error.
+async fn partitions(raw: &Path) -> io::Result<Option<Partitions>> {
     let listed = Command::new("sfdisk").arg("--json").arg(raw).run().await;
-    let Ok(listed) = listed else { return Ok(()) };
+    let Ok(listed) = listed else { return Ok(None) };
     let listing: Listing = serde_json::from_slice(&listed.stdout)?;
-    let Partitions { label, partitions } = listing.partitiontable;
+    Ok(Some(listing.partitiontable))
+}
+
+async fn look(raw: &Path, expect: &Expect, came: &mut Came) -> io::Result<()> {
+    // A disk without a table is an answer too.
+    let Some(Partitions { label, partitions }) = partitions(raw).await? else { return Ok(()) };
     for path in expect.files.keys() {
         for partition in &partitions {
-            if let Some(text) = file(raw, partition.start, path).await? {
+            if let Some(text) = debug(raw, partition.start, &format!("cat \"{path}\"")).await? {
                 came.files.insert(path.clone(), text);
                 break;
             }
@@ -115,13 +120,31 @@ async fn look(raw: &Path, expect: &Expect, came: &mut Came) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns the text of a file on a partition with ext2 to ext4, read by debugfs(8).
+/// Returns where a file lies on a disk, as ranges of bytes; none where there is no such file.
+pub(crate) async fn blocks(raw: &Path, path: &str) -> io::Result<Vec<(u64, u64)>> {
+    let partitions = partitions(raw).await?.map(|table| table.partitions).unwrap_or_default();
+    for Partition { start } in partitions {
+        let numbers = debug(raw, start, &format!("blocks \"{path}\"")).await?;
+        let head = debug(raw, start, "show_super_stats -h").await?.unwrap_or_default();
+        let size = head.lines().find_map(|line| line.strip_prefix("Block size:"));
+        let size = size.and_then(|size| size.trim().parse::<u64>().ok());
+        if let (Some(numbers), Some(size)) = (numbers, size) {
+            let numbers =
+                numbers.split_whitespace().filter_map(|number| number.parse::<u64>().ok());
+            let begin = |number: u64| start * 512 + number * size;
+            return Ok(numbers.map(|number| (begin(number), begin(number + 1))).collect());
+        }
+    }
+    Ok(Vec::new())
+}
+
+/// Returns what debugfs(8) says to a request about a partition with ext2 to ext4.
 ///
 /// debugfs ends well where there is no such file; only what it says tells that.
-async fn file(raw: &Path, start: u64, path: &str) -> io::Result<Option<String>> {
+async fn debug(raw: &Path, start: u64, request: &str) -> io::Result<Option<String>> {
     let image = format!("{}?offset={}", raw.display(), start * 512);
     // Without its bitmaps (`-c`): a system that was switched off has some of them in its journal.
-    let command = Command::new("debugfs").args(["-c", "-R", &format!("cat \"{path}\"")]);
+    let command = Command::new("debugfs").args(["-c", "-R", request]);
     let output = match command.arg(image).run().await {
         // Another file system, or none.
         Err(CommandError::Status { .. }) => return Ok(None),
@@ -155,7 +178,7 @@ mod tests {
         let dd = dd.arg(format!("of={}", raw.display()));
         run(dd.args(["bs=512", "seek=2048", "conv=notrunc", "status=none"])).await;
         let disk = folder.join("disk.qcow2");
-        run(Command::new("qemu-img").args(["convert", "-O", "qcow2"]).arg(raw).arg(disk)).await;
+        run(Command::new("qemu-img").args(["convert", "-O", "qcow2"]).arg(&raw).arg(disk)).await;
         fs::write(folder.join("witness.raw"), "").unwrap();
     }
 
@@ -171,6 +194,19 @@ mod tests {
         assert_eq!(expect.differences(&came), ["the new system has no file /etc/passwd"]);
         assert_eq!(came.files, BTreeMap::from([("/etc/hostname".into(), "vps\n".into())]));
         assert!(!folder.path().join("disk.qcow2").exists(), "the disk is still there");
+    }
+
+    #[tokio::test]
+    async fn a_file_is_found_where_its_bytes_are() {
+        let folder = tempfile::tempdir().unwrap();
+        make_disk(folder.path()).await;
+        let raw = folder.path().join("raw");
+        let disk = fs::read(&raw).unwrap();
+        let blocks = blocks(&raw, "/etc/hostname").await.unwrap();
+        let [(start, end)] = blocks[..] else { panic!("{blocks:?}") };
+        let bytes = &disk[usize::try_from(start).unwrap()..usize::try_from(end).unwrap()];
+        assert!(bytes.starts_with(b"vps\n\0"), "not at {start}");
+        assert_eq!(super::blocks(&raw, "/etc/passwd").await.unwrap(), []);
     }
 
     #[tokio::test]

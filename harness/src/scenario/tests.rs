@@ -63,6 +63,22 @@ fn every_expectation_can_fail() {
 }
 
 #[test]
+fn what_the_old_system_says_of_a_rehearsal_is_compared_line_by_line() {
+    let mut came = came();
+    if let Some(verdict) = &mut came.verdict {
+        verdict.evidence.push("status: outcome  rehearsal passed: so".into());
+        verdict.evidence.push("another line that says failed".into());
+    }
+    for (wanted, want) in [
+        ("status = ['^outcome +rehearsal passed']", vec![]),
+        ("status = ['failed']", vec!["no line of anemos status says /failed/"]),
+    ] {
+        let expect = Scenario::parse(&format!("{TEXT}{wanted}\n")).unwrap().expect;
+        assert_eq!(expect.differences(&came), want, "{wanted}");
+    }
+}
+
+#[test]
 fn an_empty_list_of_warnings_allows_none() {
     let mut came = came();
     if let Some(verdict) = &mut came.verdict {

@@ -203,6 +203,17 @@ mod tests {
     ];
 
     #[test]
+    fn what_two_identities_have_in_common_is_what_is_known_and_equal() {
+        for (one, other, want) in [
+            ("S1/w1/t1/e1/b1/9", "S1/w1/t1/e1/b1/9", "S1/w1/t1/e1/b1/9"),
+            ("S1/-/t1/e1/b1/9", "S1/w1/t1/e2/b2/9", "S1/-/t1/-/-/9"),
+            ("S1/-/-/-/-/-", "-/-/-/-/-/9", "-/-/-/-/-/-"),
+        ] {
+            assert_eq!(identity(one).common(&identity(other)), identity(want), "{one} {other}");
+        }
+    }
+
+    #[test]
     fn a_disk_is_chosen_by_quorum_or_not_at_all() {
         for (case, wanted, disks, want) in CASES {
             assert_eq!(outcome(wanted, disks), *want, "{case}");

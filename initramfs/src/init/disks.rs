@@ -21,6 +21,8 @@ pub(super) struct Selected {
     name: String,
     /// Its device node.
     pub(super) device: String,
+    /// What it was found again by: what is the same as on the disk that was wanted.
+    pub(super) known_by: DiskIdentity,
     /// Sectors written or discarded before `deploy` began.
     baseline: u64,
     /// Other disks that `deploy` may write to; they have none of their own.
@@ -69,7 +71,7 @@ fn wait_for(
     loop {
         let candidates = sysfs::read_all(Path::new("/sys"), Path::new("/dev"))?;
         let problem = match sysfs::choose(wanted, &candidates) {
-            Ok(found) => return select(&found.name),
+            Ok(found) => return select(&found.name, wanted.common(&found.identity)),
             Err(problem) => problem,
         };
         if !uevents.wait(deadline)? {
@@ -84,18 +86,31 @@ fn wait_for(
 /// flag for each partition by itself, so each gets its own.
 pub(super) fn protect_others(report: &mut Report, selected: &Selected) {
     for name in names_below(Path::new("/sys/block")) {
-        if selected.all().any(|ours| !is_other_disk(&name, &ours.name)) {
-            continue;
+        if selected.all().all(|ours| is_other_disk(&name, &ours.name)) {
+            protect(report, &name);
         }
-        let folder = Path::new("/sys/block").join(&name);
-        let partitions = partitions_of(&folder);
-        for name in std::iter::once(&name).chain(&partitions) {
-            let device = format!("/dev/{}", name.replace('!', "/"));
-            match read_only::set(&device) {
-                Ok(()) => report.line(&format!("disk {device} is read-only for the deployment")),
-                // A drive without a medium, or a hidden path of another disk.
-                Err(error) => report.line(&format!("disk {device} is not protected: {error}")),
-            }
+    }
+}
+
+/// The same for the disks that may be written, and all others; an error where the former still can.
+pub(super) fn protect_all(report: &mut Report, selected: &Selected) -> anyhow::Result<()> {
+    for disk in selected.all() {
+        protect(report, &disk.name);
+        read_only::set(&disk.device).with_context(|| format!("protecting {}", disk.device))?;
+    }
+    protect_others(report, selected);
+    Ok(())
+}
+
+/// Makes a disk and its partitions read-only, and says so.
+fn protect(report: &mut Report, name: &str) {
+    let partitions = partitions_of(&Path::new("/sys/block").join(name));
+    for name in std::iter::once(name).chain(partitions.iter().map(String::as_str)) {
+        let device = format!("/dev/{}", name.replace('!', "/"));
+        match read_only::set(&device) {
+            Ok(()) => report.line(&format!("disk {device} is read-only for the deployment")),
+            // A drive without a medium, or a hidden path of another disk.
+            Err(error) => report.line(&format!("disk {device} is not protected: {error}")),
         }
     }
 }
@@ -135,10 +150,10 @@ fn is_other_disk(name: &str, selected: &str) -> bool {
         && !MADE.iter().any(|prefix| name.starts_with(prefix))
 }
 
-fn select(name: &str) -> anyhow::Result<Selected> {
+fn select(name: &str, known_by: DiskIdentity) -> anyhow::Result<Selected> {
     let device = format!("/dev/{}", name.replace('!', "/"));
     let (baseline, also) = (sectors(name)?, Vec::new());
-    Ok(Selected { device, baseline, name: name.to_owned(), also })
+    Ok(Selected { device, known_by, baseline, name: name.to_owned(), also })
 }
 
 /// Whether anybody wrote to a disk that may be written, or discarded sectors of it: the commit

@@ -6,9 +6,9 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use anyhow::{Context, bail};
 use nix::fcntl::OFlag;
 
-use super::Known;
 use super::report::Report;
-use crate::attempt::{self, Attempt, SIZE};
+use super::{Known, read_only};
+use crate::attempt::{self, Attempt, Place, SIZE};
 use crate::paths;
 use crate::stages::{Outcome, Stage};
 
@@ -18,18 +18,21 @@ const LINES: usize = 100;
 /// What is known of this attempt by now; without an outcome, the stage is the one that it is in.
 pub(super) fn describe(report: &Report, known: &Known, outcome: Option<Outcome>) -> Attempt {
     let deploy = known.deploy.as_ref();
-    let (stage, error) = match outcome {
-        Some(_) => report.failed.clone().unzip(),
-        None => (known.next, None),
+    let (stage, error) = match (outcome, &report.failed) {
+        (Some(_), Some((stage, error))) => (Some(*stage), Some(error.clone())),
+        (Some(_), None) => (None, known.error.clone()),
+        (None, _) => (known.next, None),
     };
     Attempt {
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        mode: deploy.map(|deploy| deploy.mode).unwrap_or_default(),
         payload: deploy.map(|deploy| deploy.payload.name.clone()).unwrap_or_default(),
         began: deploy.and_then(|deploy| deploy.began).unwrap_or_default(),
         disk: known.disk.as_ref().map(|disk| disk.device.clone()),
         outcome,
         stage,
         error,
+        proved: if known.is_rehearsal() { known.proved.clone() } else { Vec::new() },
         log: Vec::new(),
     }
 }
@@ -71,18 +74,30 @@ fn write(report: &Report, known: &Known, outcome: Option<Outcome>) -> anyhow::Re
     let lines: Vec<_> = log.lines().map(str::to_owned).collect();
     attempt.log = lines.get(lines.len().saturating_sub(LINES)..).unwrap_or_default().to_vec();
     let bytes = attempt.to_bytes().context("rendering the report")?;
+    // In a rehearsal every disk is read-only; these bytes are the one exception.
+    if known.is_rehearsal() {
+        read_only::lift(&disk.device).with_context(|| format!("opening {}", disk.device))?;
+    }
+    let written = put(&bytes, place, &disk.device);
+    if known.is_rehearsal() {
+        read_only::set(&disk.device).with_context(|| format!("protecting {}", disk.device))?;
+    }
+    written.map(|()| attempt::digest(&bytes))
+}
+
+/// Writes over what is in the place, which must be what is known to be there.
+fn put(bytes: &[u8], place: &Place, device: &str) -> anyhow::Result<()> {
     let file = OpenOptions::new()
         .read(true)
         .write(true)
         .custom_flags(OFlag::O_SYNC.bits())
-        .open(&disk.device)
-        .with_context(|| format!("opening {}", disk.device))?;
+        .open(device)
+        .with_context(|| format!("opening {device}"))?;
     let mut before = vec![0; SIZE];
     file.read_exact_at(&mut before, place.offset).context("reading the place of the report")?;
     if attempt::digest(&before) != place.sha256 {
         bail!("something else is in the place of the report");
     }
-    file.write_all_at(&bytes, place.offset).context("writing the report")?;
-    file.sync_all().context("writing the report")?;
-    Ok(attempt::digest(&bytes))
+    file.write_all_at(bytes, place.offset).context("writing the report")?;
+    file.sync_all().context("writing the report")
 }

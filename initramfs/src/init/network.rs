@@ -19,9 +19,24 @@ use crate::deploy::Deploy;
 use crate::network::proof::{Answer, Judgement, Patience, Subject, ask_all};
 use crate::network::{Network, Restore, capture};
 
-/// Does what the deploy description says about the network. Returns the network that is there now
-/// where it was asked for.
-pub(super) fn restore(report: &mut Report, deploy: &Deploy) -> anyhow::Result<Option<Network>> {
+/// What came of it.
+#[derive(Debug, Default)]
+pub(super) struct Restored {
+    /// The network that is there now, where it was asked for.
+    pub(super) network: Option<Network>,
+    /// What was proved, for people.
+    pub(super) proved: String,
+}
+
+impl Restored {
+    /// No network that works.
+    fn nothing(why: impl Into<String>) -> Self {
+        Self { network: None, proved: why.into() }
+    }
+}
+
+/// Does what the deploy description says about the network.
+pub(super) fn restore(report: &mut Report, deploy: &Deploy) -> anyhow::Result<Restored> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -43,31 +58,31 @@ struct Ladder<'l> {
 }
 
 impl Ladder<'_> {
-    async fn climb(&mut self) -> anyhow::Result<Option<Network>> {
+    async fn climb(&mut self) -> anyhow::Result<Restored> {
         apply::set_up(&self.handle, "lo").await?;
         let outcome = match &self.deploy.restore {
-            Restore::None => return Ok(None),
-            Restore::Static(network) if self.deploy.needs_network => {
-                self.exactly(network).await.map(|()| None)
-            }
+            Restore::None => return Ok(Restored::nothing("none is asked for")),
+            Restore::Static(network) if self.deploy.needs_network => self.exactly(network).await,
             // Whoever logs in to a rescue is glad of it all the same.
-            Restore::Static(network) => self.apply(network).await.map(|()| None),
-            Restore::Dhcp { macs } => self.by_asking(macs, &Network::default()).await.map(Some),
+            Restore::Static(network) => self.apply(network).await,
+            Restore::Dhcp { macs } => self.by_asking(macs, &Network::default()).await,
         };
         match outcome {
             Err(error) if !self.deploy.needs_network => {
-                let why = "the payload needs no network: going on without";
-                self.report.line(&format!("{why} ({error:#})"));
-                Ok(None)
+                let why = format!("the payload needs no network: going on without ({error:#})");
+                self.report.line(&why);
+                Ok(Restored::nothing(why))
             }
             outcome => outcome,
         }
     }
 
     /// What the running system had; else, where that was given to it, what is given now.
-    async fn exactly(&mut self, network: &Network) -> anyhow::Result<()> {
-        let tried = self.apply(network).await;
-        let Err(error) = tried else { return Ok(()) };
+    async fn exactly(&mut self, network: &Network) -> anyhow::Result<Restored> {
+        let error = match self.apply(network).await {
+            Ok(restored) => return Ok(restored),
+            Err(error) => error,
+        };
         let given = |link: &&crate::network::Link| {
             link.accepts_ra || link.addresses.iter().any(|address| !address.origin.is_static())
         };
@@ -84,14 +99,15 @@ impl Ladder<'_> {
         self.report.line(&format!(
             "the network of the running system does not work ({error:#}); asking for it anew"
         ));
-        self.by_asking(&macs, network).await.map(drop)
+        self.by_asking(&macs, network).await
     }
 
-    async fn apply(&mut self, network: &Network) -> anyhow::Result<()> {
+    async fn apply(&mut self, network: &Network) -> anyhow::Result<Restored> {
         let network = hardware::find(self.report, &self.handle, network).await?;
         apply::apply(self.report, &self.handle, &network).await?;
         self.compare(&network).await;
-        self.prove(&network, "exactly that of the running system").await
+        let proved = self.prove(&network, "exactly that of the running system").await?;
+        Ok(Restored { network: None, proved })
     }
 
     /// Says in what the network differs from what it should be.
@@ -113,16 +129,17 @@ impl Ladder<'_> {
 
     /// What DHCP servers and routers give on these links, on any where none is named. Addresses
     /// and resolvers of `before` are preferred.
-    async fn by_asking(&mut self, macs: &[String], before: &Network) -> anyhow::Result<Network> {
+    async fn by_asking(&mut self, macs: &[String], before: &Network) -> anyhow::Result<Restored> {
         let names = hardware::names(macs)?;
         let network = dynamic::ask(self.report, &self.handle, &names, before).await?;
         write_resolvers(&network.resolvers, &network.search)?;
-        self.prove(&network, "what DHCP and routers gave").await?;
-        Ok(network)
+        let proved = self.prove(&network, "what DHCP and routers gave").await?;
+        Ok(Restored { network: Some(network), proved })
     }
 
-    /// Has gateways, resolvers and the payload's server answer as they did in the running system.
-    async fn prove(&mut self, network: &Network, rung: &str) -> anyhow::Result<()> {
+    /// Has gateways, resolvers and the payload's server answer as they did in the running system;
+    /// says who does.
+    async fn prove(&mut self, network: &Network, rung: &str) -> anyhow::Result<String> {
         let patience =
             if self.deploy.needs_network { Patience::JustSetUp } else { Patience::LongUp };
         let answers = ask_all(&self.handle, network, &self.deploy.origins, patience).await;
@@ -143,7 +160,10 @@ impl Ladder<'_> {
             _ => "IPv4 and IPv6 work",
         };
         self.report.line(&format!("the network is {rung}: {families}"));
-        Ok(())
+        let links = network.links.iter();
+        let links = links.map(|link| format!("{} has {}", link.name, apply::summary(link)));
+        let all: Vec<_> = links.chain(answers.iter().map(ToString::to_string)).collect();
+        Ok(format!("{rung}, {families}; {}", all.join("; ")))
     }
 
     /// Takes back the default routes of a family whose gateways are silent while the other one

@@ -1,6 +1,5 @@
 //! Checks and unpacks the payload inside the deploy environment.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, BufReader};
 use std::path::Path;
@@ -10,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use crate::deploy::PayloadMember;
 use crate::paths;
-use crate::payload::{Limits, unpack as unpack_payload};
+use crate::payload::{Description, Limits, unpack as unpack_payload};
 
 fn open() -> anyhow::Result<File> {
     File::open(Path::new("/").join(paths::PAYLOAD)).context("opening the payload")
@@ -28,12 +27,12 @@ pub(super) fn verify(member: &PayloadMember) -> anyhow::Result<()> {
     bail!("the payload {} has the digest {seen} instead of {}", member.name, member.sha256)
 }
 
-/// Unpacks the payload and gives its memory back. Returns the variables of its `anemos.env`.
-pub(super) fn unpack(member: &PayloadMember) -> anyhow::Result<BTreeMap<String, String>> {
+/// Unpacks the payload and gives its memory back. Returns what it turned out to be.
+pub(super) fn unpack(member: &PayloadMember) -> anyhow::Result<Description> {
     let limits = Limits { unpacked: member.unpacked_limit, ..Limits::default() };
     let reader = BufReader::with_capacity(1 << 20, open()?);
     let description = unpack_payload(reader, Path::new(paths::WORK), limits)
         .with_context(|| format!("unpacking {}", member.name))?;
     fs::remove_file(Path::new("/").join(paths::PAYLOAD)).context("removing the packed payload")?;
-    Ok(description.environment.into_iter().collect())
+    Ok(description)
 }

@@ -1,4 +1,4 @@
-//! Has the kernel refuse every write to a block device.
+//! Has the kernel refuse every write to a block device, or accept them again.
 #![expect(unsafe_code, reason = "an ioctl that no crate wraps")]
 
 use std::fs::File;
@@ -14,8 +14,16 @@ nix::ioctl_write_ptr_bad!(blkroset, nix::request_code_none!(BLKROSET.0, BLKROSET
 
 /// Makes a device read-only, whoever asks. Root could take it back; a mistake does not.
 pub(super) fn set(device: &str) -> io::Result<()> {
+    write_flag(device, 1)
+}
+
+/// Takes that back.
+pub(super) fn lift(device: &str) -> io::Result<()> {
+    write_flag(device, 0)
+}
+
+fn write_flag(device: &str, read_only: c_int) -> io::Result<()> {
     let device = File::open(device)?;
-    let read_only: c_int = 1;
     // SAFETY: the descriptor is open, and the kernel reads one int from the address.
     unsafe { blkroset(device.as_raw_fd(), &raw const read_only) }?;
     Ok(())

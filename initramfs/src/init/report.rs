@@ -178,6 +178,6 @@ impl Report {
 }
 
 /// The whole chain of an error on one line, as consoles and the harness want it.
-fn one_line(error: &anyhow::Error) -> String {
+pub(super) fn one_line(error: &anyhow::Error) -> String {
     format!("{error:#}").split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -104,6 +104,10 @@ pub(super) fn check(setup: &Setup, fixture: &Fixture) -> anyhow::Result<()> {
         let reason = "the board pc cannot protect the keys of secure boot".to_owned();
         return refuse(reason, "use chipset = \"q35\"".to_owned());
     }
+    if setup.rehearse && setup.entry == Way::Direct {
+        let reason = "without an old system there is nothing to come back to".to_owned();
+        return refuse(reason, "use rehearse with another entry".to_owned());
+    }
     if system.sector == Sector::Bytes512 {
         return Ok(());
     }
@@ -172,6 +176,10 @@ mod tests {
             (
                 "firmware = 'uefi-secure'\nchipset = 'pc'",
                 Some("the board pc cannot protect the keys of secure boot"),
+            ),
+            (
+                "rehearse = true\nentry = 'direct'",
+                Some("without an old system there is nothing to come back to"),
             ),
             ("[[disk]]\nsector = 4096", Some("the disk of fixture f has sectors of 512 bytes")),
             (

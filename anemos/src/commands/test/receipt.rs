@@ -1,0 +1,92 @@
+//! The receipt of `anemos test`: what is rehearsed, told before it is, and kept with the verdict.
+
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use harness::fixture::Fixture;
+use harness::machine::setup::{Setup, Way};
+use harness::verdict::Verdict;
+use initramfs::payload::Description;
+
+use super::machine;
+use crate::config::{Config, ConfigArgs, EntryMethod};
+use crate::plan;
+use crate::receipt::{Parts, Receipt};
+use crate::report::{self, Refusal};
+
+/// A receipt that lacks its verdict.
+#[derive(Debug)]
+pub(super) struct Draft {
+    path: PathBuf,
+    parts: Parts,
+    machine: Setup,
+}
+
+impl Draft {
+    /// Reads what will be rehearsed. Refuses a rehearsal that is none of the whole way.
+    pub(super) fn new(
+        path: PathBuf,
+        payload: &Description,
+        config: Option<&Path>,
+        (setup, fixture): (&Setup, &Fixture),
+    ) -> anyhow::Result<Self> {
+        if setup.entry == Way::Direct || setup.rehearse {
+            let reason = "a receipt is about the whole way, from the old system to the new one";
+            let hint = "leave out --receipt, or entry = \"direct\" and rehearse of the machine";
+            return Err(Refusal::new(reason, hint).into());
+        }
+        let parts = Parts::read(&effective(config, setup)?, Some(&payload.sha256), None)?;
+        let mut machine = setup.clone();
+        machine.fixture = Some(fixture.name.clone());
+        machine::complete(&mut machine, payload, fixture);
+        Ok(Self { path, parts, machine })
+    }
+
+    /// Writes it down with the verdict, whatever that is: one that did not pass is worth nothing.
+    pub(super) fn write(self, verdict: &Verdict) -> anyhow::Result<()> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let Self { path, parts, machine } = self;
+        Receipt::new(parts, machine, verdict, plan::date(now)).write(&path)?;
+        report::step(&format!("receipt: {}", path.display()));
+        Ok(())
+    }
+}
+
+/// The configuration that `anemos deploy` has on the simulated VPS, where no other file is found.
+fn effective(config: Option<&Path>, setup: &Setup) -> anyhow::Result<Config> {
+    let mut found = match config {
+        None => Config::default(),
+        Some(path) => ConfigArgs::of(path).load()?,
+    };
+    found.entry.method = match setup.entry {
+        Way::Kexec => EntryMethod::Kexec,
+        Way::Bootloader => EntryMethod::Bootloader,
+        Way::Jump | Way::Direct => found.entry.method,
+    };
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_machine_may_decide_how_the_deploy_environment_is_entered() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("anemos.toml");
+        std::fs::write(&file, "[entry]\nmethod = 'kexec'\n").unwrap();
+        for (config, entry, want) in [
+            (None, Way::Jump, EntryMethod::Auto),
+            (None, Way::Bootloader, EntryMethod::Bootloader),
+            (Some(file.as_path()), Way::Jump, EntryMethod::Kexec),
+            (Some(file.as_path()), Way::Bootloader, EntryMethod::Bootloader),
+        ] {
+            let setup = Setup { entry, ..Setup::default() };
+            assert_eq!(
+                effective(config, &setup).unwrap().entry.method,
+                want,
+                "{config:?} {entry:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! Receipts of rehearsals: what was rehearsed, by digests, and what came of it; and their check.
+//!
+//! The machine that it was rehearsed on is told, but not compared: it was a simulated one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use harness::machine::setup::Setup;
+use harness::verdict::{Ending, Verdict};
+use serde::{Deserialize, Serialize};
+
+use crate::config::{Base, Config, KernelSource, Location};
+use crate::preflight::Refusal;
+use crate::{report, source};
+
+mod configuration;
+
+/// A rehearsal that came to a verdict.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Receipt {
+    pub(crate) verdict: Ending,
+    pub(crate) reason: String,
+    /// When it was written, in UTC.
+    pub(crate) written: String,
+    pub(crate) rehearsed: Parts,
+    /// The simulated machine.
+    pub(crate) machine: Setup,
+}
+
+/// What a deployment is made of: digests, and words where there is nothing to digest.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Parts {
+    /// The binary.
+    pub(crate) anemos: String,
+    pub(crate) payload: String,
+    /// `built-in`: by this binary, of the running system's tools.
+    pub(crate) base: String,
+    /// `running`: the kernel of the running system.
+    pub(crate) kernel: String,
+    /// Everything else that the effective configuration says, defaults too.
+    pub(crate) configuration: BTreeMap<String, String>,
+}
+
+/// The option by which a command asks for a receipt.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct ReceiptArgs {
+    /// Refuse whatever is not what this receipt of a passed rehearsal is about
+    #[arg(long = "require-receipt", value_name = "FILE")]
+    pub(crate) required: Option<PathBuf>,
+}
+
+impl Parts {
+    /// Reads what is to be digested. A base or kernel that was brought here already is at the path of
+    /// `base`; else it is where the configuration says.
+    pub(crate) fn read(
+        config: &Config,
+        payload: Option<&str>,
+        base: Option<&Path>,
+    ) -> anyhow::Result<Self> {
+        let program = std::env::current_exe().context("finding this program")?;
+        let base = match (&config.initramfs.base, base) {
+            (Base::BuiltIn, _) => "built-in".to_owned(),
+            (Base::At(_), Some(path)) => digest(path)?,
+            (Base::At(Location::Path(path)), None) => digest(path)?,
+            (Base::At(Location::Url(url)), None) => {
+                let named = config.initramfs.digest.as_ref().ok_or_else(|| {
+                    let reason = format!("a receipt needs the digest of the base {url}");
+                    report::Refusal::new(reason, "set [initramfs] digest")
+                })?;
+                sha256(named.hex())
+            }
+        };
+        Ok(Self {
+            anemos: digest(&program)?,
+            payload: payload.map_or_else(|| "none".to_owned(), sha256),
+            base,
+            kernel: match &config.kernel.source {
+                KernelSource::Running => "running".to_owned(),
+                KernelSource::File(path) => digest(path)?,
+            },
+            configuration: configuration::effective(config),
+        })
+    }
+}
+
+fn sha256(hex: &str) -> String {
+    format!("sha256:{hex}")
+}
+
+fn digest(path: &Path) -> anyhow::Result<String> {
+    source::digest(path).map(|hex| sha256(&hex))
+}
+
+impl Receipt {
+    /// Writes down what came of a rehearsal.
+    pub(crate) fn new(
+        rehearsed: Parts,
+        machine: Setup,
+        verdict: &Verdict,
+        written: String,
+    ) -> Self {
+        let (verdict, reason) = (verdict.verdict, verdict.reason.clone());
+        Self { verdict, reason, written, rehearsed, machine }
+    }
+
+    /// Reads one; what is none is refused.
+    pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
+        let name = path.display();
+        let text = fs::read_to_string(path).with_context(|| format!("reading {name}"))?;
+        serde_json::from_str(&text).map_err(|error| {
+            let reason = format!("{name} is no receipt of this version: {error}");
+            report::Refusal::new(reason, "`anemos test --receipt FILE` writes one").into()
+        })
+    }
+
+    /// Writes it for people and programs.
+    pub(crate) fn write(&self, path: &Path) -> anyhow::Result<()> {
+        let text = serde_json::to_string_pretty(self).context("writing JSON")?;
+        fs::write(path, text + "\n").with_context(|| format!("writing {}", path.display()))
+    }
+
+    /// Returns every reason why it does not speak for a deployment of `here`.
+    pub(crate) fn refusals(&self, here: &Parts) -> Vec<Refusal> {
+        let mut refusals = Vec::new();
+        if self.verdict != Ending::Passed {
+            let (verdict, reason) = (self.verdict.to_string(), self.reason.clone());
+            refusals.push(Refusal::RehearsalNotPassed { verdict, reason });
+        }
+        let mut compare = |what: &str, has: &str, needs: &str| {
+            if has != needs {
+                let [what, has, needs] = [what, has, needs].map(str::to_owned);
+                refusals.push(Refusal::NotRehearsed { what, has, needs });
+            }
+        };
+        let there = &self.rehearsed;
+        compare("the anemos binary", &here.anemos, &there.anemos);
+        compare("the payload", &here.payload, &there.payload);
+        compare("the base initramfs", &here.base, &there.base);
+        compare("the kernel", &here.kernel, &there.kernel);
+        let keys: BTreeSet<_> =
+            here.configuration.keys().chain(there.configuration.keys()).collect();
+        for key in keys {
+            let value = |parts: &Parts| parts.configuration.get(key).cloned();
+            let [has, needs] = [here, there].map(|it| value(it).unwrap_or("not known".to_owned()));
+            compare(&format!("[configuration] {key}"), &has, &needs);
+        }
+        refusals
+    }
+}
+
+#[cfg(test)]
+mod tests;

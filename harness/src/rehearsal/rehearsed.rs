@@ -1,0 +1,166 @@
+//! What must be true after a rehearsal on the machine: the disk is as it was, and the old system tells.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use super::Run;
+use super::aftermath::OLD_SYSTEM;
+use super::direct::DirectError;
+use super::file;
+use super::fresh::{Question, STATUS};
+use super::jump;
+use super::power::Rebuilt;
+use crate::classify::Class;
+use crate::image;
+use crate::scenario::found;
+use crate::ssh::Ssh;
+use crate::verdict::{Ending, Verdict};
+
+/// The file whose content is the report; the old system has written it before the jump.
+const REPORT: &str = "/var/lib/anemos/last-attempt";
+/// Bytes of it.
+const REPORT_SIZE: u64 = 16 << 10;
+/// Bytes that are compared at a time; a multiple of every size of a block.
+const PIECE: usize = 1 << 20;
+
+impl Run<'_> {
+    /// Judges what is left: the disk, then the old system, then what it says came of it.
+    pub(super) async fn rehearsed(
+        &mut self,
+        verdict: Verdict,
+        disk: &Path,
+        folder: &Path,
+    ) -> Result<Verdict, DirectError> {
+        self.host.progress.step("comparing the disk with what it was at the jump");
+        let start = self.host.at();
+        let compared = self.compare(disk).await.map_err(file("comparing the disk"))?;
+        self.timed("compare the disk", start);
+        let mut verdict = self.returned(verdict, disk, folder).await?;
+        let passed = verdict.verdict == Ending::Passed;
+        if passed && verdict.old_system_back != Some(true) {
+            (verdict.verdict, verdict.class) = (Ending::Failed, Some(Class::OldSystem));
+        }
+        let told = |line: &String| line.starts_with(STATUS) && line.contains("rehearsal passed: ");
+        if passed && !verdict.evidence.iter().any(told) {
+            (verdict.verdict, verdict.class) = (Ending::Failed, Some(Class::Expectation));
+            verdict.reason += "; `anemos status` does not say that the rehearsal passed";
+        }
+        match compared {
+            Ok(same) => verdict.evidence.push(same),
+            Err(difference) => {
+                (verdict.verdict, verdict.class) = (Ending::Failed, Some(Class::DiskWritten));
+                verdict.evidence.push(format!("otherwise: {}", verdict.reason));
+                verdict.reason = format!("the rehearsal wrote to the disk: {difference}");
+            }
+        }
+        Ok(verdict)
+    }
+
+    /// Asks the old system, when it is back after a rehearsal, what came of it.
+    pub(super) fn question(&self, name: &str) -> Option<Question> {
+        if !self.rehearsal.setup.rehearse || name != OLD_SYSTEM {
+            return None;
+        }
+        let fixture = &self.rehearsal.fixture;
+        let user = fixture.description.user.clone();
+        let command = jump::ask_for_status(&user);
+        let known_hosts = self.workspace.join("known_hosts");
+        // No port is free before there is a guest.
+        let ssh = Ssh { port: 0, user, key: fixture.key(), known_hosts };
+        Some(Question { ssh, command })
+    }
+
+    /// Compares the disk, byte by byte, with what it was when the kernel of the deploy environment was
+    /// heard of. Nothing may differ but the blocks of the report, which are looked up in the file
+    /// system here: what `anemos` says about them counts for nothing.
+    async fn compare(&self, disk: &Path) -> io::Result<Result<String, String>> {
+        let Some(log) = self.hardware.log() else { return Ok(Err("nobody looked".to_owned())) };
+        let (before, after) = (self.workspace.join("before.raw"), self.workspace.join("after.raw"));
+        let mut rebuilt = Rebuilt::new(disk, log, before.clone()).await?;
+        rebuilt.go_to(self.log_at_jump)?;
+        image::to_raw(disk, &after).await.map_err(io::Error::other)?;
+        let report = found::blocks(&after, REPORT).await?;
+        let size: u64 = report.iter().map(|(start, end)| end - start).sum();
+        if size > REPORT_SIZE {
+            return Ok(Err(format!("{REPORT} has {size} bytes, more than a report")));
+        }
+        let compared = compare_files(&before, &after, &report)?;
+        for path in [before, after] {
+            std::fs::remove_file(path)?;
+        }
+        Ok(compared.map(|size| {
+            format!("disk: {size} bytes are as they were at the jump; {REPORT} is left out of them")
+        }))
+    }
+}
+
+/// Returns how many bytes are the same, which are all outside of the ranges `but`; else what differs.
+fn compare_files(
+    before: &Path,
+    after: &Path,
+    but: &[(u64, u64)],
+) -> io::Result<Result<u64, String>> {
+    let (mut before, mut after) = (File::open(before)?, File::open(after)?);
+    let (size, size_after) = (before.metadata()?.len(), after.metadata()?.len());
+    if size != size_after {
+        return Ok(Err(format!("it has {size_after} bytes instead of {size}")));
+    }
+    let (mut one, mut other) = (vec![0; PIECE], vec![0; PIECE]);
+    let (mut at, mut same) = (0, 0);
+    while at < size {
+        let length = usize::try_from(size - at).unwrap_or(PIECE).min(PIECE);
+        let (one, other) = (&mut one[..length], &mut other[..length]);
+        before.read_exact(one)?;
+        after.read_exact(other)?;
+        let exempt = |byte: u64| but.iter().any(|(start, end)| (*start..*end).contains(&byte));
+        let touched = but.iter().any(|(start, end)| *start < at + length as u64 && at < *end);
+        if !touched && one == other {
+            same += length as u64;
+        } else {
+            for ((one, other), byte) in one.iter().zip(other.iter()).zip(at..) {
+                if exempt(byte) {
+                    continue;
+                }
+                if one != other {
+                    return Ok(Err(format!("byte {byte} is {other} instead of {one}")));
+                }
+                same += 1;
+            }
+        }
+        at += length as u64;
+    }
+    Ok(Ok(same))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_byte_counts_but_those_that_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let (before, after) = (folder.path().join("before"), folder.path().join("after"));
+        let bytes = vec![7_u8; PIECE + 100];
+        std::fs::write(&before, &bytes).unwrap();
+        for (changed, but, want) in [
+            (None, &[][..], Ok(1_048_676)),
+            (None, &[(0, 10)], Ok(1_048_666)),
+            (Some(0), &[], Err("byte 0 is 8 instead of 7")),
+            (Some(1_048_675), &[], Err("byte 1048675 is 8 instead of 7")),
+            (Some(1_048_580), &[(1_048_570, 1_048_581)], Ok(1_048_665)),
+            (Some(1_048_581), &[(1_048_570, 1_048_581)], Err("byte 1048581 is 8 instead of 7")),
+        ] {
+            let mut bytes = bytes.clone();
+            if let Some(at) = changed {
+                bytes[at] = 8;
+            }
+            std::fs::write(&after, &bytes).unwrap();
+            let compared = compare_files(&before, &after, but).unwrap();
+            assert_eq!(compared, want.map_err(str::to_owned), "{changed:?} {but:?}");
+        }
+        std::fs::write(&after, &bytes[1..]).unwrap();
+        let shorter = compare_files(&before, &after, &[]).unwrap();
+        assert_eq!(shorter, Err("it has 1048675 bytes instead of 1048676".to_owned()));
+    }
+}
