@@ -5,9 +5,11 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt};
 use nix::poll::{PollTimeout, poll};
-use rtnetlink::packet_route::AddressFamily;
+use rtnetlink::packet_core::{
+    NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
+};
 use rtnetlink::packet_route::link::{
     BondLacpRate, BondMode, BondXmitHashPolicy, BridgeStpState, LinkAttribute, LinkMessage,
     VlanProtocol,
@@ -17,6 +19,7 @@ use rtnetlink::packet_route::route::{
     RouteAttribute, RouteMessage, RouteMetric, RouteScope, RouteType,
 };
 use rtnetlink::packet_route::rule::{RuleAction, RuleAttribute, RuleFlags};
+use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::{Handle, LinkBond, LinkBridge, LinkUnspec, LinkVlan, LinkVrf, RouteMessageBuilder};
 
 use crate::init::report::Report;
@@ -216,8 +219,7 @@ pub(super) async fn add_route(
     let to = format!("{}/{}", route.destination, route.prefix);
     let added = async {
         let index = if route.link.is_empty() { 0 } else { index_of(handle, &route.link).await? };
-        let request = handle.route().add(message(index, route)?).replace();
-        anyhow::Ok(request.execute().await?)
+        append(handle, message(index, route)?).await
     };
     match added.await {
         Err(error) if route.is_default() => {
@@ -229,6 +231,24 @@ pub(super) async fn add_route(
         }
         Ok(()) => Ok(()),
     }
+}
+
+/// Adds a route beside others to the same destination: two routers may advertise themselves, and
+/// replacing would leave one of them. One that is there is no error.
+async fn append(handle: &Handle, route: RouteMessage) -> anyhow::Result<()> {
+    let mut request = NetlinkMessage::from(RouteNetlinkMessage::NewRoute(route));
+    request.header.flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_APPEND;
+    let mut answers = handle.clone().request(request)?;
+    while let Some(answer) = answers.next().await {
+        match answer.payload {
+            NetlinkPayload::Error(error) if error.raw_code() == -nix::libc::EEXIST => {}
+            NetlinkPayload::Error(error) if error.raw_code() != 0 => {
+                return Err(error.to_io().into());
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// What the kernel is told of a route over the link with this index.
