@@ -17,6 +17,7 @@ mod root;
 mod sshd;
 mod users;
 mod virtualization;
+mod watchdog;
 
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -37,6 +38,7 @@ pub(crate) use self::occupants::Occupant;
 pub(crate) use self::paths::{Device, DevicePath};
 use self::root::Root;
 pub(crate) use self::virtualization::Virtualization;
+pub(crate) use self::watchdog::{CLASS as WATCHDOGS, Watchdog};
 
 /// What a deployment needs to know of the machine and its running system; holds no secrets.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -71,6 +73,8 @@ pub(crate) struct Facts {
     pub(crate) paths: Vec<DevicePath>,
     /// Consoles with their speed, e.g. `ttyS0,115200`, in the order of the kernel command line.
     pub(crate) consoles: Vec<String>,
+    /// Absent where there is none, or the running system has no driver for it.
+    pub(crate) watchdog: Option<Watchdog>,
     pub(crate) access: Access,
 }
 
@@ -151,6 +155,7 @@ impl Facts {
             other_links: Vec::new(),
             paths: Vec::new(),
             consoles: boot::consoles(&root, &command_line),
+            watchdog: watchdog::read(&root),
             access: keyring.summary(),
         })
     }

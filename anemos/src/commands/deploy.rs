@@ -65,7 +65,7 @@ impl Args {
         } else {
             "jumping: this connection ends, the deployment goes on"
         });
-        entry::leave(rung).inspect_err(|_| take_back())?;
+        entry::leave(rung, prepared.plan.watchdog.armed()).inspect_err(|_| take_back())?;
         Ok(ExitCode::SUCCESS)
     }
 }
