@@ -4,6 +4,7 @@ mod boot_next;
 pub(crate) mod environment;
 mod grub;
 pub(crate) mod kexec;
+mod watchdog;
 
 use std::fs;
 use std::path::Path;
@@ -14,7 +15,7 @@ use nix::mount::{MsFlags, mount};
 use nix::sys::reboot::{RebootMode, reboot};
 use nix::unistd::sync;
 
-use crate::facts::Facts;
+use crate::facts::{Facts, Watchdog};
 use crate::plan::Rung;
 use crate::{report, staging};
 
@@ -67,8 +68,9 @@ fn stage(rung: Rung, facts: &Facts, next: &Next<'_>) -> anyhow::Result<()> {
 /// be read-only then.
 ///
 /// The old system must be bootable again until the deploy environment writes, and GRUB replays no
-/// journals, so everything is written back and made read-only first.
-pub(crate) fn leave(rung: Rung) -> anyhow::Result<()> {
+/// journals, so everything is written back and made read-only first. The watchdog is armed last: from
+/// then on, somebody must feed it.
+pub(crate) fn leave(rung: Rung, watchdog: Option<&Watchdog>) -> anyhow::Result<()> {
     make_read_only();
     let (mode, doing, stands) = if rung.boots() {
         let stands = "file systems are read-only now, and the next reboot enters the deployment: \
@@ -78,7 +80,9 @@ pub(crate) fn leave(rung: Rung) -> anyhow::Result<()> {
         let stands = "file systems are read-only now; reboot, the old system is intact";
         (RebootMode::RB_KEXEC, "executing the loaded kernel", stands)
     };
+    let loose = watchdog.filter(|_| !rung.boots()).and_then(watchdog::arm);
     let Err(errno) = reboot(mode);
+    loose.iter().for_each(watchdog::Loose::catch);
     Err(anyhow::Error::new(errno).context(doing).context(stands))
 }
 

@@ -17,6 +17,7 @@ mod root;
 mod sshd;
 mod users;
 mod virtualization;
+mod watchdog;
 
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -39,6 +40,7 @@ pub(crate) use self::paths::{Device, DevicePath};
 pub(crate) use self::redact::Redaction;
 use self::root::Root;
 pub(crate) use self::virtualization::Virtualization;
+pub(crate) use self::watchdog::{CLASS as WATCHDOGS, Watchdog};
 
 /// What a deployment needs to know of the machine and its running system; holds no secrets.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -73,6 +75,8 @@ pub(crate) struct Facts {
     pub(crate) paths: Vec<DevicePath>,
     /// Consoles with their speed, e.g. `ttyS0,115200`, in the order of the kernel command line.
     pub(crate) consoles: Vec<String>,
+    /// Absent where there is none, or the running system has no driver for it.
+    pub(crate) watchdog: Option<Watchdog>,
     pub(crate) access: Access,
 }
 
@@ -153,6 +157,7 @@ impl Facts {
             not_captured: Vec::new(),
             paths: Vec::new(),
             consoles: boot::consoles(&root, &command_line),
+            watchdog: watchdog::read(&root),
             access: keyring.summary(),
         })
     }

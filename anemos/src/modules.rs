@@ -13,6 +13,7 @@ use std::{fs, io};
 use anyhow::Context;
 
 pub(crate) use compressed::{open, plain_name};
+pub(crate) use index::names;
 pub(crate) use modinfo::firmware_of;
 
 use aliases::Aliases;
@@ -72,7 +73,7 @@ impl Modules {
     /// its modules and its built-in ones claim. One that does not tell what is built in gets the
     /// benefit of the doubt.
     pub(crate) fn drives(&self, device: &Device, running: bool) -> bool {
-        let is_packed = |name: &str| self.files.iter().any(|file| index::names(file, name));
+        let is_packed = |name: &str| self.files.iter().any(|file| names(file, name));
         let claimed = |text: &str| {
             let claims = Aliases::parse(text);
             claims.modules_of(&device.alias).into_iter().any(is_packed)

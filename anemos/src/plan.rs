@@ -6,6 +6,7 @@ mod entry;
 mod memory;
 mod network;
 mod render;
+mod watchdog;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -20,6 +21,7 @@ pub(crate) use self::disk::PlannedDisk;
 pub(crate) use self::entry::{PlannedEntry, Rung};
 pub(crate) use self::memory::{Budget, Peak, Sizes, mib, mib_down};
 pub(crate) use self::render::{content, date};
+pub(crate) use self::watchdog::{PlannedWatchdog, SHORTEST as SHORTEST_WATCH};
 use crate::config::{Config, HostKeys, KernelSource, Keys};
 use crate::contents::DriverMissing;
 use crate::facts::{Facts, KernelImage, Modules};
@@ -88,6 +90,7 @@ pub(crate) struct Plan {
     /// Other disks that `deploy` may write to.
     pub(crate) also_write: Vec<PlannedDisk>,
     pub(crate) entry: PlannedEntry,
+    pub(crate) watchdog: PlannedWatchdog,
     /// Drivers on the way to disks and links, whether they matter or not, that it will lack.
     #[serde(skip)]
     pub(crate) drivers_missing: Vec<DriverMissing>,
@@ -164,8 +167,16 @@ pub(crate) fn plan(inputs: Inputs<'_>) -> Plan {
         sizes: inputs.sizes,
         memory: &memory,
     };
+    let entry = if this_machine { question.answer() } else { PlannedEntry::default() };
+    let question = watchdog::Question {
+        watchdog: facts.watchdog.as_ref().filter(|_| this_machine),
+        ladder: &entry.ladder,
+        load: &inputs.load,
+        running,
+    };
     let mut plan = Plan {
-        entry: if this_machine { question.answer() } else { PlannedEntry::default() },
+        watchdog: question.answer(),
+        entry,
         purpose: inputs.purpose,
         this_machine,
         hostname: if this_machine { facts.hostname.clone() } else { "localhost".to_owned() },

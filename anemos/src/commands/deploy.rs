@@ -83,7 +83,7 @@ impl Args {
         }
         let way = if rung.boots() { "rebooting into the one-time boot entry" } else { "jumping" };
         report::step(&format!("{way}: this connection ends, {}", goes_on(mode)));
-        entry::leave(rung).inspect_err(|_| take_back())?;
+        entry::leave(rung, prepared.plan.watchdog.armed()).inspect_err(|_| take_back())?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -42,7 +42,8 @@ pub(super) fn read<'n>(
     disks.chain(links).map(path).collect()
 }
 
-fn devices_above(root: &Root, folder: &Path) -> Vec<Device> {
+/// The devices above a folder of `/sys`, from the one that is nearest to it.
+pub(super) fn devices_above(root: &Root, folder: &Path) -> Vec<Device> {
     let (Ok(folder), Ok(top)) = (folder.canonicalize(), root.path("sys/devices").canonicalize())
     else {
         return Vec::new();
@@ -51,7 +52,8 @@ fn devices_above(root: &Root, folder: &Path) -> Vec<Device> {
     above.filter_map(device).collect()
 }
 
-fn device(folder: &Path) -> Option<Device> {
+/// The device that a folder is, if a driver is bound to it.
+pub(super) fn device(folder: &Path) -> Option<Device> {
     let alias = std::fs::read_to_string(folder.join("modalias")).ok()?;
     let driver = folder.join("driver").canonicalize().ok()?;
     let last = |path: &Path| Some(path.file_name()?.to_string_lossy().into_owned());

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::root::Root;
 use super::sshd::Sshd;
+pub(crate) use super::watchdog::tests::i6300esb;
 use super::{Facts, Keyring, is_machine_id, kernel};
 
 /// The files of a Debian 12 cloud guest under QEMU as it has them.

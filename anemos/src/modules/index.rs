@@ -83,7 +83,7 @@ impl Closure<'_, '_> {
 
 /// The name of a module by its file: without folder and suffixes, `-` as `_`.
 /// Whether a file is that of a module of this name.
-pub(super) fn names(file: &str, name: &str) -> bool {
+pub(crate) fn names(file: &str, name: &str) -> bool {
     name_of(file) == normal(name)
 }
 

@@ -15,12 +15,13 @@ const LAST_MOMENT: u64 = 253_402_300_799;
 impl Plan {
     /// Renders the plan for people: a heading, then what it says, one fact a line.
     pub(crate) fn render(&self) -> String {
-        let sections: [(&str, Vec<String>); 9] = [
+        let sections: [(&str, Vec<String>); 10] = [
             ("machine", vec![self.machine()]),
             ("payload", self.payload.as_ref().map_or_else(|| vec!["none".into()], payload)),
             ("kernel", kernel(&self.kernel, &self.command_line)),
             ("initramfs", self.initramfs()),
             ("entry", self.entry.lines()),
+            ("watchdog", vec![self.watchdog.line()]),
             ("disk", self.disks()),
             ("network", self.network()),
             ("access", self.login()),

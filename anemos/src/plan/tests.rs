@@ -101,6 +101,7 @@ fn a_plan_is_told_in_plain_words() {
                else kexec_load: the same, with the other kernel laid out by anemos
                else grub: GRUB boots an entry of ours, once
                not boot-next: the firmware is a BIOS
+    watchdog   none: the running system has no driver of one; a kernel that hangs needs the power button
     disk       vda: virtio, 4.0 GiB; it is the disk below /
                found again by serial number anemos-main, size 4294967296
                ALL DATA ON IT IS LOST
@@ -138,6 +139,7 @@ fn a_plan_for_another_machine_says_so() {
     initramfs  base built-in
                about 190 MiB, unpacked 240 MiB with the packed payload
     entry      none: another machine is booted with what is built
+    watchdog   none: there is no jump; a kernel that hangs needs the power button
     disk       serial number other: it is a disk of another machine, with serial other
                ALL DATA ON IT IS LOST
     network    DHCP on every link

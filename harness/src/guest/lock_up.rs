@@ -7,6 +7,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+use qapi::qmp::RunState;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
@@ -24,44 +25,73 @@ const RIP: usize = 16 * 16;
 /// The bits of a code selector that tell the privilege level; the kernel's is 0.
 const PRIVILEGE: u8 = 3;
 
+/// Longest time until the stub answers.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// What a machine stops with that wants to be off, or to restart: `SIGQUIT` (QEMU, `gdbstub.c`).
+const DOWN: &str = "03";
+
 impl Guest {
-    /// Has the processor hang as soon as it is found in the kernel.
-    pub(super) async fn lock_up(&mut self) -> Result<(), GuestError> {
+    /// Has the processor hang as soon as it is found in the kernel; false where the machine has
+    /// been reset before that.
+    pub(super) async fn lock_up(&mut self) -> Result<bool, GuestError> {
+        if self.is_down().await? {
+            return Ok(false);
+        }
         let path = self.run.path().join("debugger");
         let command_line = format!("gdbserver unix:{},server=on,wait=off", path.display());
         let open = qapi::qmp::human_monitor_command { cpu_index: None, command_line };
         self.ask("open its debugger", open).await?;
-        hang(&path).await.map_err(|source| GuestError::File {
+        self.hang(&path).await.map_err(|source| GuestError::File {
             doing: "hanging the kernel through",
             path,
             source,
         })
     }
-}
 
-async fn hang(socket: &Path) -> io::Result<()> {
-    let mut stub = Stub { stream: UnixStream::connect(socket).await? };
-    for _ in 0..LOOKS {
-        let registers = stub.ask("g").await?;
-        let part = |from: usize, digits: usize| {
-            registers.get(from..from + digits).ok_or_else(|| io::Error::other(registers.clone()))
-        };
-        let rip = u64::from_str_radix(part(RIP, 16)?, 16).map_err(io::Error::other)?.swap_bytes();
-        let selector = u8::from_str_radix(part(RIP + 24, 2)?, 16).map_err(io::Error::other)?;
-        // User programs may not switch interrupts off.
-        if selector & PRIVILEGE == 0 {
-            let written = stub.ask(&format!("M{rip:x},3:{HANG}")).await?;
-            stub.ask("D").await?;
-            let refused = || io::Error::other(format!("the code was not written: {written}"));
-            return (written == "OK").then_some(()).ok_or_else(refused);
-        }
-        stub.say("c").await?;
-        tokio::time::sleep(BETWEEN).await;
-        stub.stream.write_all(&[3]).await?;
-        while !is_stop(&stub.hear().await?) {}
+    /// Whether the machine wants to be off, or to restart, and stands still.
+    async fn is_down(&self) -> Result<bool, GuestError> {
+        let status = self.qmp.execute(qapi::qmp::query_status {}).await;
+        let status = status.map_err(GuestError::qmp("tell whether the machine runs"))?.status;
+        Ok(matches!(status, RunState::shutdown | RunState::guest_panicked))
     }
-    stub.ask("D").await?;
-    Err(io::Error::other("the processor was never found in the kernel"))
+
+    async fn hang(&self, socket: &Path) -> io::Result<bool> {
+        let mut stub = Stub { stream: UnixStream::connect(socket).await? };
+        let hangs = self.hang_through(&mut stub).await;
+        // Whatever came of it: a machine that is debugged stands still.
+        let detached = stub.ask("D").await;
+        detached.and(hangs)
+    }
+
+    async fn hang_through(&self, stub: &mut Stub) -> io::Result<bool> {
+        for _ in 0..LOOKS {
+            let registers = stub.ask("g").await?;
+            let part = |from: usize, digits: usize| {
+                registers
+                    .get(from..from + digits)
+                    .ok_or_else(|| io::Error::other(registers.clone()))
+            };
+            let rip = u64::from_str_radix(part(RIP, 16)?, 16).map_err(io::Error::other)?;
+            let rip = rip.swap_bytes();
+            let selector = u8::from_str_radix(part(RIP + 24, 2)?, 16).map_err(io::Error::other)?;
+            // User programs may not switch interrupts off.
+            if selector & PRIVILEGE == 0 {
+                if self.is_down().await.map_err(io::Error::other)? {
+                    return Ok(false);
+                }
+                let written = stub.ask(&format!("M{rip:x},3:{HANG}")).await?;
+                let refused = || io::Error::other(format!("the code was not written: {written}"));
+                return (written == "OK").then_some(true).ok_or_else(refused);
+            }
+            stub.say("c").await?;
+            tokio::time::sleep(BETWEEN).await;
+            stub.stream.write_all(&[3]).await?;
+            if stub.stop().await?.get(1..3) == Some(DOWN) {
+                return Ok(false);
+            }
+        }
+        Err(io::Error::other("the processor was never found in the kernel"))
+    }
 }
 
 /// Whether a packet tells that the machine has stopped (GDB, "Stop Reply Packets").
@@ -86,6 +116,16 @@ impl Stub {
         }
     }
 
+    /// Waits until the machine stops, and returns what it stopped with.
+    async fn stop(&mut self) -> io::Result<String> {
+        loop {
+            let packet = self.hear().await?;
+            if is_stop(&packet) {
+                return Ok(packet);
+            }
+        }
+    }
+
     async fn say(&mut self, packet: &str) -> io::Result<()> {
         let sum = packet.bytes().fold(0_u8, u8::wrapping_add);
         self.stream.write_all(format!("${packet}#{sum:02x}").as_bytes()).await
@@ -93,6 +133,10 @@ impl Stub {
 
     /// Returns what the next packet holds; whatever lies before it is an acknowledgement.
     async fn hear(&mut self) -> io::Result<String> {
+        tokio::time::timeout(PATIENCE, self.packet()).await.map_err(io::Error::other)?
+    }
+
+    async fn packet(&mut self) -> io::Result<String> {
         while self.stream.read_u8().await? != b'$' {}
         let mut packet = Vec::new();
         loop {

@@ -17,9 +17,10 @@ use crate::qmp::QueryBlockstats;
 const SLOW: u64 = 4 << 20;
 
 impl Guest {
-    /// Strikes the machine, or its disk `disk`.
-    pub async fn strike(&mut self, kind: Kind, disk: &str) -> Result<(), GuestError> {
+    /// Strikes the machine, or its disk `disk`; false where the machine has been reset before that.
+    pub async fn strike(&mut self, kind: Kind, disk: &str) -> Result<bool, GuestError> {
         match kind {
+            Kind::LockUp => return self.lock_up().await,
             Kind::Reset => self.ask("reset the machine", qapi::qmp::system_reset {}).await,
             // In good order QEMU would flush the disk.
             Kind::PowerCut => {
@@ -44,12 +45,12 @@ impl Guest {
                 self.ask("pull the cable", down).await
             }
             Kind::Hang => self.ask("stop the machine", qapi::qmp::stop {}).await,
-            Kind::LockUp => self.lock_up().await,
             Kind::Kill => self.sysrq("i").await,
             Kind::Panic => self.sysrq("c").await,
             // It is in the machine's arguments.
             Kind::ClockOff | Kind::ServerStops | Kind::ServerResumes | Kind::ServerLies => Ok(()),
-        }
+        }?;
+        Ok(true)
     }
 
     /// Bytes that were written to a disk since the machine was switched on, as of now.

@@ -22,6 +22,8 @@ const CHATTER: u64 = 64 << 10;
 /// Bytes that the deploy environment may write into the place that the old system has set aside for
 /// its reports: 16 KiB before each of some stages. They are not what is deployed.
 const REPORTS: u64 = 128 << 10;
+/// How long a watchdog may need to tell that the kernel hangs: the longest time is that of the jump.
+const WATCHDOG: Duration = Duration::from_mins(4);
 /// Longest time without a look at the clock.
 const BEAT: Duration = Duration::from_millis(250);
 
@@ -224,7 +226,7 @@ impl<'a> Drive<'a> {
         if let Some(end) = self.arrive().await {
             return Some(end);
         }
-        if let Some(end) = self.strike().await {
+        if let Some(end) = self.strike(watch).await {
             return Some(end);
         }
         self.host.progress.tick();
@@ -271,7 +273,7 @@ impl<'a> Drive<'a> {
     }
 
     /// Has the faults strike whose moment it is.
-    async fn strike(&mut self) -> Option<End> {
+    async fn strike(&mut self, watch: &mut Watch) -> Option<End> {
         let (jumped, stage) = (self.chain.link() >= Link::Jumped, self.chain.stage());
         if let (true, None, Some(log)) = (jumped, self.log_at_jump, &self.log) {
             self.log_at_jump = fs::metadata(log).map(|log| log.len()).ok();
@@ -284,19 +286,32 @@ impl<'a> Drive<'a> {
         let due = self.faults.due(Progress { jumped, stage, written: self.written });
         for fault in due {
             let text = fault.to_string();
-            if self.struck.is_none() {
-                let written = self.guest.written(SYSTEM).await.unwrap_or(self.written);
-                let written = self.faults.since_jump(written).saturating_sub(REPORTS);
-                let stage = stage.map(str::to_owned);
-                self.struck = Some(Struck { at: self.host.at(), stage, written });
-            }
+            let written = self.guest.written(SYSTEM).await.unwrap_or(self.written);
+            let written = self.faults.since_jump(written).saturating_sub(REPORTS);
+            let struck = Struck { at: self.host.at(), stage: stage.map(str::to_owned), written };
             self.host.progress.note(&format!("fault: {text}"));
             self.tell(&Seen::Fault(text.clone()));
             self.disk_struck |= fault.kind.fails_the_disk();
-            if let Err(error) = self.guest.strike(fault.kind, SYSTEM).await {
-                let reason = format!("the fault {text} could not strike: {error}");
-                let verdict = Verdict::broken(Class::FaultFailed, reason, Vec::new());
-                return Some(End::Failed(verdict));
+            match self.guest.strike(fault.kind, SYSTEM).await {
+                Ok(true) => {
+                    self.struck.get_or_insert(struck);
+                }
+                Ok(false) => {
+                    let late = format!("{text}, too late: the machine has been reset already");
+                    self.host.progress.note(&format!("fault: {late}"));
+                    self.tell(&Seen::Fault(late));
+                    continue;
+                }
+                Err(error) => {
+                    let reason = format!("the fault {text} could not strike: {error}");
+                    let verdict = Verdict::broken(Class::FaultFailed, reason, Vec::new());
+                    return Some(End::Failed(verdict));
+                }
+            }
+            if fault.kind == Kind::LockUp {
+                let mut budget = self.budget(self.chain.link());
+                budget.stall = budget.stall.max(WATCHDOG);
+                *watch = Watch::begin(budget, Instant::now());
             }
             if matches!(fault.kind, Kind::Reset | Kind::PowerCut) {
                 return self.tell(&Seen::Cut(text));
