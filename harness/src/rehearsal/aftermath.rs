@@ -7,11 +7,9 @@ use regex::Regex;
 use super::Run;
 use super::direct::DirectError;
 use super::judge::Expectation;
+use super::jump::SSH;
 use super::power::Boots;
 use crate::verdict::{Ending, Verdict};
-
-/// The port that every fixture answers at.
-const SSH: u16 = 22;
 
 impl Run<'_> {
     /// Tells what boots: the old system, as the deploy environment says or as it must after a fault
