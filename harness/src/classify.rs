@@ -12,6 +12,8 @@ pub enum Class {
     HostDisk,
     /// The fixture could not be built, or did not come up as it should.
     FixtureFailed,
+    /// The router of the topology did not become what it shall be.
+    RouterFailed,
     /// `anemos` refused before anything changed.
     Refused,
     /// `anemos deploy` failed on the running system.
@@ -92,6 +94,7 @@ impl Class {
             Self::QemuDied => "QEMU ended by itself",
             Self::HostDisk => "the host could not read or write a disk's image",
             Self::FixtureFailed => "the fixture did not come up",
+            Self::RouterFailed => "the router did not come up",
             Self::Refused => "anemos refused",
             Self::CommandFailed => "anemos deploy failed on the running system",
             Self::NotExecuted => "nothing was jumped into",

@@ -15,6 +15,7 @@ pub mod build;
 pub mod builtin;
 pub mod cache;
 pub mod login;
+pub mod router;
 
 /// Raised when the way a disk is made from the inputs changes, which no input tells.
 ///
@@ -137,6 +138,11 @@ impl Fixture {
         let description = toml::from_str(&text)
             .map_err(|source| FixtureError::Description { path, source: Box::new(source) })?;
         Ok(Self { name: name.to_owned(), description, folder })
+    }
+
+    /// Returns the folder of fixtures that it is one of.
+    pub fn home(&self) -> &Path {
+        self.folder.parent().unwrap_or(&self.folder)
     }
 
     /// Returns the digest of everything that the fixture is made from.

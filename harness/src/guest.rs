@@ -36,6 +36,8 @@ mod saving;
 mod sensors;
 mod strike;
 
+pub(crate) use self::process::run_folder;
+
 /// How long each way of ending QEMU may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 

@@ -24,5 +24,6 @@ pub mod screen;
 pub mod server;
 pub mod size;
 pub mod ssh;
+pub mod topology;
 pub mod verdict;
 pub mod write_log;

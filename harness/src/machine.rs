@@ -85,8 +85,10 @@ impl Machine {
 
     /// Sets the command that answers at port 80 of [`crate::server::ADDRESS`].
     pub fn serve(&mut self, command: String) {
-        if let Network::User { server, .. } = &mut self.network {
-            *server = Some(command);
+        match &mut self.network {
+            Network::User { server, .. } => *server = Some(command),
+            Network::Router(router) => router.server = Some(command),
+            Network::None | Network::Cables(_) => {}
         }
     }
 
@@ -322,6 +324,34 @@ pub enum Network {
         /// The command that answers at port 80 of [`crate::server::ADDRESS`].
         server: Option<String>,
     },
+    /// Cards whose cables lead to a router.
+    Cables(Vec<Cable>),
+    /// The router at the other ends of them.
+    Router(RouterNetwork),
+}
+
+/// A network card and where its cable ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cable {
+    /// Address of the card.
+    pub mac: String,
+    /// The slot of the PCI bus that it is in.
+    pub slot: u8,
+    /// Socket on which the router's QEMU listens.
+    pub socket: PathBuf,
+}
+
+/// What a router is connected to, and what it is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouterNetwork {
+    /// Sockets for the cables of the machine, in the order of its links.
+    pub sockets: Vec<PathBuf>,
+    /// Ports of the host's loopback that lead to ports of the router.
+    pub forwards: Vec<Forward>,
+    /// The command that answers what the router passes on from its server's address.
+    pub server: Option<String>,
+    /// Files that it reads through its firmware, by their names.
+    pub notes: Vec<(String, PathBuf)>,
 }
 
 /// A TCP port of the host's loopback interface that leads into the guest.

@@ -28,8 +28,10 @@ pub mod interrupt;
 pub mod judge;
 pub(crate) mod jump;
 mod old_system;
+pub(crate) mod outside;
 pub mod power;
 mod rehearsed;
+pub mod router;
 pub(crate) mod saved;
 pub mod workspace;
 
@@ -40,7 +42,9 @@ use hardware::{Hardware, Recording};
 use host::Host;
 use judge::Expectation;
 use jump::Jump;
+use outside::Outside;
 use power::{Boots, PowerCut, Rebuilt};
+use router::Provider;
 use workspace::Workspace;
 
 /// Longest time that the new system must hold, in seconds.
@@ -55,6 +59,8 @@ pub struct Rehearsal {
     pub config: Option<PathBuf>,
     /// The simulated VPS.
     pub fixture: Ready,
+    /// The network of its provider; none: QEMU's own.
+    pub provider: Option<Provider>,
     /// The machine; what it leaves open is as the fixture has it.
     pub setup: Setup,
     /// What must be seen on the console of the new system.
@@ -104,6 +110,7 @@ struct Run<'a> {
     rehearsal: &'a Rehearsal,
     workspace: Workspace,
     hardware: Hardware,
+    outside: Outside,
     evidence: &'a Evidence,
     times: Vec<Timed>,
     /// How long the log of writes was at the jump.
@@ -126,12 +133,16 @@ pub async fn rehearse(
         rehearsal,
         workspace,
         hardware,
+        outside: Outside::Host,
         evidence,
         times: Vec::new(),
         log_at_jump: 0,
         struck: None,
     };
-    let mut verdict = run.whole(rehearsal.setup.entry, evidence.folder()).await?;
+    let mut verdict = match run.start_router().await? {
+        Some(verdict) => verdict,
+        None => run.whole(rehearsal.setup.entry, evidence.folder()).await?,
+    };
     if run.wants_control(&verdict) {
         run.blame(&mut verdict).await?;
     }
@@ -144,6 +155,7 @@ pub async fn rehearse(
     if deployed && rehearsal.power_cuts > 0 {
         run.power_cuts(&mut verdict).await?;
     }
+    run.end_router(&mut verdict).await;
     verdict.added = run.hardware.added();
     verdict.struck.clone_from(&run.struck);
     host.progress.finish();
@@ -185,6 +197,7 @@ impl Run<'_> {
             board: self.hardware.deploy_board(),
             memory_mib: self.memory_mib(),
             faults: &self.rehearsal.setup.faults,
+            outside: &self.outside,
             way: self.rehearsal.setup.entry,
             aim: if self.rehearsal.setup.rehearse { Aim::Rehearsal } else { Aim::Deployment },
             prepare: self.rehearsal.setup.prepare.as_deref(),
@@ -223,6 +236,7 @@ impl Run<'_> {
             serial: hardware::SERIAL,
             board: self.hardware.deploy_board(),
             memory_mib: self.memory_mib(),
+            outside: &self.outside,
             faults: &self.rehearsal.setup.faults,
             disks: self.hardware.disks(&disk),
             work: self.workspace.folder().to_owned(),
@@ -340,8 +354,9 @@ impl Run<'_> {
     ) -> Result<Verdict, DirectError> {
         let memory_mib = self.memory_mib();
         let disks = self.hardware.disks_after_reset(disk);
-        let (board, question) = (self.hardware.new_board(), self.question(name));
-        let fresh = Fresh { board, memory_mib, disks, name, question };
+        let (board, outside) = (self.hardware.new_board(), &self.outside);
+        let question = self.question(name);
+        let fresh = Fresh { board, outside, memory_mib, disks, name, question };
         Ok(fresh::judge(self.host, fresh, wanted, &jump::part(folder, name)?).await?)
     }
 
@@ -383,7 +398,11 @@ impl Run<'_> {
         self.host.progress.note("it failed; a control run tells whose fault it is");
         let times = self.times.clone();
         let folder = jump::part(self.evidence.folder(), "control")?;
-        let control = self.whole(Way::Direct, &folder).await?;
+        // No old system would tell it of a network that is not QEMU's own.
+        let outside = std::mem::replace(&mut self.outside, Outside::Host);
+        let control = self.whole(Way::Direct, &folder).await;
+        self.outside = outside;
+        let control = control?;
         self.times = times;
         if self.host.is_over() {
             verdict.evidence.push("control run: there was no time left for it".to_owned());

@@ -118,8 +118,13 @@ impl Verdict {
     /// A rehearsal that could not even be tried.
     pub fn broken(class: Class, reason: impl Into<String>, evidence: Vec<String>) -> Self {
         let mut verdict = Self::of(Ending::Broken, Some(class), reason.into(), evidence);
-        let simulated =
-            [Class::QemuDied, Class::HostDisk, Class::FixtureFailed, Class::FaultFailed];
+        let simulated = [
+            Class::QemuDied,
+            Class::HostDisk,
+            Class::FixtureFailed,
+            Class::RouterFailed,
+            Class::FaultFailed,
+        ];
         verdict.blame = simulated.contains(&class).then_some(Blame::Harness);
         verdict
     }

@@ -94,6 +94,21 @@ fn every_payload_and_fixture_is_used_by_a_scenario() {
 }
 
 #[test]
+fn every_topology_is_used_by_a_scenario_and_in_the_readme() {
+    let scenarios: String = texts()
+        .into_iter()
+        .filter(|(name, _)| name.starts_with("scenarios/") && is(name, "toml"))
+        .map(|(_, text)| text)
+        .collect();
+    let readme = fs::read_to_string(root().join("fixtures/README.md")).unwrap_or_default();
+    for entry in fs::read_dir(root().join("fixtures/topologies")).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().replace(".toml", "");
+        assert!(scenarios.contains(&format!("topology = \"{name}\"")), "no scenario uses {name}");
+        assert!(readme.contains(&format!("| `{name}` |")), "fixtures/README.md has no {name}");
+    }
+}
+
+#[test]
 fn every_folder_is_in_its_readme() {
     for (parent, readme) in [
         ("", "README.md"),

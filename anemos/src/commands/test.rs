@@ -193,7 +193,8 @@ impl Args {
         machine::complete(&mut setup, payload, fixture);
         host.deadline = self.expect.timeout.map(|secs| Instant::now() + Duration::from_secs(secs));
         host.began = Instant::now();
-        let rehearsal = self.rehearsal(payload, setup, ready)?;
+        let provider = machine::provider(&host, &setup, fixture, evidence.folder()).await?;
+        let rehearsal = Rehearsal { provider, ..self.rehearsal(payload, setup, ready)? };
         let done = rehearsal::rehearse(&host, &rehearsal, evidence).await;
         done.map_err(|error| Broken(format!("{:#}", anyhow::Error::new(error))).into())
     }
@@ -220,6 +221,7 @@ impl Args {
             disks: if self.keep.keep { Disks::Keep } else { Disks::Remove },
             power_cuts: self.expect.power_cuts,
             fixture: ready,
+            provider: None,
         })
     }
 

@@ -73,7 +73,7 @@ impl Process {
 }
 
 /// The paths of sockets are limited to 107 bytes, so the folder is not below the evidence.
-fn run_folder() -> Result<TempDir, GuestError> {
+pub(crate) fn run_folder() -> Result<TempDir, GuestError> {
     sweep(&std::env::temp_dir());
     let made = tempfile::Builder::new().prefix(RUN_FOLDER).tempdir();
     made.map_err(|source| GuestError::File {

@@ -4,14 +4,16 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::setup::{Chipset, CpuLevel, NetworkCard, Sector};
+use super::setup::{Chipset, CpuLevel, Sector};
 use super::{
-    Access, Board, Boot, Bus, Disk, Flash, Forward, Machine, MachineError, Network, Platform,
-    Plugged, SecureBoot,
+    Access, Board, Boot, Bus, Disk, Flash, Machine, MachineError, Platform, Plugged, SecureBoot,
 };
 use crate::accelerator::Accelerator;
 use crate::rehearsal::saved;
-use crate::server::ADDRESS;
+
+mod network;
+
+pub(crate) use network::FIRST_SLOT as FIRST_CARD_SLOT;
 
 /// The emulator.
 pub const PROGRAM: &str = "qemu-system-x86_64";
@@ -58,7 +60,7 @@ pub fn render(machine: &Machine, wiring: &Wiring) -> Result<Vec<String>, Machine
     board(&mut args, machine)?;
     sensors(&mut args, wiring)?;
     disks(&mut args, &machine.disks)?;
-    network(&mut args, machine, wiring)?;
+    network::render(&mut args, machine, wiring)?;
     boot(&mut args, &machine.boot, wiring)?;
     Ok(args.0)
 }
@@ -298,35 +300,6 @@ fn plug(disk: &Disk) -> String {
         plug = format!("{plug},bootindex={index}");
     }
     plug
-}
-
-/// Nothing beyond the guest can be reached (`restrict`) except by the forwarded ports.
-fn network(args: &mut Args, machine: &Machine, wiring: &Wiring) -> Result<(), MachineError> {
-    let Network::User { mac, forwards, server } = &machine.network else {
-        return Ok(());
-    };
-    let mut backend = "user,id=net,restrict=on".to_owned();
-    for Forward { host_port, guest_port } in forwards {
-        backend = format!("{backend},hostfwd=tcp:127.0.0.1:{host_port}-:{guest_port}");
-    }
-    if let Some(command) = server {
-        let command = command.replace(',', ",,");
-        backend = format!("{backend},guestfwd=tcp:{ADDRESS}:80-cmd:{command}");
-    }
-    args.pair("-netdev", backend);
-    // Without its ROM, a machine that finds no boot loader says so at once.
-    // In a slot of its own, whatever the number of disks: names of links are made from slots.
-    let card = match machine.board.network_card {
-        NetworkCard::VirtioNet => "virtio-net-pci",
-        NetworkCard::E1000e => "e1000e",
-    };
-    let device = format!("{card},netdev=net,mac={mac},romfile=,addr=0x10");
-    args.pair("-device", device);
-    if let Wiring::Sockets(sockets) = wiring {
-        let file = option(&sockets.packets)?;
-        args.pair("-object", format!("filter-dump,id=packets,netdev=net,file={file}"));
-    }
-    Ok(())
 }
 
 fn boot(args: &mut Args, boot: &Boot, wiring: &Wiring) -> Result<(), MachineError> {

@@ -28,6 +28,9 @@ pub struct Setup {
     pub memory: Option<Size>,
     /// The network card.
     pub network_card: NetworkCard,
+    /// The network of its provider; none: QEMU's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub topology: Option<String>,
     /// Whether it has a watchdog.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub watchdog: bool,

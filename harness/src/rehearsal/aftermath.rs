@@ -8,11 +8,10 @@ use super::Run;
 use super::direct::DirectError;
 use super::fresh::STATUS;
 use super::judge::Expectation;
+use super::jump::SSH;
 use super::power::Boots;
 use crate::verdict::{Ending, Verdict};
 
-/// The port that every fixture answers at.
-const SSH: u16 = 22;
 /// What the old system is called when it boots again.
 pub(super) const OLD_SYSTEM: &str = "old-system-again";
 

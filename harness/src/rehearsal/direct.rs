@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::drive::Drive;
 use super::host::Host;
+use super::outside::Outside;
 use crate::chain::{Aim, Chain, End, Entry, Link, Route, Timed};
 use crate::classify::Class;
 use crate::command::CommandError;
@@ -37,6 +38,8 @@ pub(crate) struct Direct<'a> {
     pub(crate) board: Board,
     /// Memory of the machine.
     pub(crate) memory_mib: u32,
+    /// What it is connected to.
+    pub(crate) outside: &'a Outside,
     /// What befalls the machine.
     pub(crate) faults: &'a [Fault],
     /// Disks of the machine.
@@ -96,6 +99,9 @@ pub(crate) async fn deploy(
     // QEMU's own loader of kernels takes the first place in the boot order.
     let unordered = |disk: &Disk| Disk { boot_index: None, ..disk.clone() };
     machine.clock = super::jump::clock(direct.faults);
+    let plugged = direct.outside.plug(&mut machine, None);
+    plugged
+        .map_err(|source| DirectError::File { doing: "plugging the cables in".into(), source })?;
     machine.serve(host.server(direct.payload, direct.faults));
     machine.disks = direct.disks.iter().map(unordered).collect();
     let guest = Guest::start(&machine, folder, "deploy").await?;
@@ -204,6 +210,7 @@ mod tests {
             serial: "s1",
             board: Board::default(),
             memory_mib: 512,
+            outside: &Outside::Host,
             faults: &[],
             disks: Vec::new(),
             work: PathBuf::new(),

@@ -9,8 +9,9 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::drive::{host_disk_failed, is_progress, qemu_died, seen};
-use super::host::{Host, forward};
+use super::host::Host;
 use super::judge::{Expectation, Judge};
+use super::outside::Outside;
 use crate::budget::Watch;
 use crate::chain::Seen;
 use crate::guest::{Event, Guest, GuestError, What};
@@ -22,8 +23,10 @@ const BEAT: Duration = Duration::from_millis(250);
 
 /// The machine that the disks are put into.
 #[derive(Clone, Debug)]
-pub(crate) struct Fresh {
+pub(crate) struct Fresh<'a> {
     pub(crate) board: Board,
+    /// What it is connected to.
+    pub(crate) outside: &'a Outside,
     pub(crate) memory_mib: u32,
     pub(crate) disks: Vec<Disk>,
     /// What the guest is called in the evidence and in the progress.
@@ -47,27 +50,29 @@ pub(crate) const STATUS: &str = "status: ";
 /// Boots the disks and judges what happens.
 pub(crate) async fn judge(
     host: &Host,
-    fresh: Fresh,
+    fresh: Fresh<'_>,
     expectation: Expectation,
     folder: &Path,
 ) -> Result<Verdict, GuestError> {
     host.progress.step(format!("{}: booting from its disk", fresh.name.replace('-', " ")));
-    let port = expectation.tcp.map(forward).transpose().map_err(|source| GuestError::File {
+    let mut machine = host.machine(&fresh.board, fresh.memory_mib, &[]);
+    let ports = fresh.outside.plug(&mut machine, expectation.tcp);
+    let ports = ports.map_err(|source| GuestError::File {
         doing: "finding a free port on",
         path: "127.0.0.1".into(),
         source,
     })?;
-    let mut machine = host.machine(&fresh.board, fresh.memory_mib, port.as_slice());
     machine.disks = fresh.disks;
     let mut guest = Guest::start(&machine, folder, fresh.name).await?;
+    let first = ports.first().copied();
     let (answered, answers) = watch::channel(false);
-    let knocking = port.map(|port| tokio::spawn(knock(port.host_port, answered)));
+    let knocking = (!ports.is_empty()).then(|| tokio::spawn(knock(ports, answered)));
     let judge = Judge::new(expectation);
     let mut verdict = watch_it(host, &mut guest, judge, &answers).await;
-    if let (Some(question), Some(port)) = (fresh.question, port)
+    if let (Some(question), Some(port)) = (fresh.question, first)
         && verdict.verdict == Ending::Passed
     {
-        let ssh = Ssh { port: port.host_port, ..question.ssh };
+        let ssh = Ssh { port, ..question.ssh };
         verdict.evidence.extend(ask(host, &mut guest, &ssh, &question.command).await);
     }
     if let Some(knocking) = knocking {
@@ -156,13 +161,15 @@ fn look(host: &Host, judge: &mut Judge, what: &What) -> Option<Verdict> {
     }
 }
 
-/// Tries a port of the guest until something answers.
+/// Tries each port of the guest until something answers.
 ///
 /// QEMU accepts connections for the guest before the guest does, so only bytes from it count:
 /// a server's greeting, or what it says to a request.
-async fn knock(port: u16, answered: watch::Sender<bool>) {
-    while !answers(port).await {
-        tokio::time::sleep(Duration::from_secs(1)).await;
+async fn knock(ports: Vec<u16>, answered: watch::Sender<bool>) {
+    for port in ports {
+        while !answers(port).await {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
     }
     answered.send_replace(true);
 }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::outside::MACS;
 use crate::accelerator::{self, Accelerator, Proof};
 use crate::budget::{Budget, SpeedFactor};
 use crate::command::{Command, CommandError, quote};
@@ -10,10 +11,6 @@ use crate::fault::{Fault, Kind};
 use crate::machine::{Board, Forward, Machine, Network};
 use crate::progress::Progress;
 use crate::server::Manners;
-
-/// MAC address of every guest: it is alone on its network, and the old and the new system are
-/// the same machine.
-const MAC: &str = "52:54:00:a2:e3:05";
 
 /// Where old systems start from.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -76,7 +73,7 @@ impl Host {
 
     /// A machine of this host with its network; `ports` of the guest become reachable.
     pub(crate) fn machine(&self, board: &Board, memory_mib: u32, ports: &[Forward]) -> Machine {
-        let (mac, forwards) = (MAC.to_owned(), ports.to_vec());
+        let (mac, forwards) = (MACS[0].to_owned(), ports.to_vec());
         let network = Network::User { mac, forwards, server: None };
         let machine = Machine::new().accelerator(self.proof.accelerator).cpus(self.cpus);
         machine.board(board.clone()).memory_mib(memory_mib).network(network)

@@ -6,8 +6,9 @@ use std::path::Path;
 
 use super::direct::DirectError;
 use super::drive::Drive;
-use super::host::{Host, forward};
+use super::host::Host;
 use super::old_system::OldSystem;
+use super::outside::Outside;
 use crate::chain::{Aim, End, Link, Seen, Timed};
 use crate::classify::Class;
 use crate::command::{CommandError, quote};
@@ -22,6 +23,9 @@ use crate::verdict::Verdict;
 /// Folder in the home of the guest's user that everything is brought into.
 const INSIDE: &str = "anemos-rehearsal";
 
+/// The port that the old system and a rescue are logged in to at.
+pub(crate) const SSH: u16 = 22;
+
 /// What the old system is asked for.
 #[derive(Clone, Debug)]
 pub(crate) struct Jump<'a> {
@@ -32,6 +36,8 @@ pub(crate) struct Jump<'a> {
     pub(crate) memory_mib: u32,
     /// What befalls the machine.
     pub(crate) faults: &'a [Fault],
+    /// What it is connected to.
+    pub(crate) outside: &'a Outside,
     /// How the deploy environment is entered.
     pub(crate) way: Way,
     /// How far the deployment shall come.
@@ -68,13 +74,14 @@ pub(crate) async fn deploy(
     folder: &Path,
 ) -> Result<Jumped, DirectError> {
     let file = |doing: &str, source| DirectError::File { doing: doing.to_owned(), source };
-    let port = forward(22).map_err(|error| file("finding a free port", error))?;
-    let mut machine = host.machine(&jump.board, jump.memory_mib, &[port]);
+    let mut machine = host.machine(&jump.board, jump.memory_mib, &[]);
+    let ports = jump.outside.plug(&mut machine, Some(SSH));
+    let ports = ports.map_err(|error| file("plugging the cables in", error))?;
     machine.disks.clone_from(&jump.disks);
     machine.clock = clock(jump.faults);
     machine.serve(host.server(jump.payload, jump.faults));
     let ssh = Ssh {
-        port: port.host_port,
+        port: ports.first().copied().unwrap_or_default(),
         user: jump.fixture.description.user.clone(),
         key: jump.fixture.key(),
         known_hosts: jump.known_hosts.to_owned(),
@@ -83,7 +90,8 @@ pub(crate) async fn deploy(
     let (mut drive, end) = match old.start().await? {
         Ok(mut drive) => {
             drive.guest.plug_late(&jump.disks).await?;
-            (drive, None)
+            let end = take_in(&mut drive, jump, &ssh, folder).await;
+            (drive, end)
         }
         Err(failed) => (failed.drive, Some(failed.end)),
     };
@@ -97,6 +105,17 @@ pub(crate) async fn deploy(
     let (log_at_jump, struck) = (drive.log_at_jump(), drive.struck.clone());
     drive.guest.quit().await;
     Ok(Jumped { end, times, old_root, log_at_jump, struck })
+}
+
+/// Has router and old system become what the topology says, where there is one.
+async fn take_in(drive: &mut Drive<'_>, jump: &Jump<'_>, ssh: &Ssh, folder: &Path) -> Option<End> {
+    let Outside::Router(router) = jump.outside else { return None };
+    drive.host.progress.step("old system: getting its network");
+    match drive.meanwhile(router.take_in(drive.host, ssh, sudo(jump), folder)).await {
+        Ok(Ok(())) => None,
+        Ok(Err(verdict)) => Some(End::Failed(verdict)),
+        Err(end) => Some(*end),
+    }
 }
 
 async fn through(drive: &mut Drive<'_>, jump: &Jump<'_>, ssh: &Ssh, log: &Path) -> io::Result<End> {

@@ -88,9 +88,19 @@ fn digest(
         // It is no part of the machine.
         disk.log = None;
     }
-    if let Network::User { forwards, server, .. } = &mut machine.network {
-        forwards.clear();
-        *server = None;
+    match &mut machine.network {
+        Network::User { forwards, server, .. } => {
+            forwards.clear();
+            *server = None;
+        }
+        // Whatever its topology will be: the router imitates QEMU's own network at first. That one
+        // has a state of its own, though, which a guest with cables cannot be given.
+        Network::Cables(cables) => {
+            for cable in cables {
+                cable.socket = cable.mac.clone().into();
+            }
+        }
+        Network::None | Network::Router(_) => {}
     }
     if let Platform::Uefi(flash) = &mut machine.board.platform {
         flash.variables = VARIABLES.into();
@@ -222,7 +232,7 @@ pub(crate) fn reader(state: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::{Disk, Forward};
+    use crate::machine::{Cable, Disk, Forward};
 
     fn machine() -> Machine {
         let forwards = vec![Forward { host_port: 2222, guest_port: 22 }];
@@ -241,7 +251,13 @@ mod tests {
         let mac = "52:54:00:12:34:56".to_owned();
         other_run.network = Network::User { mac, forwards, server: Some("serve".to_owned()) };
         assert_eq!(of(&other_run), first, "another run");
+        let cables = |socket: &str| {
+            let cable = Cable { mac: "52:54:00:12:34:56".into(), slot: 16, socket: socket.into() };
+            machine().network(Network::Cables(vec![cable]))
+        };
+        assert_eq!(of(&cables("/run/1/link-0")), of(&cables("/run/2/link-0")), "another router");
         for (machine, what) in [
+            (cables("/run/1/link-0"), "cables"),
             (machine().memory_mib(512), "memory"),
             (machine().cpus(2), "processors"),
             (machine().disk(Disk::new("more", "/d")), "disks"),

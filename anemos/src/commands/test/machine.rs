@@ -1,18 +1,21 @@
 //! The machine of a rehearsal: what its file says, and above that the command line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use harness::fault::Fault;
-use harness::fixture::Fixture;
+use harness::fixture::{Fixture, router};
 use harness::machine::Bus;
 use harness::machine::setup::{Chipset, Firmware, Sector, Setup, Way};
+use harness::rehearsal::host::Host;
+use harness::rehearsal::router::Provider;
 use harness::size::Size;
+use harness::topology::{Topology, TopologyError};
 use initramfs::payload::Description;
 use serde::de::DeserializeOwned;
 
 use super::matrix::name;
-use crate::report::Refusal;
+use crate::report::{Broken, Refusal};
 
 /// What the machine is like; what is not named is as in the file, or the usual.
 #[derive(Debug, clap::Args)]
@@ -23,6 +26,9 @@ pub(super) struct MachineArgs {
     /// The simulated VPS [default: what the payload says, else debian-12]
     #[arg(long, value_name = "NAME")]
     fixture: Option<String>,
+    /// The network of its provider [default: QEMU's own, with DHCP]
+    #[arg(long, value_name = "NAME", conflicts_with = "quick")]
+    topology: Option<String>,
     /// Its platform firmware: bios, uefi or uefi-secure
     #[arg(long, value_name = "FIRMWARE", value_parser = word::<Firmware>)]
     firmware: Option<Firmware>,
@@ -67,6 +73,7 @@ impl MachineArgs {
             None => Setup::default(),
         };
         setup.fixture = self.fixture.clone().or(setup.fixture);
+        setup.topology = self.topology.clone().or(setup.topology);
         setup.firmware = self.firmware.unwrap_or(setup.firmware);
         setup.memory = self.memory.or(setup.memory);
         setup.cpus = self.cpus.or(setup.cpus);
@@ -93,6 +100,19 @@ pub(super) fn check(setup: &Setup, fixture: &Fixture) -> anyhow::Result<()> {
     let refuse = |reason: String, hint: String| Err(Refusal::new(reason, hint).into());
     if let Some(reason) = Fault::check_all(&setup.faults).err() {
         return refuse(reason, "harness/README.md lists the faults".to_owned());
+    }
+    if let Some(name) = &setup.topology {
+        match Topology::read(fixture.home(), name) {
+            Ok(_) => {}
+            Err(error @ TopologyError::Unknown { .. }) => {
+                return refuse(error.to_string(), "fixtures/README.md describes them".to_owned());
+            }
+            Err(error) => return Err(error.into()),
+        }
+        if setup.entry == Way::Direct {
+            let reason = "without an old system, nothing has the network of a provider".to_owned();
+            return refuse(reason, "leave topology or entry = \"direct\" out".to_owned());
+        }
     }
     let (known, system) = (&fixture.description.buses, setup.system_disk());
     if let Some(disk) = setup.disks.iter().find(|disk| !known.contains(&disk.bus)) {
@@ -121,6 +141,20 @@ pub(super) fn check(setup: &Setup, fixture: &Fixture) -> anyhow::Result<()> {
         return refuse(reason, "use firmware = \"uefi\"".to_owned());
     }
     Ok(())
+}
+
+/// Makes the router of the topology ready, where there is one.
+pub(super) async fn provider(
+    host: &Host,
+    setup: &Setup,
+    fixture: &Fixture,
+    evidence: &Path,
+) -> anyhow::Result<Option<Provider>> {
+    let Some(name) = &setup.topology else { return Ok(None) };
+    let topology = Topology::read(fixture.home(), name)?;
+    let image = router::ensure(host, fixture.home(), &evidence.join("router")).await;
+    let image = image.map_err(|error| Broken(format!("building the router: {error:#}")))?;
+    Ok(Some(Provider { topology, image }))
 }
 
 /// Decides what neither file nor command line did.
@@ -167,6 +201,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let own = folder.path().join("f");
         std::fs::create_dir(&own).unwrap();
+        let topologies = folder.path().join("topologies");
+        std::fs::create_dir(&topologies).unwrap();
+        let text = "about = 'a'\naddresses = ['192.0.2.1']\nrouter = 'r'\nmachine = 'm'\n";
+        std::fs::write(topologies.join("t.toml"), text).unwrap();
         let text = "identity = 'f'\nbuild = 'build'\ninputs = []\nbuses = ['virtio-blk', 'nvme']\n";
         std::fs::write(own.join("fixture.toml"), text).unwrap();
         let fixture = Fixture::read(folder.path(), "f").unwrap();
@@ -187,6 +225,12 @@ mod tests {
                 Some("a BIOS boots no disk with sectors of 4096 bytes"),
             ),
             ("entry = 'direct'\nfirmware = 'uefi'\n[[disk]]\nsector = 4096", None),
+            ("topology = 't'", None),
+            ("topology = 'u'", Some("there is no topology u; there are: t")),
+            (
+                "topology = 't'\nentry = 'direct'",
+                Some("without an old system, nothing has the network of a provider"),
+            ),
         ] {
             let said = check(&parse(text).unwrap(), &fixture).map_err(|error| error.to_string());
             assert_eq!(said.err().as_deref(), want, "{text}");

@@ -1,7 +1,8 @@
 //! Every option of QEMU that we use stands here, so that a change shows in a review.
 
 use super::*;
-use crate::machine::Format;
+use crate::machine::setup::NetworkCard;
+use crate::machine::{Cable, Format, Forward, Network, RouterNetwork};
 
 fn sockets() -> Wiring {
     Wiring::Sockets(Sockets {
@@ -232,4 +233,54 @@ fn a_log_of_writes_lies_between_image_and_device() {
     -blockdev {"driver":"throttle","file":"a-image","node-name":"a","read-only":false,"throttle-group":"a-limits"}
     -device virtio-blk-pci,id=disk-a,drive=a,rerror=report,werror=report,request-merging=off
     "#);
+}
+
+/// The options that are about the network.
+fn network_lines(machine: &Machine) -> String {
+    let text = lines(machine, &sockets());
+    let about = ["netdev", "fw_cfg"];
+    let found = text.lines().filter(|line| about.iter().any(|word| line.contains(word)));
+    found.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn cables_end_at_the_sockets_of_a_router() {
+    let cable = |number: u8, socket: &str| Cable {
+        mac: format!("52:54:00:12:34:0{number}"),
+        slot: 0x10 + number,
+        socket: socket.into(),
+    };
+    let cables = vec![cable(0, "/run/a,b/link-0"), cable(1, "/run/link-1")];
+    let machine = Machine::new().network(Network::Cables(cables));
+    insta::assert_snapshot!(network_lines(&machine), @"
+    -netdev stream,id=net,server=off,addr.type=unix,addr.path=/run/a,,b/link-0
+    -device virtio-net-pci,netdev=net,mac=52:54:00:12:34:00,romfile=,addr=0x10
+    -object filter-dump,id=packets,netdev=net,file=/evidence/a,,b.pcap
+    -netdev stream,id=net-1,server=off,addr.type=unix,addr.path=/run/link-1
+    -device virtio-net-pci,netdev=net-1,mac=52:54:00:12:34:01,romfile=,addr=0x11
+    -object filter-dump,id=packets-1,netdev=net-1,file=/evidence/a,,b.1.pcap
+    ");
+}
+
+#[test]
+fn a_router_has_the_other_ends_and_a_way_to_the_host() {
+    let network = Network::Router(RouterNetwork {
+        sockets: vec!["/run/a,b/link-0".into(), "/run/link-1".into()],
+        forwards: vec![Forward { host_port: 2222, guest_port: 1001 }],
+        server: None,
+        notes: vec![("ports".to_owned(), "/run/a,b/ports".into())],
+    });
+    let mut machine = Machine::new().network(network);
+    machine.serve("'/a,b' serve".to_owned());
+    insta::assert_snapshot!(network_lines(&machine), @"
+    -netdev stream,id=net,server=on,addr.type=unix,addr.path=/run/a,,b/link-0
+    -device virtio-net-pci,netdev=net,mac=52:55:0a:00:02:02,romfile=
+    -object filter-dump,id=packets,netdev=net,file=/evidence/a,,b.pcap
+    -netdev stream,id=net-1,server=on,addr.type=unix,addr.path=/run/link-1
+    -device virtio-net-pci,netdev=net-1,mac=52:55:0a:00:03:02,romfile=
+    -object filter-dump,id=packets-1,netdev=net-1,file=/evidence/a,,b.1.pcap
+    -netdev user,id=host,restrict=on,net=10.9.0.0/24,host=10.9.0.2,hostfwd=tcp:127.0.0.1:2222-:1001,guestfwd=tcp:10.9.0.100:80-cmd:'/a,,b' serve
+    -device virtio-net-pci,netdev=host,mac=52:55:0a:09:00:0f,romfile=
+    -fw_cfg name=opt/anemos/ports,file=/run/a,,b/ports
+    ");
 }

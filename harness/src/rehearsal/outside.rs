@@ -1,0 +1,80 @@
+//! What the guests of a rehearsal are connected to: QEMU's own network, or the router of a topology.
+
+use std::collections::BTreeSet;
+use std::io;
+
+use super::Run;
+use super::direct::DirectError;
+use super::host::forward;
+use super::jump::{self, SSH};
+use super::router::Router;
+use crate::classify::Class;
+use crate::machine::args::FIRST_CARD_SLOT;
+use crate::machine::{Cable, Machine, Network};
+use crate::verdict::{Ending, Verdict};
+
+/// MAC addresses of every guest's cards: it is alone on its network, and the old and the new system
+/// are the same machine.
+pub(crate) const MACS: [&str; 2] = ["52:54:00:a2:e3:05", "52:54:00:a2:e3:06"];
+
+/// What is at the other end of the cables.
+#[derive(Debug)]
+pub(crate) enum Outside {
+    /// QEMU's own network with DHCP.
+    Host,
+    /// A router that is what a topology says.
+    Router(Box<Router>),
+}
+
+impl Outside {
+    /// Connects a machine; returns the ports of the host that lead to its port, one for each of its
+    /// addresses.
+    pub(crate) fn plug(&self, machine: &mut Machine, port: Option<u16>) -> io::Result<Vec<u16>> {
+        match self {
+            Self::Host => {
+                let forwarded = port.map(forward).transpose()?;
+                if let Network::User { forwards, .. } = &mut machine.network {
+                    forwards.extend(forwarded);
+                }
+                Ok(forwarded.iter().map(|forward| forward.host_port).collect())
+            }
+            Self::Router(router) => {
+                let slots = FIRST_CARD_SLOT..;
+                let cables = MACS.iter().zip(slots).zip(router.sockets());
+                let cables = cables.map(|((mac, slot), socket)| Cable {
+                    mac: (*mac).to_owned(),
+                    slot,
+                    socket,
+                });
+                machine.network = Network::Cables(cables.collect());
+                Ok(port.map(|port| router.ways_to(port)).unwrap_or_default())
+            }
+        }
+    }
+}
+
+impl Run<'_> {
+    /// Starts the router of the topology, if there is one; returns what came in the way.
+    pub(super) async fn start_router(&mut self) -> Result<Option<Verdict>, DirectError> {
+        let Some(provider) = &self.rehearsal.provider else { return Ok(None) };
+        let ports = std::iter::once(SSH).chain(self.rehearsal.tcp);
+        let ports: Vec<_> = ports.collect::<BTreeSet<_>>().into_iter().collect();
+        let server = self.host.server(&self.rehearsal.payload, &self.rehearsal.setup.faults);
+        let folder = jump::part(self.evidence.folder(), "router")?;
+        match Router::start(self.host, provider, &ports, server, &folder).await? {
+            Ok(router) => self.outside = Outside::Router(Box::new(router)),
+            Err(verdict) => return Ok(Some(verdict)),
+        }
+        Ok(None)
+    }
+
+    /// Ends the router; what it said last explains what did not pass.
+    pub(super) async fn end_router(&mut self, verdict: &mut Verdict) {
+        let outside = std::mem::replace(&mut self.outside, Outside::Host);
+        let Outside::Router(router) = outside else { return };
+        let said = router.end().await;
+        if verdict.verdict != Ending::Passed && verdict.class != Some(Class::RouterFailed) {
+            verdict.evidence.extend(said.iter().map(|line| format!("router: {line}")));
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! Networks of providers as data: what the router beside a machine is, and what its system is told.
+
+use std::fs;
+use std::io;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+/// Folder of topologies in a folder of fixtures.
+const FOLDER: &str = "topologies";
+/// Cards that a router has the other ends for.
+const MOST_CARDS: usize = 2;
+
+/// `topologies/NAME.toml`
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Topology {
+    /// What it is, in one sentence.
+    pub about: String,
+    /// Addresses at which the machine answers from outside; the first is the one to log in at.
+    pub addresses: Vec<IpAddr>,
+    /// Number of network cards.
+    #[serde(default = "one")]
+    pub cards: usize,
+    /// Shell commands that make the router the provider's.
+    pub router: String,
+    /// Shell commands that the router runs when the old system has its network.
+    pub later: Option<String>,
+    /// Shell commands that configure the old system.
+    pub machine: String,
+    /// Its name: that of its file.
+    #[serde(skip)]
+    pub name: String,
+}
+
+fn one() -> usize {
+    1
+}
+
+/// Why a topology cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum TopologyError {
+    /// There is none of this name.
+    #[error("there is no topology {name}; there are: {}", known.join(", "))]
+    Unknown {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: Vec<String>,
+    },
+    /// Its file cannot be understood.
+    #[error("parsing {}: {reason}", path.display())]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// A file cannot be read.
+    #[error("reading {}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// Returns the names of the topologies in a folder of fixtures, in order.
+pub fn names(fixtures: &Path) -> Result<Vec<String>, TopologyError> {
+    let path = fixtures.join(FOLDER);
+    let at = |source| TopologyError::File { path: path.clone(), source };
+    let mut names = Vec::new();
+    for entry in fs::read_dir(&path).map_err(at)? {
+        let name = entry.map_err(at)?.file_name().to_string_lossy().into_owned();
+        names.extend(name.strip_suffix(".toml").map(str::to_owned));
+    }
+    names.sort();
+    Ok(names)
+}
+
+impl Topology {
+    /// Reads the topology `name` of a folder of fixtures.
+    pub fn read(fixtures: &Path, name: &str) -> Result<Self, TopologyError> {
+        let known = names(fixtures)?;
+        if !known.iter().any(|known| known == name) {
+            return Err(TopologyError::Unknown { name: name.to_owned(), known });
+        }
+        let path = fixtures.join(FOLDER).join(format!("{name}.toml"));
+        let text = fs::read_to_string(&path);
+        let text = text.map_err(|source| TopologyError::File { path: path.clone(), source })?;
+        let parsed = Self::parse(&text);
+        let topology = parsed.map_err(|reason| TopologyError::Parse { path, reason })?;
+        Ok(Self { name: name.to_owned(), ..topology })
+    }
+
+    /// Parses the text of a file.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let topology: Self = toml::from_str(text).map_err(|error| error.to_string())?;
+        if topology.addresses.is_empty() {
+            return Err("it has no addresses, so nothing could be reached".to_owned());
+        }
+        if !(1..=MOST_CARDS).contains(&topology.cards) {
+            return Err(format!("it has {} cards, not 1 to {MOST_CARDS}", topology.cards));
+        }
+        Ok(topology)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "about = 'a'\naddresses = ['192.0.2.1']\nrouter = 'r'\nmachine = 'm'\n";
+
+    #[test]
+    fn a_topology_is_as_short_as_what_it_says() {
+        let topology = Topology::parse(TEXT).unwrap();
+        assert_eq!((topology.cards, topology.later), (1, None));
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        let without = |line: &str| TEXT.replace(line, "");
+        for (text, want) in [
+            (format!("{TEXT}colour = 1"), "unknown field `colour`"),
+            (without("router = 'r'\n"), "missing field `router`"),
+            (TEXT.replace("192.0.2.1", "192.0.2.256"), "invalid IP address syntax"),
+            (TEXT.replace("'192.0.2.1'", ""), "it has no addresses"),
+            (format!("{TEXT}cards = 3"), "it has 3 cards, not 1 to 2"),
+            (format!("{TEXT}cards = 0"), "it has 0 cards, not 1 to 2"),
+        ] {
+            let error = Topology::parse(&text).unwrap_err();
+            assert!(error.contains(want), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_none_comes_with_those_that_are() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join(FOLDER)).unwrap();
+        for name in ["two", "one"] {
+            fs::write(folder.path().join(FOLDER).join(format!("{name}.toml")), TEXT).unwrap();
+        }
+        let read = |name| Topology::read(folder.path(), name);
+        assert_eq!(read("one").unwrap().name, "one");
+        let error = read("three").unwrap_err().to_string();
+        assert_eq!(error, "there is no topology three; there are: one, two");
+    }
+
+    #[test]
+    fn those_of_the_repository_can_be_read() {
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures");
+        for name in names(&fixtures).unwrap() {
+            assert_eq!(Topology::read(&fixtures, &name).unwrap().name, name);
+        }
+    }
+}
