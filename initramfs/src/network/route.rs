@@ -124,7 +124,6 @@ fn is_main_table(table: &u32) -> bool {
 
 impl RouteKind {
     /// Whether packets go on.
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
     pub fn is_unicast(&self) -> bool {
         *self == Self::Unicast
     }
