@@ -124,8 +124,11 @@ fn deploy(report: &mut Report, known: &mut Known) -> anyhow::Result<()> {
     let settings = report.stage(Stage::Unpack, |_| payload::unpack(&deploy.payload))?;
     let disk = known.disk.as_ref().context("finding the disk again")?;
     known.environment = environment::of(&deploy, disk, &settings);
-    network::files::write(&network, Path::new(paths::NETWORK))
+    let notes = network::files::write(&network, Path::new(paths::NETWORK))
         .with_context(|| format!("writing {}", paths::NETWORK))?;
+    for note in notes {
+        report.line(&format!("network files for {note}"));
+    }
     last_attempt::note(report, known, Stage::Deploy);
     run_payload(report, known)
 }
