@@ -89,9 +89,23 @@ fn interfaces(answers: &Answers, is_hardware: impl Fn(&str) -> bool) -> Interfac
     for route in &mut interfaces.routes {
         // Of an address with a peer only the address is kept, and its gateway may be the peer.
         let link = interfaces.links.iter().find(|link| link.name == route.link);
-        route.reach_gateway(link.map_or(&[], |link| &link.addresses), &direct);
+        let addresses: &[Address] = link.map_or(&[], |link| &link.addresses);
+        route.reach_gateway(addresses, &direct);
+        if route.origin.is_static() {
+            route.origin = brought_along(route, addresses);
+        }
     }
     interfaces
+}
+
+/// Says where a route comes from that nobody signed: dhclient, the kernel's own client and others
+/// add the default route and those to the link itself as anybody would.
+fn brought_along(route: &Route, addresses: &[Address]) -> Origin {
+    let same_family = |one: &&Address| one.address.is_ipv4() == route.destination.is_ipv4();
+    let may_be_brought = route.prefix == 0 || route.gateway.is_none();
+    (addresses.iter().filter(same_family).map(|address| address.origin))
+        .find(|origin| may_be_brought && !origin.is_static())
+        .unwrap_or_default()
 }
 
 fn link(message: &LinkMessage, addresses: Vec<Address>) -> Option<Link> {
@@ -181,6 +195,11 @@ fn route_by(
     let any = if v6 { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
     let mut route = Route {
         on_link: message.header.flags.contains(RouteFlags::Onlink),
+        origin: match message.header.protocol {
+            RouteProtocol::Dhcp => Origin::Dhcp,
+            RouteProtocol::Ra => Origin::Ra,
+            _ => Origin::Static,
+        },
         ..Route::over("", any, message.header.destination_prefix_length)
     };
     for attribute in message.attributes.iter().chain(hop) {

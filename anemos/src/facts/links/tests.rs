@@ -134,7 +134,7 @@ fn hardware_is_kept_with_its_global_addresses_and_its_own_routes() {
     for route in &found.routes {
         let or = |value: Option<IpAddr>| value.map_or("-".to_owned(), |value| value.to_string());
         told.push(format!(
-            "{}/{} by {} on {} on_link={} metric={:?} from {}",
+            "{}/{} by {} on {} on_link={} metric={:?} from {} {:?}",
             route.destination,
             route.prefix,
             or(route.gateway),
@@ -142,6 +142,7 @@ fn hardware_is_kept_with_its_global_addresses_and_its_own_routes() {
             route.on_link,
             route.metric,
             or(route.source),
+            route.origin,
         ));
     }
     told.push(format!("others: {}", found.others.join(", ")));
@@ -151,10 +152,10 @@ fn hardware_is_kept_with_its_global_addresses_and_its_own_routes() {
       10.0.0.3/24 Static
       2001:db8::2/128 Static
     eth1 52:54:00:00:00:01 mtu 1500
-    172.31.1.1/32 by - on eth0 on_link=false metric=None from -
-    0.0.0.0/0 by 172.31.1.1 on eth0 on_link=true metric=None from -
-    10.2.0.0/16 by fe80::1 on eth0 on_link=false metric=Some(100) from 10.0.0.2
-    10.3.0.0/16 by 10.0.1.1 on eth1 on_link=true metric=None from -
+    172.31.1.1/32 by - on eth0 on_link=false metric=None from - Dhcp
+    0.0.0.0/0 by 172.31.1.1 on eth0 on_link=true metric=None from - Dhcp
+    10.2.0.0/16 by fe80::1 on eth0 on_link=false metric=Some(100) from 10.0.0.2 Static
+    10.3.0.0/16 by 10.0.1.1 on eth1 on_link=true metric=None from - Static
     others: br0
     ");
 }
