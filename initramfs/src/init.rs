@@ -144,8 +144,11 @@ fn deploy(report: &mut Report, known: &mut Known) -> anyhow::Result<()> {
     known.prove("payload", &format!("{} sha256:{}", deploy.payload.name, deploy.payload.sha256));
     last_attempt::note(report, known, Stage::Unpack);
     report.stage(Stage::Unpack, |_| unpack(&deploy, known))?;
-    files::write(&network, Path::new(paths::NETWORK))
+    let notes = files::write(&network, Path::new(paths::NETWORK))
         .with_context(|| format!("writing {}", paths::NETWORK))?;
+    for note in notes {
+        report.line(&format!("network files for {note}"));
+    }
     if deploy.mode == Mode::Rehearsal {
         return Ok(());
     }

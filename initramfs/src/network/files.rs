@@ -1,25 +1,60 @@
 //! Renders the network as files that the new system can use as they are.
 //!
-//! `network.json` is the network itself; `networkd/` holds one `.network` file a link for
-//! systemd.network(5); `resolv.conf` is for resolver(5). Links are matched by MAC address.
+//! `network.json` is the network itself, `resolv.conf` is for resolver(5). Below them is a folder for
+//! each program that sets links up: all say the same, as far as the program has words for it.
+//! Cards are found by their MAC addresses, and have the names that they had.
 
-use std::fmt::Write as _;
+mod alpine;
+mod commands;
+mod entry;
+mod ifupdown;
+mod netplan;
+mod network_manager;
+mod networkd;
+mod rendered;
+
+use std::fmt::Display;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::{fs, io};
 
-use super::{Link, Network, Route};
+use self::rendered::{File, Rendered};
+use super::{Network, Route};
 
-/// Writes all files below `folder`, which exists.
-pub fn write(network: &Network, folder: &Path) -> io::Result<()> {
+type Render = fn(&Network) -> Rendered;
+
+/// The formats by the name of their folder.
+const FORMATS: [(&str, Render); 5] = [
+    ("networkd", networkd::render),
+    ("ifupdown", ifupdown::render),
+    ("networkmanager", network_manager::render),
+    ("netplan", netplan::render),
+    ("alpine", alpine::render),
+];
+
+/// Writes all files below `folder`, which exists. Returns what a format has no words for, or needs
+/// for it; the files say so at that place, too.
+pub fn write(network: &Network, folder: &Path) -> io::Result<Vec<String>> {
     let json = serde_json::to_string_pretty(network)?;
     fs::write(folder.join("network.json"), json + "\n")?;
     fs::write(folder.join("resolv.conf"), resolv_conf(network))?;
-    fs::create_dir_all(folder.join("networkd"))?;
-    for link in &network.links {
-        let path = folder.join(format!("networkd/10-{}.network", link.name));
-        fs::write(path, networkd(network, link))?;
+    let mut notes = Vec::new();
+    for (name, render) in FORMATS {
+        fs::create_dir_all(folder.join(name))?;
+        let rendered = render(network);
+        for file in rendered.files {
+            write_file(&folder.join(name), &file)?;
+        }
+        notes.extend(rendered.notes.into_iter().map(|note| format!("{name}: {note}")));
     }
-    Ok(())
+    Ok(notes)
+}
+
+fn write_file(folder: &Path, file: &File) -> io::Result<()> {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(file.mode);
+    options.open(folder.join(&file.name))?.write_all(file.text.as_bytes())
 }
 
 /// Renders `/etc/resolv.conf`.
@@ -31,145 +66,10 @@ pub fn resolv_conf(network: &Network) -> String {
     network.resolvers.iter().fold(text, |text, resolver| text + &format!("nameserver {resolver}\n"))
 }
 
-/// Renders the `.network` file of one link.
-///
-/// What came by DHCP is asked for again, because its lease ends; the static rest is written
-/// down. Dynamic IPv6 comes by router advertisement, which networkd accepts by itself.
-fn networkd(network: &Network, link: &Link) -> String {
-    let dhcp = link.addresses.iter().any(|one| !one.origin.is_static() && one.address.is_ipv4());
-    let advertised =
-        link.addresses.iter().any(|one| !one.origin.is_static() && one.address.is_ipv6());
-    let mut text = format!("[Match]\nMACAddress={}\n\n[Link]\nMTUBytes={}\n", link.mac, link.mtu);
-    text += "\n[Network]\n";
-    if dhcp {
-        text += "DHCP=ipv4\n";
-    }
-    for address in link.addresses.iter().filter(|address| address.origin.is_static()) {
-        let _infallible = writeln!(text, "Address={}/{}", address.address, address.prefix);
-    }
-    if !dhcp {
-        for resolver in &network.resolvers {
-            let _infallible = writeln!(text, "DNS={resolver}");
-        }
-        for domain in &network.search {
-            let _infallible = writeln!(text, "Domains={domain}");
-        }
-    }
-    // What a lease or an advertisement brings: the default route and those to the link itself.
-    // Any other one beside it was made by hand.
-    let is_static = |route: &&Route| {
-        let dynamic = if route.destination.is_ipv4() { dhcp } else { advertised };
-        let brought = dynamic && (route.prefix == 0 || route.gateway.is_none());
-        route.link == link.name && !brought
-    };
-    for route in network.routes.iter().filter(is_static) {
-        text += &networkd_route(route);
-    }
-    text
-}
-
-fn networkd_route(route: &Route) -> String {
-    let mut text = format!("\n[Route]\nDestination={}/{}\n", route.destination, route.prefix);
-    match route.gateway {
-        Some(gateway) => {
-            let _infallible = writeln!(text, "Gateway={gateway}");
-        }
-        None => text += "Scope=link\n",
-    }
-    if route.on_link {
-        text += "GatewayOnLink=yes\n";
-    }
-    if let Some(metric) = route.metric {
-        let _infallible = writeln!(text, "Metric={metric}");
-    }
-    if let Some(source) = route.source {
-        let _infallible = writeln!(text, "PreferredSource={source}");
-    }
-    text
+/// Items with blanks between.
+fn words<T: Display>(items: &[T]) -> String {
+    items.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::{Address, Origin};
-    use super::*;
-
-    fn network(addresses: Vec<Address>, routes: Vec<Route>) -> Network {
-        let mac = "52:54:00:12:34:56".to_owned();
-        Network {
-            links: vec![Link { name: "ens3".into(), mac, mtu: 1500, addresses, ..Link::default() }],
-            routes,
-            resolvers: vec!["192.0.2.53".parse().unwrap()],
-            search: vec!["example.org".into()],
-            ..Network::default()
-        }
-    }
-
-    fn default_route(gateway: &str, on_link: bool) -> Route {
-        let gateway: std::net::IpAddr = gateway.parse().unwrap();
-        let destination = if gateway.is_ipv4() { "0.0.0.0" } else { "::" }.parse().unwrap();
-        Route { gateway: Some(gateway), on_link, ..Route::over("ens3", destination, 0) }
-    }
-
-    #[test]
-    fn a_point_to_point_address_keeps_its_gateway_on_the_link() {
-        let address = |text: &str, prefix| Address::fixed(text.parse().unwrap(), prefix);
-        let network = network(
-            vec![address("198.51.100.7", 32), address("2001:db8::7", 64)],
-            vec![default_route("172.31.1.1", true), default_route("fe80::1", false)],
-        );
-        insta::assert_snapshot!(networkd(&network, &network.links[0]), @r"
-        [Match]
-        MACAddress=52:54:00:12:34:56
-
-        [Link]
-        MTUBytes=1500
-
-        [Network]
-        Address=198.51.100.7/32
-        Address=2001:db8::7/64
-        DNS=192.0.2.53
-        Domains=example.org
-
-        [Route]
-        Destination=0.0.0.0/0
-        Gateway=172.31.1.1
-        GatewayOnLink=yes
-
-        [Route]
-        Destination=::/0
-        Gateway=fe80::1
-        ");
-        insta::assert_snapshot!(resolv_conf(&network), @r"
-        search example.org
-        nameserver 192.0.2.53
-        ");
-    }
-
-    #[test]
-    fn a_dynamic_address_is_asked_for_again() {
-        let address = "10.0.2.15".parse().unwrap();
-        let private = Route {
-            destination: "10.0.0.0".parse().unwrap(),
-            prefix: 8,
-            ..default_route("10.0.2.9", false)
-        };
-        let network = network(
-            vec![Address { origin: Origin::Dhcp, ..Address::fixed(address, 24) }],
-            vec![default_route("10.0.2.2", false), private],
-        );
-        insta::assert_snapshot!(networkd(&network, &network.links[0]), @r"
-        [Match]
-        MACAddress=52:54:00:12:34:56
-
-        [Link]
-        MTUBytes=1500
-
-        [Network]
-        DHCP=ipv4
-
-        [Route]
-        Destination=10.0.0.0/8
-        Gateway=10.0.2.9
-        ");
-    }
-}
+mod tests;

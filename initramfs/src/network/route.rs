@@ -1,5 +1,6 @@
 //! Routes, rules and neighbours.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
@@ -99,6 +100,12 @@ pub struct Prefix {
     pub address: IpAddr,
     /// Its length in bits.
     pub prefix: u8,
+}
+
+impl fmt::Display for Prefix {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}/{}", self.address, self.prefix)
+    }
 }
 
 /// A neighbour whose MAC address was given by hand (ip-neighbour(8)).

@@ -164,7 +164,9 @@ fn network_of(link: &str, mac: &[u8], lease: &Message) -> anyhow::Result<Network
     let mac = mac.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":");
     let routes = match lease.opts().get(OptionCode::Router) {
         Some(DhcpOption::Router(routers)) => routers.first().map(|router| {
-            Route::default_over(link, IpAddr::V4(*router), std::slice::from_ref(&address))
+            let router = IpAddr::V4(*router);
+            let route = Route::default_over(link, router, std::slice::from_ref(&address));
+            Route { origin: Origin::Dhcp, ..route }
         }),
         _ => None,
     };
@@ -220,7 +222,8 @@ mod tests {
               "destination": "0.0.0.0",
               "prefix": 0,
               "gateway": "10.0.2.2",
-              "on-link": false
+              "on-link": false,
+              "origin": "dhcp"
             }
           ],
           "resolvers": [

@@ -9,7 +9,7 @@ use rtnetlink::packet_route::route::{
     RouteVia,
 };
 
-use crate::network::{Link, Origin, Route, RouteKind};
+use crate::network::{Address, Link, Origin, Route, RouteKind};
 
 /// The table of a system's own addresses (ip-route(8)).
 const LOCAL_TABLE: u8 = 255;
@@ -23,12 +23,7 @@ pub(super) fn read(
 ) -> Vec<Route> {
     let mut routes = Vec::new();
     for message in messages {
-        let Some(mut route) = route(message, names, left_out) else { continue };
-        let link = links.iter().find(|link| link.name == route.link);
-        if link.is_some_and(|link| is_leased(&route, link)) {
-            route.origin = Origin::Dhcp;
-        }
-        routes.push(route);
+        routes.extend(route(message, names, left_out));
     }
     // A gateway can only be used once the route to itself is there.
     routes.sort_by_key(|route| route.gateway.is_some());
@@ -36,17 +31,23 @@ pub(super) fn read(
     for route in &mut routes {
         // Of an address with a peer the prefix is the peer's, and the gateway may be that.
         let link = links.iter().find(|link| link.name == route.link);
-        route.reach_gateway(link.map_or(&[], |link| &link.addresses), &direct);
+        let addresses: &[Address] = link.map_or(&[], |link| &link.addresses);
+        route.reach_gateway(addresses, &direct);
+        if route.origin.is_static() {
+            route.origin = brought_along(route, addresses);
+        }
     }
     routes
 }
 
-/// Whether a DHCP client made a default route that it did not mark as its own, as dhclient does:
-/// all that the link has came by DHCP.
-fn is_leased(route: &Route, link: &Link) -> bool {
-    let mut four = link.addresses.iter().filter(|one| one.address.is_ipv4()).peekable();
-    let default = route.destination.is_ipv4() && route.is_default() && route.gateway.is_some();
-    default && four.peek().is_some() && four.all(|one| one.origin == Origin::Dhcp)
+/// Says where a route comes from that nobody signed: dhclient, the kernel's own client and others
+/// add the default route and those to the link itself as anybody would.
+fn brought_along(route: &Route, addresses: &[Address]) -> Origin {
+    let same_family = |one: &&Address| one.address.is_ipv4() == route.destination.is_ipv4();
+    let may_be_brought = route.prefix == 0 || route.gateway.is_none();
+    (addresses.iter().filter(same_family).map(|address| address.origin))
+        .find(|origin| may_be_brought && !origin.is_static())
+        .unwrap_or_default()
 }
 
 /// Reads a route that the kernel did not make by itself.

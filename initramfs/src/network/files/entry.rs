@@ -1,0 +1,227 @@
+//! What is written down about each link, the same for all formats; no text is made here.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::super::{Address, Kind, Link, Neighbour, Network, Origin, Route, RouteKind, Rule};
+
+/// A link with all that is configured along with it.
+///
+/// What came by DHCP or by router advertisements is asked for again, so only the fact is here.
+#[derive(Debug)]
+pub(super) struct Entry<'a> {
+    /// The link itself.
+    pub(super) link: &'a Link,
+    /// MAC address that it must be given.
+    pub(super) mac: Option<&'a str>,
+    /// MTU that it must be given.
+    pub(super) mtu: Option<u32>,
+    /// What it is a part of.
+    pub(super) master: Option<&'a Link>,
+    /// What is a part of it.
+    pub(super) members: Vec<&'a Link>,
+    /// VLANs over it.
+    pub(super) vlans: Vec<&'a Link>,
+    /// Whether an IPv4 address is asked for.
+    pub(super) dhcp4: bool,
+    /// Whether an IPv6 address is asked for.
+    pub(super) dhcp6: bool,
+    /// Whether router advertisements are accepted.
+    pub(super) ra: bool,
+    /// Metric of the default route that DHCP brings.
+    pub(super) dhcp4_metric: Option<u32>,
+    /// Static addresses.
+    pub(super) addresses: Vec<&'a Address>,
+    /// Static routes, those to what is on the link first; gateways may be reachable by them only.
+    pub(super) routes: Vec<&'a Route>,
+    /// Rules.
+    pub(super) rules: Vec<&'a Rule>,
+    /// Neighbours.
+    pub(super) neighbours: Vec<&'a Neighbour>,
+    /// Name servers that are not asked for.
+    pub(super) resolvers: &'a [IpAddr],
+    /// Their search list.
+    pub(super) search: &'a [String],
+}
+
+/// Returns an entry for each link, in the order of the network.
+pub(super) fn entries(network: &Network) -> Vec<Entry<'_>> {
+    let resolving = resolving_link(network);
+    network.links.iter().map(|link| entry(network, link, resolving == Some(link))).collect()
+}
+
+/// Returns the entries in an order in which links can be made one after the other: VRFs before
+/// their members, bonds and bridges after them, VLANs after what they are over.
+pub(super) fn in_order(network: &Network) -> Vec<Entry<'_>> {
+    let mut left = entries(network);
+    let mut done: Vec<Entry<'_>> = Vec::new();
+    while !left.is_empty() {
+        let is_done = |name: &str| done.iter().any(|entry| entry.link.name == name);
+        let is_ready = |entry: &Entry<'_>| {
+            let over = match &entry.link.kind {
+                Kind::Vlan { over, .. } => is_done(over),
+                Kind::Bond(_) | Kind::Bridge { .. } => {
+                    entry.members.iter().all(|member| is_done(&member.name))
+                }
+                Kind::Hardware | Kind::Vrf { .. } => true,
+            };
+            let in_vrf = entry.master.is_none_or(|master| {
+                !matches!(master.kind, Kind::Vrf { .. }) || is_done(&master.name)
+            });
+            over && in_vrf
+        };
+        // What waits for itself, or for a link that is not there, comes last, as it stands.
+        let next = left.iter().position(is_ready).unwrap_or(0);
+        done.push(left.remove(next));
+    }
+    done
+}
+
+fn entry<'a>(network: &'a Network, link: &'a Link, resolving: bool) -> Entry<'a> {
+    let asks = |v4: bool| {
+        let by_dhcp = |one: &Address| one.origin == Origin::Dhcp && one.address.is_ipv4() == v4;
+        link.addresses.iter().any(by_dhcp)
+    };
+    let routes = || network.routes.iter().filter(|route| route.link == link.name);
+    let advertised = link.addresses.iter().any(|one| one.origin == Origin::Ra)
+        || routes().any(|route| route.origin == Origin::Ra);
+    let here = |route: &&Route| {
+        let home = || home(network, route.table).is_some_and(|home| home == link);
+        route.origin.is_static() && (route.link == link.name || route.link.is_empty() && home())
+    };
+    let mut written: Vec<_> = network.routes.iter().filter(here).collect();
+    written.sort_by_key(|route| route.gateway.is_some());
+    let over = |other: &&Link| matches!(&other.kind, Kind::Vlan { over, .. } if *over == link.name);
+    let leased = routes().find(|route| route.origin == Origin::Dhcp && route.prefix == 0);
+    let (resolvers, search): (&[_], &[_]) =
+        if resolving { (&network.resolvers, &network.search) } else { (&[], &[]) };
+    Entry {
+        link,
+        mac: mac(network, link),
+        mtu: (!matches!(link.kind, Kind::Vrf { .. })).then_some(link.mtu),
+        master: find(network, link.master.as_deref()),
+        members: (network.links.iter())
+            .filter(|other| other.master.as_ref() == Some(&link.name))
+            .collect(),
+        vlans: network.links.iter().filter(over).collect(),
+        dhcp4: asks(true),
+        dhcp6: asks(false),
+        ra: link.accepts_ra || advertised,
+        dhcp4_metric: leased.and_then(|route| route.metric),
+        addresses: link.addresses.iter().filter(|one| one.origin.is_static()).collect(),
+        routes: written,
+        rules: (network.rules.iter())
+            .filter(|rule| home(network, rule.table).is_some_and(|home| home == link))
+            .collect(),
+        neighbours: network.neighbours.iter().filter(|one| one.link == link.name).collect(),
+        resolvers,
+        search,
+    }
+}
+
+fn find<'a>(network: &'a Network, name: Option<&str>) -> Option<&'a Link> {
+    name.and_then(|name| network.links.iter().find(|link| link.name == name))
+}
+
+/// The MAC address that a link does not have by itself. A made one has to be named, because systemd
+/// makes up others (`MACAddressPolicy=`, systemd.link(5)), and providers let only known ones pass.
+fn mac<'a>(network: &'a Network, link: &'a Link) -> Option<&'a str> {
+    let used = |link: &'a Link| link.used_mac.as_deref().unwrap_or(&link.mac);
+    let given = match &link.kind {
+        // A bond gives its own to its members.
+        Kind::Hardware => {
+            let master = find(network, link.master.as_deref());
+            let bonded = master.is_some_and(|master| matches!(master.kind, Kind::Bond(_)));
+            link.used_mac.as_deref().filter(|_| !bonded)
+        }
+        Kind::Vlan { over, .. } => {
+            let parent = find(network, Some(over));
+            Some(used(link)).filter(|mac| parent.is_none_or(|parent| used(parent) != *mac))
+        }
+        Kind::Bond(_) | Kind::Bridge { .. } => Some(used(link)),
+        Kind::Vrf { .. } => None,
+    };
+    given.filter(|mac| !mac.is_empty())
+}
+
+/// The link along with which something of a table is configured that names no link: one with a
+/// route in that table, or else the first one with an address.
+fn home(network: &Network, table: u32) -> Option<&Link> {
+    let in_table = network.routes.iter().find_map(|route| {
+        (route.table == table).then(|| find(network, Some(&route.link))).flatten()
+    });
+    in_table
+        .or_else(|| network.links.iter().find(|link| !link.addresses.is_empty()))
+        .or(network.links.first())
+}
+
+/// The link along with which the name servers are written down: that of the default route, unless
+/// DHCP brings them along with it.
+fn resolving_link(network: &Network) -> Option<&Link> {
+    let asks = |link: &Link| link.addresses.iter().any(|one| one.origin == Origin::Dhcp);
+    let leads_out = |link: &Link| {
+        network.routes.iter().any(|route| route.is_default() && route.link == link.name)
+    };
+    let link = (network.links.iter().find(|link| leads_out(link) && !asks(link)))
+        .or_else(|| network.links.iter().find(|link| !link.addresses.is_empty()));
+    link.filter(|link| !asks(link))
+}
+
+impl Entry<'_> {
+    /// What does for peers of addresses where there is no word for these.
+    pub(super) fn routes_to_peers(&self) -> Vec<Route> {
+        let to_peer = |one: &&Address| {
+            let peer = first(one.peer?, one.prefix);
+            Some(Route::over(&self.link.name, peer, one.prefix))
+        };
+        self.addresses.iter().filter_map(to_peer).collect()
+    }
+}
+
+/// The first address of the prefix that an address is in.
+fn first(address: IpAddr, prefix: u8) -> IpAddr {
+    let prefix = u32::from(prefix);
+    match address {
+        IpAddr::V4(four) => {
+            let mask = u32::MAX.checked_shl(32 - prefix.min(32)).unwrap_or_default();
+            Ipv4Addr::from_bits(four.to_bits() & mask).into()
+        }
+        IpAddr::V6(six) => {
+            let mask = u128::MAX.checked_shl(128 - prefix.min(128)).unwrap_or_default();
+            Ipv6Addr::from_bits(six.to_bits() & mask).into()
+        }
+    }
+}
+
+impl Address {
+    /// The length of the prefix that belongs to the address itself: that of one with a peer is the
+    /// peer's.
+    pub(super) fn own_prefix(&self) -> u8 {
+        match (self.peer, self.address) {
+            (None, _) => self.prefix,
+            (Some(_), IpAddr::V4(_)) => 32,
+            (Some(_), IpAddr::V6(_)) => 128,
+        }
+    }
+}
+
+impl Route {
+    /// Whether the gateway is of the other family than the destination.
+    pub(super) fn crosses_families(&self) -> bool {
+        self.gateway.is_some_and(|gateway| gateway.is_ipv4() != self.destination.is_ipv4())
+    }
+
+    /// The destination with the length of its prefix.
+    pub(super) fn to(&self) -> String {
+        format!("{}/{}", self.destination, self.prefix)
+    }
+
+    /// The kind as ip-route(8) writes it.
+    pub(super) fn kind_word(&self) -> &'static str {
+        match self.kind {
+            RouteKind::Unicast => "unicast",
+            RouteKind::Blackhole => "blackhole",
+            RouteKind::Unreachable => "unreachable",
+            RouteKind::Prohibit => "prohibit",
+        }
+    }
+}

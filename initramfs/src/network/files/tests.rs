@@ -1,0 +1,77 @@
+//! Every network of `testdata` in every format, as a person reads it.
+//!
+//! Whether the programs read the same out of it is for the scenario `network/formats`.
+
+use std::fmt::Write as _;
+
+use super::*;
+
+/// All files of a network, one below the other, and what is said to be left out.
+fn rendered(network: &Network) -> String {
+    let mut text = String::new();
+    for (name, render) in FORMATS {
+        let rendered = render(network);
+        for file in rendered.files {
+            let _infallible =
+                writeln!(text, "==> {name}/{} {:o}\n{}", file.name, file.mode, file.text);
+        }
+        for note in rendered.notes {
+            let _infallible = writeln!(text, "--> {name}: {note}\n");
+        }
+    }
+    text
+}
+
+fn network(name: &str) -> Network {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join(format!("src/network/files/testdata/{name}.json"));
+    let text = fs::read_to_string(&path).expect(name);
+    serde_json::from_str(&text).expect(name)
+}
+
+#[test]
+fn a_network_is_the_same_in_every_format() {
+    for name in [
+        "dual-stack",
+        "point-to-point",
+        "ipv6-only",
+        "several-addresses",
+        "dhcp",
+        "vlan-on-bond",
+        "lacp",
+        "two-uplinks",
+        "bridge",
+        "vrf",
+        "out-of-the-ordinary",
+    ] {
+        insta::assert_snapshot!(name, rendered(&network(name)));
+    }
+}
+
+#[test]
+fn what_a_format_has_no_words_for_is_told_and_written_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let notes = write(&network("out-of-the-ordinary"), folder.path()).unwrap();
+    let note = "netplan: left out: neighbour 198.51.100.1 of ens3";
+    assert!(notes.iter().any(|one| one == note), "{notes:?}");
+    let text = fs::read_to_string(folder.path().join("netplan/50-anemos.yaml")).unwrap();
+    assert!(text.contains("# left out: neighbour 198.51.100.1 of ens3\n"), "{text}");
+}
+
+#[test]
+fn others_may_not_read_what_network_manager_would_ignore_then() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    write(&network("dual-stack"), folder.path()).unwrap();
+    let file = folder.path().join("networkmanager/ens3.nmconnection");
+    assert_eq!(fs::metadata(file).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn the_search_list_comes_before_the_name_servers() {
+    insta::assert_snapshot!(resolv_conf(&network("dual-stack")), @r"
+    search example.org example.net
+    nameserver 192.0.2.53
+    nameserver 2001:db8::53
+    ");
+}
