@@ -4,6 +4,7 @@ mod access;
 pub(crate) mod authorized_keys;
 mod boot;
 mod boot_loader;
+mod cpu;
 mod disks;
 mod host_keys;
 mod kernel;
@@ -31,6 +32,7 @@ pub(crate) use self::access::{Access, Keyring};
 pub(crate) use self::authorized_keys::AuthorizedKey;
 pub(crate) use self::boot::{Kexec, Lockdown, Permission, consoles_of};
 pub(crate) use self::boot_loader::{BootLoader, Esp, Volume};
+pub(crate) use self::cpu::Cpu;
 pub(crate) use self::disks::Disk;
 pub(crate) use self::host_keys::HostKey;
 pub(crate) use self::kernel::{ImageFormat, KernelImage, Modules};
@@ -64,6 +66,7 @@ pub(crate) struct Facts {
     pub(crate) boot_loader: BootLoader,
     /// Whether a deployment was staged that was neither entered nor taken back.
     pub(crate) staged: bool,
+    pub(crate) cpu: Cpu,
     pub(crate) memory: Memory,
     pub(crate) disks: Vec<Disk>,
     /// Kernel names of the disks below `/`: one, or more where it is spread.
@@ -150,6 +153,7 @@ impl Facts {
             kexec: boot::kexec(&root),
             boot_loader: boot_loader::read(&root),
             staged: root.path(crate::staging::UNDO_LOG).exists(),
+            cpu: cpu::read(&root),
             memory: memory::read(&root)?,
             root_disks: disks::below_root(&disks),
             disks,

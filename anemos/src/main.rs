@@ -23,6 +23,7 @@ mod report;
 mod room;
 mod source;
 mod staging;
+mod twin;
 
 use std::process::ExitCode;
 

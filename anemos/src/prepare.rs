@@ -17,6 +17,7 @@ use crate::facts::{
 use crate::plan::{self, Inputs, Plan, Purpose, Rung, Sizes};
 use crate::preflight::{self, Refusal};
 use crate::receipt::{Parts, Receipt, ReceiptArgs};
+use crate::twin::Likeness;
 use crate::{report, source, staging};
 
 /// A deployment that was thought through: all that is read and decided before anything is done.
@@ -123,7 +124,7 @@ impl Prepared {
         let Sources { config, payload, base, .. } = &self.sources;
         let payload = payload.as_ref().map(|payload| payload.description.sha256.as_str());
         let here = Parts::read(config, payload, base.as_deref())?;
-        self.refusals.extend(receipt.refusals(&here));
+        self.refusals.extend(receipt.refusals(&here, &Likeness::of(&self.facts)));
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! Receipts of rehearsals: what was rehearsed, by digests, and what came of it; and their check.
 //!
-//! The machine that it was rehearsed on is told, but not compared: it was a simulated one.
+//! The machine that it was rehearsed on is told, but not compared: it was a simulated one. Where that
+//! was the twin of a real one, this must be like it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{Base, Config, KernelSource, Location};
 use crate::preflight::Refusal;
+use crate::twin::Likeness;
 use crate::{report, source};
 
 mod configuration;
@@ -28,6 +30,9 @@ pub(crate) struct Receipt {
     pub(crate) rehearsed: Parts,
     /// The simulated machine.
     pub(crate) machine: Setup,
+    /// What the machine is like that it was the twin of, where it was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) twin_of: Option<Likeness>,
 }
 
 /// What a deployment is made of: digests, and words where there is nothing to digest.
@@ -99,12 +104,12 @@ impl Receipt {
     /// Writes down what came of a rehearsal.
     pub(crate) fn new(
         rehearsed: Parts,
-        machine: Setup,
+        (machine, twin_of): (Setup, Option<Likeness>),
         verdict: &Verdict,
         written: String,
     ) -> Self {
         let (verdict, reason) = (verdict.verdict, verdict.reason.clone());
-        Self { verdict, reason, written, rehearsed, machine }
+        Self { verdict, reason, written, rehearsed, machine, twin_of }
     }
 
     /// Reads one; what is none is refused.
@@ -124,7 +129,7 @@ impl Receipt {
     }
 
     /// Returns every reason why it does not speak for a deployment of `here`.
-    pub(crate) fn refusals(&self, here: &Parts) -> Vec<Refusal> {
+    pub(crate) fn refusals(&self, here: &Parts, like: &Likeness) -> Vec<Refusal> {
         let mut refusals = Vec::new();
         if self.verdict != Ending::Passed {
             let (verdict, reason) = (self.verdict.to_string(), self.reason.clone());
@@ -147,6 +152,10 @@ impl Receipt {
             let value = |parts: &Parts| parts.configuration.get(key).cloned();
             let [has, needs] = [here, there].map(|it| value(it).unwrap_or("not known".to_owned()));
             compare(&format!("[configuration] {key}"), &has, &needs);
+        }
+        let differences = self.twin_of.as_ref().map(|original| original.compare(like).differences);
+        for difference in differences.into_iter().flatten() {
+            refusals.push(Refusal::NotItsTwin { difference });
         }
         refusals
     }

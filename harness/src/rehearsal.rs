@@ -50,6 +50,9 @@ use workspace::Workspace;
 /// Longest time that the new system must hold, in seconds.
 const LONGEST_HOLD: f64 = 20.0;
 
+/// Where the facts of the old system are kept, in the folder of the evidence.
+pub const FACTS: &str = "old-system/facts.json";
+
 /// What is rehearsed, on what machine.
 #[derive(Clone, Debug)]
 pub struct Rehearsal {
@@ -61,6 +64,8 @@ pub struct Rehearsal {
     pub fixture: Ready,
     /// The network of its provider; none: QEMU's own.
     pub provider: Option<Provider>,
+    /// Whether the facts of the old system are kept with the evidence.
+    pub keep_facts: bool,
     /// The machine; what it leaves open is as the fixture has it.
     pub setup: Setup,
     /// What must be seen on the console of the new system.
@@ -198,6 +203,7 @@ impl Run<'_> {
             memory_mib: self.memory_mib(),
             faults: &self.rehearsal.setup.faults,
             outside: &self.outside,
+            keep_facts: self.rehearsal.keep_facts,
             way: self.rehearsal.setup.entry,
             aim: if self.rehearsal.setup.rehearse { Aim::Rehearsal } else { Aim::Deployment },
             prepare: self.rehearsal.setup.prepare.as_deref(),

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::rehearsal::outside::MACS;
+
 /// Folder of topologies in a folder of fixtures.
 const FOLDER: &str = "topologies";
 /// Cards that a router has the other ends for.
@@ -23,6 +25,9 @@ pub struct Topology {
     /// Number of network cards.
     #[serde(default = "one")]
     pub cards: usize,
+    /// MAC addresses of the cards, as far as they are not the usual ones.
+    #[serde(default)]
+    pub macs: Vec<String>,
     /// Shell commands that make the router the provider's.
     pub router: String,
     /// Shell commands that the router runs when the old system has its network.
@@ -81,6 +86,12 @@ pub fn names(fixtures: &Path) -> Result<Vec<String>, TopologyError> {
 }
 
 impl Topology {
+    /// MAC addresses of the machine's cards.
+    pub(crate) fn macs(&self) -> impl Iterator<Item = &str> {
+        let usual = MACS.iter().copied().skip(self.macs.len());
+        self.macs.iter().map(String::as_str).chain(usual).take(self.cards)
+    }
+
     /// Reads the topology `name` of a folder of fixtures.
     pub fn read(fixtures: &Path, name: &str) -> Result<Self, TopologyError> {
         let known = names(fixtures)?;

@@ -30,6 +30,7 @@ use super::fixture::Fixtures;
 use crate::config::{ConfigArgs, Location};
 use crate::report::{self, Broken, Refusal};
 use crate::source;
+use crate::twin::{self, Likeness, Twin};
 
 mod floor;
 mod machine;
@@ -101,7 +102,8 @@ struct KeepArgs {
 impl Args {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let payload = check(&self.payload, self.config.as_deref())?;
-        let setup = self.machine.setup()?;
+        let twin = self.machine.twin()?;
+        let setup = self.machine.setup(twin.as_ref())?;
         let name = setup.fixture.as_deref().or(payload.settings.fixture.as_deref());
         let (fixture, _data) = self.fixtures.open(name.unwrap_or("debian-12"))?;
         if self.machine.memory_floor {
@@ -119,19 +121,25 @@ impl Args {
         let mut verdicts = Vec::new();
         for Cell { name, setup } in cells {
             let folder = folder.join(&name);
-            let draft =
-                self.keep.receipt.clone().map(|path| {
-                    Draft::new(path, &payload, self.config.as_deref(), (&setup, &fixture))
-                });
+            let draft = self.keep.receipt.clone().map(|path| {
+                Draft::new(
+                    path,
+                    &payload,
+                    self.config.as_deref(),
+                    (&setup, twin.as_ref(), &fixture),
+                )
+            });
             let draft = draft.transpose()?;
             let evidence = Evidence::create(&folder)
                 .with_context(|| format!("making {}", folder.display()))?;
-            let done = interrupt::run(self.rehearse(&payload, setup, &fixture, &evidence));
+            let made = Made { setup, twin: twin.as_ref() };
+            let done = interrupt::run(self.rehearse(&payload, made, &fixture, &evidence));
             let (verdict, times) = match done.context("starting")? {
                 Ok(done) => done?,
                 Err(interrupted) => return self.interrupted(interrupted, &evidence),
             };
             report::result(&render(&verdict, &times, evidence.folder()));
+            tell_of_twin(twin.as_ref(), evidence.folder())?;
             self.report(&about, &verdict, &times, evidence.folder())?;
             self.write_json(&verdict, &times, &evidence)?;
             draft.map_or(Ok(()), |draft| draft.write(&verdict))?;
@@ -163,7 +171,8 @@ impl Args {
             let evidence = Evidence::create(&folder)
                 .with_context(|| format!("making {}", folder.display()))?;
             let setup = Setup { memory: Some(Size::of_bytes(memory << 20)), ..setup.clone() };
-            let done = interrupt::run(self.rehearse(payload, setup, fixture, &evidence));
+            let made = Made { setup, twin: None };
+            let done = interrupt::run(self.rehearse(payload, made, fixture, &evidence));
             let (verdict, _times) = match done.context("starting")? {
                 Ok(done) => done?,
                 Err(interrupted) => return self.interrupted(interrupted, &evidence),
@@ -179,22 +188,27 @@ impl Args {
     async fn rehearse(
         &self,
         payload: &Description,
-        mut setup: Setup,
+        made: Made<'_>,
         fixture: &Fixture,
         evidence: &Evidence,
     ) -> anyhow::Result<(Verdict, Vec<Timed>)> {
+        let Made { mut setup, twin } = made;
         let anemos = std::env::current_exe().context("finding this program")?;
         let mut host = Host::prove(&anemos, &cache::folder(), Progress::new()).await;
         let ready = build::ensure(&host, fixture, &evidence.folder().join("fixture")).await;
         let ready = ready.map_err(|error| Broken(format!("building the fixture: {error:#}")))?;
         host.measure(&ready.kernel()).await;
-        host.start = if self.expect.cold { Start::Cold } else { Start::Warm };
+        // What is kept at its prompt has the usual cards.
+        let cold = self.expect.cold || twin.is_some();
+        host.start = if cold { Start::Cold } else { Start::Warm };
         host.cpus = setup.cpus.unwrap_or(2);
         machine::complete(&mut setup, payload, fixture);
         host.deadline = self.expect.timeout.map(|secs| Instant::now() + Duration::from_secs(secs));
         host.began = Instant::now();
-        let provider = machine::provider(&host, &setup, fixture, evidence.folder()).await?;
-        let rehearsal = Rehearsal { provider, ..self.rehearsal(payload, setup, ready)? };
+        let provider = machine::provider(&host, (&setup, twin), fixture, evidence.folder()).await?;
+        let keep_facts = twin.is_some();
+        let rehearsal =
+            Rehearsal { provider, keep_facts, ..self.rehearsal(payload, setup, ready)? };
         let done = rehearsal::rehearse(&host, &rehearsal, evidence).await;
         done.map_err(|error| Broken(format!("{:#}", anyhow::Error::new(error))).into())
     }
@@ -222,6 +236,7 @@ impl Args {
             power_cuts: self.expect.power_cuts,
             fixture: ready,
             provider: None,
+            keep_facts: false,
         })
     }
 
@@ -277,6 +292,28 @@ impl Args {
         report::step(&format!("{interrupted}: guests are ended, exit code {code}"));
         Ok(ExitCode::from(code))
     }
+}
+
+/// The machine of a rehearsal.
+struct Made<'m> {
+    setup: Setup,
+    /// What it is like, where it is like another one.
+    twin: Option<&'m Twin>,
+}
+
+/// Tells in what the simulated machine was like its original, and keeps that with the evidence.
+fn tell_of_twin(twin: Option<&Twin>, folder: &Path) -> anyhow::Result<()> {
+    let Some(twin) = twin else { return Ok(()) };
+    let path = folder.join(rehearsal::FACTS);
+    if !path.exists() {
+        report::result("twin: there was no old system whose facts could be compared");
+        return Ok(());
+    }
+    let facts = twin::read_facts(&path)?;
+    let text = twin.original.compare(&Likeness::of(&facts)).render();
+    report::result(&text);
+    let path = folder.join("twin.txt");
+    std::fs::write(&path, text + "\n").with_context(|| format!("writing {}", path.display()))
 }
 
 /// Refuses what payload and configuration alone justify, before any guest is started.

@@ -65,7 +65,9 @@ impl Refusal {
             Self::NoZstd { .. } => {
                 "name a kernel from 5.9 on as [kernel] source, and its modules".to_owned()
             }
-            Self::NotRehearsed { .. } | Self::RehearsalNotPassed { .. } => self.about_receipts(),
+            Self::NotRehearsed { .. }
+            | Self::NotItsTwin { .. }
+            | Self::RehearsalNotPassed { .. } => self.about_receipts(),
             Self::InterpreterMissing { .. } | Self::ToolMissing { .. } => {
                 "install it on this system, or use the full base: `anemos base build`".to_owned()
             }
@@ -76,6 +78,9 @@ impl Refusal {
         match self {
             Self::NotRehearsed { .. } => {
                 "deploy what was rehearsed, or rehearse this: `anemos test --receipt FILE`"
+            }
+            Self::NotItsTwin { .. } => {
+                "rehearse on its twin: `anemos facts` here, then `anemos test --twin FACTS --receipt FILE`"
             }
             _ => "mend what made it fail, and rehearse again: `anemos test --receipt FILE`",
         }

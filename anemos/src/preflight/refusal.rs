@@ -83,6 +83,8 @@ pub(crate) enum Refusal {
     InterpreterMissing { program: String },
     #[error("{what} is {has}, but {needs} was rehearsed")]
     NotRehearsed { what: String, has: String, needs: String },
+    #[error("this is not the machine whose twin was rehearsed on: {difference}")]
+    NotItsTwin { difference: String },
     #[error("the verdict of the receipt is {verdict}, not passed: {reason}")]
     RehearsalNotPassed { verdict: String, reason: String },
     #[error("payload.toml asks for {tool}, which the base initramfs does not have")]

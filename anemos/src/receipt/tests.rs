@@ -24,12 +24,12 @@ fn parts(folder: &Path, text: &str) -> Parts {
 
 fn receipt(rehearsed: Parts) -> Receipt {
     let verdict = Verdict::passed("it boots", Vec::new());
-    Receipt::new(rehearsed, Setup::default(), &verdict, "2026-01-01T00:00:00Z".to_owned())
+    Receipt::new(rehearsed, (Setup::default(), None), &verdict, "2026-01-01T00:00:00Z".to_owned())
 }
 
 /// Which things are refused, without their values.
 fn refused(receipt: &Receipt, here: &Parts) -> Vec<String> {
-    let refusals = receipt.refusals(here);
+    let refusals = receipt.refusals(here, &Likeness::default());
     let what = |refusal: &Refusal| match refusal {
         Refusal::NotRehearsed { what, .. } => what.clone(),
         other => other.to_string(),
@@ -41,7 +41,7 @@ fn refused(receipt: &Receipt, here: &Parts) -> Vec<String> {
 fn one_byte_of_payload_base_or_kernel_is_refused_by_its_name() {
     let (folder, text) = inputs();
     let receipt = receipt(parts(folder.path(), &text));
-    assert_eq!(receipt.refusals(&parts(folder.path(), &text)), []);
+    assert_eq!(receipt.refusals(&parts(folder.path(), &text), &Likeness::default()), []);
     for (name, what) in
         [("payload", "the payload"), ("base", "the base initramfs"), ("kernel", "the kernel")]
     {
@@ -100,7 +100,7 @@ fn what_differs_is_told_with_both_values_and_the_way_out() {
     let mut there = receipt(Parts { payload: "sha256:cd".to_owned(), ..here.clone() });
     there.verdict = Ending::Failed;
     there.reason = "the new system does not boot".to_owned();
-    let lines = there.refusals(&here);
+    let lines = there.refusals(&here, &Likeness::default());
     let lines = lines.iter().map(|refusal| format!("{refusal}\n  {}", refusal.hint()));
     insta::assert_snapshot!(lines.collect::<Vec<_>>().join("\n"), @"
     the verdict of the receipt is failed, not passed: the new system does not boot
@@ -130,4 +130,20 @@ fn a_base_by_url_is_known_by_its_digest_or_not_at_all() {
     let digest = format!("sha256:{}", "ab".repeat(32));
     let named = format!("{url}digest = '{digest}'\n");
     assert_eq!(Parts::read(&config(&named), None, None).unwrap().base, digest);
+}
+
+#[test]
+fn another_machine_than_the_original_of_the_twin_is_refused() {
+    let (folder, text) = inputs();
+    let original = Likeness { copied: vec!["memory: 1024 MiB".to_owned()], ..Likeness::default() };
+    let here = parts(folder.path(), &text);
+    let receipt = Receipt { twin_of: Some(original.clone()), ..receipt(here.clone()) };
+    assert_eq!(receipt.refusals(&here, &original), []);
+    let other = Likeness { copied: vec!["memory: 2048 MiB".to_owned()], ..Likeness::default() };
+    let said: Vec<_> = receipt.refusals(&here, &other).iter().map(ToString::to_string).collect();
+    assert_eq!(
+        said,
+        ["missing: memory: 1024 MiB", "added: memory: 2048 MiB"]
+            .map(|it| format!("this is not the machine whose twin was rehearsed on: {it}"))
+    );
 }

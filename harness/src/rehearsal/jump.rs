@@ -38,6 +38,8 @@ pub(crate) struct Jump<'a> {
     pub(crate) faults: &'a [Fault],
     /// What it is connected to.
     pub(crate) outside: &'a Outside,
+    /// Whether the facts of the old system are kept with the evidence.
+    pub(crate) keep_facts: bool,
     /// How the deploy environment is entered.
     pub(crate) way: Way,
     /// How far the deployment shall come.
@@ -107,6 +109,9 @@ pub(crate) async fn deploy(
     Ok(Jumped { end, times, old_root, log_at_jump, struck })
 }
 
+/// Where the facts of the old system are, in the folder of its evidence.
+pub(super) const FACTS: &str = "facts.json";
+
 /// Has router and old system become what the topology says, where there is one.
 async fn take_in(drive: &mut Drive<'_>, jump: &Jump<'_>, ssh: &Ssh, folder: &Path) -> Option<End> {
     let Outside::Router(router) = jump.outside else { return None };
@@ -125,6 +130,15 @@ async fn through(drive: &mut Drive<'_>, jump: &Jump<'_>, ssh: &Ssh, log: &Path) 
         Ok(Err(error)) => return Ok(unreachable(&error)),
         Ok(Ok(())) => drive.tell(&Seen::Pushed),
     };
+    if jump.keep_facts {
+        let gathered =
+            drive.meanwhile(ssh.run(&format!("{}{INSIDE}/anemos facts", sudo(jump)))).await;
+        match gathered {
+            Err(end) => return Ok(*end),
+            Ok(Err(error)) => return Ok(unreachable(&error)),
+            Ok(Ok(output)) => fs::write(log.with_file_name(FACTS), output.stdout)?,
+        }
+    }
     match ssh.start(&command_line(jump), File::create(log)?) {
         Err(error) => return Ok(unreachable(&error)),
         Ok(child) => drive.attend(child, log),

@@ -40,12 +40,9 @@ impl Outside {
             }
             Self::Router(router) => {
                 let slots = FIRST_CARD_SLOT..;
-                let cables = MACS.iter().zip(slots).zip(router.sockets());
-                let cables = cables.map(|((mac, slot), socket)| Cable {
-                    mac: (*mac).to_owned(),
-                    slot,
-                    socket,
-                });
+                let cables = router.macs().zip(slots).zip(router.sockets());
+                let cables =
+                    cables.map(|((mac, slot), socket)| Cable { mac: mac.to_owned(), slot, socket });
                 machine.network = Network::Cables(cables.collect());
                 Ok(port.map(|port| router.ways_to(port)).unwrap_or_default())
             }

@@ -10,7 +10,6 @@ use tokio::sync::Mutex;
 
 use super::direct::DirectError;
 use super::host::{Host, forward};
-use super::outside::MACS;
 use crate::classify::Class;
 use crate::command::{CommandError, quote};
 use crate::fixture::router::Image;
@@ -112,6 +111,11 @@ impl Router {
         }
     }
 
+    /// MAC addresses of the machine's cards.
+    pub(crate) fn macs(&self) -> impl Iterator<Item = &str> {
+        self.topology.macs()
+    }
+
     /// The sockets of its links.
     pub(crate) fn sockets(&self) -> Vec<PathBuf> {
         sockets(&self.folder, self.topology.cards)
@@ -139,7 +143,7 @@ impl Router {
             Verdict::broken(Class::FixtureFailed, reason, Vec::new())
         };
         ssh.reach("true").await;
-        let script = format!("{WORDS}{}{}", links(self.topology.cards), self.topology.machine);
+        let script = format!("{WORDS}{}{}", links(&self.topology), self.topology.machine);
         ssh.run(&format!("{sudo}sh -c {}", quote(&script))).await.map_err(|it| fixture(&it))?;
         ssh.run(&format!("{sudo}{APPLY}")).await.map_err(|it| fixture(&it))?;
         self.ask(host, "topology").await?;
@@ -233,9 +237,9 @@ fn notes(topology: &Topology, ways: &[Way]) -> [(&'static str, String); 3] {
 }
 
 /// Names the cards for the script of the old system.
-fn links(cards: usize) -> String {
+fn links(topology: &Topology) -> String {
     let named = |(number, mac)| format!("link{number}=$(named {mac})\n");
-    MACS.iter().take(cards).enumerate().map(named).collect()
+    topology.macs().enumerate().map(named).collect()
 }
 
 fn file(doing: &'static str) -> impl FnOnce(io::Error) -> DirectError {
@@ -275,7 +279,7 @@ mod tests {
 
     #[test]
     fn scripts_know_cards_by_their_names() {
-        insta::assert_snapshot!(links(2), @r"
+        insta::assert_snapshot!(links(&topology()), @r"
         link0=$(named 52:54:00:a2:e3:05)
         link1=$(named 52:54:00:a2:e3:06)
         ");

@@ -51,6 +51,11 @@ pub fn write(network: &Network, folder: &Path) -> io::Result<Vec<String>> {
     Ok(notes)
 }
 
+/// Names and texts of the files for systemd-networkd alone.
+pub fn for_networkd(network: &Network) -> Vec<(String, String)> {
+    networkd::render(network).files.into_iter().map(|file| (file.name, file.text)).collect()
+}
+
 fn write_file(folder: &Path, file: &File) -> io::Result<()> {
     let mut options = fs::OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(file.mode);

@@ -16,6 +16,7 @@ use serde::de::DeserializeOwned;
 
 use super::matrix::name;
 use crate::report::{Broken, Refusal};
+use crate::twin::{self, Twin};
 
 /// What the machine is like; what is not named is as in the file, or the usual.
 #[derive(Debug, clap::Args)]
@@ -23,6 +24,10 @@ pub(super) struct MachineArgs {
     /// Read the machine, and what befalls it, from this file
     #[arg(long = "machine", value_name = "FILE")]
     file: Option<PathBuf>,
+    /// Make the machine and its network like the one that these facts are of, and tell in what it
+    /// differs
+    #[arg(long, value_name = "FACTS", conflicts_with_all = ["file", "topology", "matrix", "memory_floor"])]
+    twin: Option<PathBuf>,
     /// The simulated VPS [default: what the payload says, else debian-12]
     #[arg(long, value_name = "NAME")]
     fixture: Option<String>,
@@ -59,9 +64,16 @@ pub(super) struct MachineArgs {
 }
 
 impl MachineArgs {
+    /// Returns the twin that is asked for.
+    pub(super) fn twin(&self) -> anyhow::Result<Option<Twin>> {
+        let facts = self.twin.as_deref().map(twin::read_facts).transpose()?;
+        Ok(facts.map(|facts| Twin::of(&facts)))
+    }
+
     /// Returns the machine of the file with what the command line says instead.
-    pub(super) fn setup(&self) -> anyhow::Result<Setup> {
+    pub(super) fn setup(&self, twin: Option<&Twin>) -> anyhow::Result<Setup> {
         let mut setup = match &self.file {
+            _ if twin.is_some() => twin.map(|twin| twin.setup.clone()).unwrap_or_default(),
             Some(path) => {
                 let text = std::fs::read_to_string(path)
                     .with_context(|| format!("reading {}", path.display()))?;
@@ -146,12 +158,15 @@ pub(super) fn check(setup: &Setup, fixture: &Fixture) -> anyhow::Result<()> {
 /// Makes the router of the topology ready, where there is one.
 pub(super) async fn provider(
     host: &Host,
-    setup: &Setup,
+    (setup, twin): (&Setup, Option<&Twin>),
     fixture: &Fixture,
     evidence: &Path,
 ) -> anyhow::Result<Option<Provider>> {
-    let Some(name) = &setup.topology else { return Ok(None) };
-    let topology = Topology::read(fixture.home(), name)?;
+    let topology = match (&setup.topology, twin.and_then(|twin| twin.topology.clone())) {
+        (Some(name), _) => Topology::read(fixture.home(), name)?,
+        (None, Some(topology)) => topology,
+        (None, None) => return Ok(None),
+    };
     let image = router::ensure(host, fixture.home(), &evidence.join("router")).await;
     let image = image.map_err(|error| Broken(format!("building the router: {error:#}")))?;
     Ok(Some(Provider { topology, image }))

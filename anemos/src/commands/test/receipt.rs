@@ -13,6 +13,7 @@ use crate::config::{Config, ConfigArgs, EntryMethod};
 use crate::plan;
 use crate::receipt::{Parts, Receipt};
 use crate::report::{self, Refusal};
+use crate::twin::{Likeness, Twin};
 
 /// A receipt that lacks its verdict.
 #[derive(Debug)]
@@ -20,6 +21,7 @@ pub(super) struct Draft {
     path: PathBuf,
     parts: Parts,
     machine: Setup,
+    twin_of: Option<Likeness>,
 }
 
 impl Draft {
@@ -28,7 +30,7 @@ impl Draft {
         path: PathBuf,
         payload: &Description,
         config: Option<&Path>,
-        (setup, fixture): (&Setup, &Fixture),
+        (setup, twin, fixture): (&Setup, Option<&Twin>, &Fixture),
     ) -> anyhow::Result<Self> {
         if setup.entry == Way::Direct || setup.rehearse {
             let reason = "a receipt is about the whole way, from the old system to the new one";
@@ -39,14 +41,15 @@ impl Draft {
         let mut machine = setup.clone();
         machine.fixture = Some(fixture.name.clone());
         machine::complete(&mut machine, payload, fixture);
-        Ok(Self { path, parts, machine })
+        let twin_of = twin.map(|twin| twin.original.clone());
+        Ok(Self { path, parts, machine, twin_of })
     }
 
     /// Writes it down with the verdict, whatever that is: one that did not pass is worth nothing.
     pub(super) fn write(self, verdict: &Verdict) -> anyhow::Result<()> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let Self { path, parts, machine } = self;
-        Receipt::new(parts, machine, verdict, plan::date(now)).write(&path)?;
+        let Self { path, parts, machine, twin_of } = self;
+        Receipt::new(parts, (machine, twin_of), verdict, plan::date(now)).write(&path)?;
         report::step(&format!("receipt: {}", path.display()));
         Ok(())
     }

@@ -1,0 +1,153 @@
+//! What a twin is to have in common with its original, as statements; and in which of them it does not.
+
+use initramfs::network::Network;
+use serde::{Deserialize, Serialize};
+
+use crate::facts::{Disk, Facts};
+
+/// Kernels keep part of the memory for themselves, so what they tell is rounded up to this.
+const MEMORY_STEP: u64 = 128 << 20;
+
+/// A machine as a rehearsal sees it.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Likeness {
+    /// What a twin copies.
+    pub(crate) copied: Vec<String>,
+    /// The network, which it copies too.
+    pub(crate) network: Network,
+    /// What it does not copy.
+    pub(crate) own: Vec<String>,
+}
+
+/// In what two machines are alike.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Comparison {
+    /// How many statements hold of both.
+    pub(crate) alike: usize,
+    /// What should hold of both, but does not.
+    pub(crate) differences: Vec<String>,
+    /// What holds of one of them, and was not meant to be copied.
+    pub(crate) not_copied: Vec<String>,
+}
+
+/// Memory of a machine whose kernel tells this much.
+pub(super) fn memory(total: u64) -> u64 {
+    total.div_ceil(MEMORY_STEP) * MEMORY_STEP
+}
+
+impl Likeness {
+    /// Says what a machine with these facts is like.
+    pub(crate) fn of(facts: &Facts) -> Self {
+        let mut copied = vec![
+            format!("firmware: {}", facts.firmware.name()),
+            format!("secure boot: {}", if facts.kexec.secure_boot { "on" } else { "off" }),
+            format!("processors: x86-64-v{}", facts.cpu.level),
+            format!("memory: {} MiB", memory(facts.memory.total) >> 20),
+        ];
+        let is_root = |disk: &&Disk| facts.root_disks.contains(&disk.candidate.name);
+        let (root, others): (Vec<_>, Vec<_>) =
+            facts.disks.iter().filter(|disk| !disk.candidate.removable).partition(is_root);
+        for (number, disk) in root.iter().enumerate() {
+            let name = format!("system disk {}", number + 1);
+            copied.extend(of_disk(&name, disk));
+            let size = disk.candidate.identity.size.unwrap_or(0);
+            copied.push(format!("{name}: {size} bytes"));
+            copied.extend(layers(disk).map(|kind| format!("{name}: holds {kind}")));
+        }
+        for (number, disk) in others.iter().enumerate() {
+            copied.extend(of_disk(&format!("other disk {}", number + 1), disk));
+        }
+        copied.dedup();
+        let mut own = vec![
+            format!("host name: {}", facts.hostname),
+            format!("machine-id: {}", facts.machine_id.as_deref().unwrap_or("none")),
+            format!("processors: {} of them", facts.cpu.count),
+            format!("kernel: {}", facts.kernel.release),
+            format!("consoles: {}", facts.consoles.join(", ")),
+            format!("boot loader: {}", boot_loader(facts)),
+            format!("authorised keys: {}", facts.access.authorized_keys.len()),
+        ];
+        own.extend(facts.not_captured.iter().map(|what| format!("network: {what}")));
+        for path in &facts.paths {
+            let drivers: Vec<_> = path.devices.iter().map(|it| it.driver.as_str()).collect();
+            own.push(format!("drivers on the way to {}: {}", path.to, drivers.join(", ")));
+        }
+        for disk in &facts.disks {
+            let serial = disk.candidate.identity.serial.as_deref().unwrap_or("none");
+            own.push(format!("serial number of {}: {serial}", disk.candidate.name));
+        }
+        let mut network = facts.network.in_use();
+        for link in &mut network.links {
+            // Where a card is plugged in is for finding it again, and leases end at another time.
+            link.device = None;
+            link.addresses.iter_mut().for_each(|address| address.valid_secs = None);
+        }
+        Self { copied, network, own }
+    }
+
+    /// In what another machine is like this one.
+    pub(crate) fn compare(&self, other: &Self) -> Comparison {
+        let difference = |one: &[String], two: &[String]| {
+            let missing = one.iter().filter(|it| !two.contains(it));
+            let missing = missing.map(|it| format!("missing: {it}"));
+            let added = two.iter().filter(|it| !one.contains(it));
+            missing.chain(added.map(|it| format!("added: {it}"))).collect::<Vec<_>>()
+        };
+        let mut differences = difference(&self.copied, &other.copied);
+        let network = self.network.differences(&other.network);
+        differences.extend(network.iter().map(ToString::to_string));
+        let all = self.copied.len() + self.network.statements().len();
+        let missing = differences.iter().filter(|it| it.starts_with("missing")).count();
+        Comparison {
+            alike: all - missing,
+            differences,
+            not_copied: difference(&self.own, &other.own),
+        }
+    }
+}
+
+impl Comparison {
+    /// For people, a line each.
+    pub(crate) fn render(&self) -> String {
+        let count = |number: usize, what: &str| match number {
+            0 => format!("no {what}"),
+            1 => format!("1 {what}"),
+            number => format!("{number} {what}s"),
+        };
+        let mut lines = vec![format!(
+            "twin: alike in {}, {} in what it copies",
+            count(self.alike, "statement"),
+            count(self.differences.len(), "difference"),
+        )];
+        lines.extend(self.differences.iter().map(|line| format!("  differs: {line}")));
+        lines.extend(self.not_copied.iter().map(|line| format!("  not copied: {line}")));
+        lines.join("\n")
+    }
+}
+
+fn of_disk(name: &str, disk: &Disk) -> [String; 2] {
+    let candidate = &disk.candidate;
+    [
+        format!("{name}: bus {}", candidate.bus),
+        format!("{name}: sectors of {} bytes", candidate.sector_size),
+    ]
+}
+
+/// Kinds of what lies on a disk beside partitions with file systems.
+fn layers(disk: &Disk) -> impl Iterator<Item = String> {
+    let all = disk.content.with_all_inside().into_iter();
+    all.filter_map(|one| match one.kind.as_str() {
+        _ if one.swap => Some("swap".to_owned()),
+        "disk" | "partition" => None,
+        layer => Some(layer.to_owned()),
+    })
+}
+
+fn boot_loader(facts: &Facts) -> String {
+    let grub = facts.boot_loader.grub.as_ref();
+    grub.map_or("none that is known".to_owned(), |grub| {
+        format!("GRUB in {}", grub.folder.display())
+    })
+}
