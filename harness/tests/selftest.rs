@@ -211,6 +211,20 @@ async fn a_kernel_without_root_panics_on_the_console_and_asks_for_a_reset() {
 }
 
 #[tokio::test]
+async fn a_machine_that_is_down_is_not_locked_up_and_not_held() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut guest = Guest::start(&Machine::new(), folder.path(), "down").await.expect("a guest");
+    assert!(guest.strike(Kind::Reset, "none").await.expect("a reset"));
+    let down =
+        |seen: &Observation| matches!(seen.what, What::Event(Event::Shutdown { .. })).then_some(());
+    met(guest.wait(budget("the wish to restart"), down).await);
+    for turn in 0..2 {
+        assert!(!guest.strike(Kind::LockUp, "none").await.expect("an answer"), "{turn}");
+    }
+    guest.quit().await;
+}
+
+#[tokio::test]
 async fn the_accelerator_is_chosen_with_a_reason_and_remembered() {
     let folder = tempfile::tempdir().expect("a folder");
     let memory = folder.path().join("cache/accelerator.json");
