@@ -151,7 +151,7 @@ impl Receipt {
         for key in keys {
             let value = |parts: &Parts| parts.configuration.get(key).cloned();
             let [has, needs] = [here, there].map(|it| value(it).unwrap_or("not known".to_owned()));
-            compare(&format!("[configuration] {key}"), &has, &needs);
+            compare(&configuration::name(key), &has, &needs);
         }
         let differences = self.twin_of.as_ref().map(|original| original.compare(like).differences);
         for difference in differences.into_iter().flatten() {

@@ -29,9 +29,9 @@ pub(super) fn effective(config: &Config) -> BTreeMap<String, String> {
     let prefixed = |it: &Prefixed| format!("{}/{}", it.address, it.prefix);
     let pairs = [
         ("kernel.modules", release.map_or("-".to_owned(), |it| it.to_string_lossy().into_owned())),
-        ("kernel.command-line", command_line.clone()),
+        ("kernel.command-line", or_none(command_line)),
         ("network.mode", word(mode)),
-        ("network.link", link.clone().unwrap_or("-".to_owned())),
+        ("network.link", or_none(link.as_deref().unwrap_or_default())),
         ("network.address", list(&address.iter().map(prefixed).collect::<Vec<_>>())),
         ("network.gateway", list(gateway)),
         ("network.dns", list(dns)),
@@ -71,5 +71,15 @@ fn word(value: &impl Serialize) -> String {
 
 fn list(values: &[impl Display]) -> String {
     let values: Vec<_> = values.iter().map(ToString::to_string).collect();
-    if values.is_empty() { "-".to_owned() } else { values.join("; ") }
+    or_none(&values.join("; "))
+}
+
+fn or_none(text: &str) -> String {
+    if text.is_empty() { "-".to_owned() } else { text.to_owned() }
+}
+
+/// What people call a key: `[failure] timeout`.
+pub(super) fn name(key: &str) -> String {
+    let (section, key) = key.split_once('.').unwrap_or(("", key));
+    format!("[{section}] {key}")
 }

@@ -80,14 +80,14 @@ fn each_key_of_the_configuration_that_differs_is_named_and_defaults_are_no_diffe
             "[failure]\ntimeout = 3600\n[network]\nmode = 'inherit'\n[disk]\nselect = 'root'",
             &[][..],
         ),
-        ("[failure]\ntimeout = 3601", &["[configuration] failure.timeout"]),
-        ("[kernel]\ncommand-line = 'quiet'", &["[configuration] kernel.command-line"]),
-        ("[disk]\nselect = { serial = 'S1' }", &["[configuration] disk.select"]),
-        ("[access]\nauthorized-keys = 'none'", &["[configuration] access.authorized-keys"]),
-        ("[preflight]\noverride = ['clock']", &["[configuration] preflight.override"]),
+        ("[failure]\ntimeout = 3601", &["[failure] timeout"]),
+        ("[kernel]\ncommand-line = 'quiet'", &["[kernel] command-line"]),
+        ("[disk]\nselect = { serial = 'S1' }", &["[disk] select"]),
+        ("[access]\nauthorized-keys = 'none'", &["[access] authorized-keys"]),
+        ("[preflight]\noverride = ['clock']", &["[preflight] override"]),
         (
             "[network]\nmode = 'dhcp'\n[entry]\nmethod = 'kexec'",
-            &["[configuration] entry.method", "[configuration] network.mode"],
+            &["[entry] method", "[network] mode"],
         ),
     ] {
         assert_eq!(refused(&receipt, &parts(text)), want, "{text}");

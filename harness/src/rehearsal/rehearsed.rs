@@ -47,7 +47,16 @@ impl Run<'_> {
             verdict.reason += "; `anemos status` does not say that the rehearsal passed";
         }
         match compared {
-            Ok(same) => verdict.evidence.push(same),
+            // Else it is no proof: what it was compared with may be as late as itself.
+            Ok(Same { reported: 0, .. }) if passed => {
+                (verdict.verdict, verdict.class) = (Ending::Failed, Some(Class::Expectation));
+                verdict.reason += "; the report on the disk is as it was at the jump";
+            }
+            Ok(same) => verdict.evidence.push(format!(
+                "disk: {} bytes are as they were at the jump; left out of them is {REPORT}, where {} \
+                 differ",
+                same.bytes, same.reported
+            )),
             Err(difference) => {
                 (verdict.verdict, verdict.class) = (Ending::Failed, Some(Class::DiskWritten));
                 verdict.evidence.push(format!("otherwise: {}", verdict.reason));
@@ -74,7 +83,7 @@ impl Run<'_> {
     /// Compares the disk, byte by byte, with what it was when the kernel of the deploy environment was
     /// heard of. Nothing may differ but the blocks of the report, which are looked up in the file
     /// system here: what `anemos` says about them counts for nothing.
-    async fn compare(&self, disk: &Path) -> io::Result<Result<String, String>> {
+    async fn compare(&self, disk: &Path) -> io::Result<Result<Same, String>> {
         let Some(log) = self.hardware.log() else { return Ok(Err("nobody looked".to_owned())) };
         let (before, after) = (self.workspace.join("before.raw"), self.workspace.join("after.raw"));
         let mut rebuilt = Rebuilt::new(disk, log, before.clone()).await?;
@@ -89,25 +98,32 @@ impl Run<'_> {
         for path in [before, after] {
             std::fs::remove_file(path)?;
         }
-        Ok(compared.map(|size| {
-            format!("disk: {size} bytes are as they were at the jump; {REPORT} is left out of them")
-        }))
+        Ok(compared)
     }
 }
 
-/// Returns how many bytes are the same, which are all outside of the ranges `but`; else what differs.
+/// How two disks are the same.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+struct Same {
+    /// Bytes that must not differ, and do not.
+    bytes: u64,
+    /// Bytes that differ where they may.
+    reported: u64,
+}
+
+/// Compares two files, which may differ in the ranges `but` alone; else returns how they do.
 fn compare_files(
     before: &Path,
     after: &Path,
     but: &[(u64, u64)],
-) -> io::Result<Result<u64, String>> {
+) -> io::Result<Result<Same, String>> {
     let (mut before, mut after) = (File::open(before)?, File::open(after)?);
     let (size, size_after) = (before.metadata()?.len(), after.metadata()?.len());
     if size != size_after {
         return Ok(Err(format!("it has {size_after} bytes instead of {size}")));
     }
     let (mut one, mut other) = (vec![0; PIECE], vec![0; PIECE]);
-    let (mut at, mut same) = (0, 0);
+    let (mut at, mut same) = (0, Same::default());
     while at < size {
         let length = usize::try_from(size - at).unwrap_or(PIECE).min(PIECE);
         let (one, other) = (&mut one[..length], &mut other[..length]);
@@ -116,16 +132,16 @@ fn compare_files(
         let exempt = |byte: u64| but.iter().any(|(start, end)| (*start..*end).contains(&byte));
         let touched = but.iter().any(|(start, end)| *start < at + length as u64 && at < *end);
         if !touched && one == other {
-            same += length as u64;
+            same.bytes += length as u64;
         } else {
             for ((one, other), byte) in one.iter().zip(other.iter()).zip(at..) {
-                if exempt(byte) {
-                    continue;
+                match (exempt(byte), one == other) {
+                    (false, false) => {
+                        return Ok(Err(format!("byte {byte} is {other} instead of {one}")));
+                    }
+                    (false, true) => same.bytes += 1,
+                    (true, equal) => same.reported += u64::from(!equal),
                 }
-                if one != other {
-                    return Ok(Err(format!("byte {byte} is {other} instead of {one}")));
-                }
-                same += 1;
             }
         }
         at += length as u64;
@@ -144,11 +160,11 @@ mod tests {
         let bytes = vec![7_u8; PIECE + 100];
         std::fs::write(&before, &bytes).unwrap();
         for (changed, but, want) in [
-            (None, &[][..], Ok(1_048_676)),
-            (None, &[(0, 10)], Ok(1_048_666)),
+            (None, &[][..], Ok((1_048_676, 0))),
+            (None, &[(0, 10)], Ok((1_048_666, 0))),
             (Some(0), &[], Err("byte 0 is 8 instead of 7")),
             (Some(1_048_675), &[], Err("byte 1048675 is 8 instead of 7")),
-            (Some(1_048_580), &[(1_048_570, 1_048_581)], Ok(1_048_665)),
+            (Some(1_048_580), &[(1_048_570, 1_048_581)], Ok((1_048_665, 1))),
             (Some(1_048_581), &[(1_048_570, 1_048_581)], Err("byte 1048581 is 8 instead of 7")),
         ] {
             let mut bytes = bytes.clone();
@@ -157,6 +173,7 @@ mod tests {
             }
             std::fs::write(&after, &bytes).unwrap();
             let compared = compare_files(&before, &after, but).unwrap();
+            let compared = compared.map(|same| (same.bytes, same.reported));
             assert_eq!(compared, want.map_err(str::to_owned), "{changed:?} {but:?}");
         }
         std::fs::write(&after, &bytes[1..]).unwrap();
