@@ -282,6 +282,7 @@ impl Plan {
             },
             after_commit: config.failure.after_commit,
             mode: Mode::Deployment,
+            watchdog: self.watchdog.armed().is_some(),
             began: None,
             report: None,
             deploy_limit_secs: self.deploy_limit_secs,

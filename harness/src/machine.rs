@@ -192,7 +192,7 @@ pub struct Disk {
     pub plugged: Plugged,
 }
 
-/// When a disk is plugged in.
+/// When a disk or a network card is plugged in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Plugged {
     /// Before the machine is switched on.
@@ -337,6 +337,8 @@ pub struct Cable {
     pub mac: String,
     /// The slot of the PCI bus that it is in.
     pub slot: u8,
+    /// When it is plugged in.
+    pub plugged: Plugged,
     /// Socket on which the router's QEMU listens.
     pub socket: PathBuf,
 }

@@ -204,6 +204,7 @@ impl Run<'_> {
             faults: &self.rehearsal.setup.faults,
             outside: &self.outside,
             keep_facts: self.rehearsal.keep_facts,
+            slots: outside::slots_at_first(self.rehearsal.setup.card_order),
             way: self.rehearsal.setup.entry,
             aim: if self.rehearsal.setup.rehearse { Aim::Rehearsal } else { Aim::Deployment },
             prepare: self.rehearsal.setup.prepare.as_deref(),
@@ -361,8 +362,9 @@ impl Run<'_> {
         let memory_mib = self.memory_mib();
         let disks = self.hardware.disks_after_reset(disk);
         let (board, outside) = (self.hardware.new_board(), &self.outside);
+        let slots = outside::slots_after_reset(self.rehearsal.setup.card_order);
         let question = self.question(name);
-        let fresh = Fresh { board, outside, memory_mib, disks, name, question };
+        let fresh = Fresh { board, outside, slots, memory_mib, disks, name, question };
         Ok(fresh::judge(self.host, fresh, wanted, &jump::part(folder, name)?).await?)
     }
 

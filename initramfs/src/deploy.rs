@@ -54,6 +54,9 @@ pub struct Deploy {
     /// How far it goes.
     #[serde(default, skip_serializing_if = "Mode::is_deployment")]
     pub mode: Mode,
+    /// Whether a watchdog runs since the jump, and must be fed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub watchdog: bool,
     /// When the attempt began, in seconds since 1970; absent in what is only built.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub began: Option<u64>,

@@ -121,7 +121,7 @@ fn deploy(report: &mut Report, known: &mut Known) -> anyhow::Result<()> {
         Ok(())
     })?;
     report.stage(Stage::Modules, |report| {
-        modules::load(report, &deploy.modules);
+        modules::load(report, &deploy)?;
         boot_entry::remove(report);
         set_clock_floor(report, deploy.written_at)
     })?;

@@ -23,6 +23,7 @@ fn description() -> Deploy {
         also_write: Vec::new(),
         restore: Restore::None,
         network: None,
+        watchdog: false,
         needs_network: true,
         answered: None,
         origins: Vec::new(),

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use super::Event;
 use super::{Guest, GuestError};
 use crate::fault::Kind;
-use crate::machine::args::FIRST_LATE_SLOT;
-use crate::machine::{Disk, Plugged};
+use crate::machine::args::{FIRST_LATE_SLOT, card_name, link_name};
+use crate::machine::{Disk, Machine, Network, Plugged};
 use crate::qmp::QueryBlockstats;
 
 /// What a slow disk moves, in bytes a second.
@@ -79,6 +79,22 @@ impl Guest {
                 device["serial"] = serial.as_str().into();
             }
             let command = "plug a disk in";
+            let add: qapi::qmp::device_add = options(command, device)?;
+            self.ask(command, add).await?;
+        }
+        Ok(())
+    }
+
+    /// Plugs network cards in that are so late.
+    pub(crate) async fn plug_late_cards(&mut self, machine: &Machine) -> Result<(), GuestError> {
+        let Network::Cables(cables) = &machine.network else { return Ok(()) };
+        let all = cables.iter().enumerate();
+        for (number, cable) in all.filter(|(_, cable)| cable.plugged == Plugged::Late) {
+            let device = json!({
+                "driver": card_name(machine.board.network_card), "netdev": link_name(number),
+                "mac": cable.mac, "addr": format!("{:#x}", cable.slot), "romfile": "",
+            });
+            let command = "plug a network card in";
             let add: qapi::qmp::device_add = options(command, device)?;
             self.ask(command, add).await?;
         }

@@ -13,7 +13,7 @@ use crate::rehearsal::saved;
 
 mod network;
 
-pub(crate) use network::FIRST_SLOT as FIRST_CARD_SLOT;
+pub(crate) use network::{FIRST_SLOT as FIRST_CARD_SLOT, card_name, link_name};
 
 /// The emulator.
 pub const PROGRAM: &str = "qemu-system-x86_64";

@@ -47,6 +47,8 @@ pub struct Setup {
     pub rescue: Option<String>,
     /// Which disk comes first after the reset.
     pub disk_order: DiskOrder,
+    /// Which of two network cards comes first, and when.
+    pub card_order: CardOrder,
     /// Its disks, the system's first; none: one on virtio-blk.
     #[serde(rename = "disk", skip_serializing_if = "Vec::is_empty")]
     pub disks: Vec<DiskSetup>,
@@ -203,6 +205,27 @@ pub enum DiskOrder {
     Swapped,
 }
 
+/// Which of two network cards comes first, and when.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CardOrder {
+    /// The first, always.
+    #[default]
+    Kept,
+    /// The second after the reset: each is in the other's slot.
+    Swapped,
+    /// The second for every kernel after the old system's: it is plugged in while that one runs,
+    /// into the slot before the first.
+    Late,
+}
+
+impl CardOrder {
+    /// Whether the second card is plugged in only when the old system runs.
+    pub fn is_late(self) -> bool {
+        self == Self::Late
+    }
+}
+
 /// Size of a sector.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(try_from = "u32", into = "u32")]
@@ -251,7 +274,7 @@ mod tests {
     #[test]
     fn what_is_written_is_read_back() {
         let text = "firmware = 'uefi-secure'\ncpu = 'max'\nmemory = '300M'\nentry = 'direct'\n\
-                    watchdog = true\nrehearse = true\nprepare = 'true'\nrescue = 'true'\ndisk-order = 'swapped'\n[[disk]]\nsector = 4096\nsize = '2G'\n[[disk]]\n";
+                    watchdog = true\nrehearse = true\nprepare = 'true'\nrescue = 'true'\ndisk-order = 'swapped'\ncard-order = 'late'\n[[disk]]\nsector = 4096\nsize = '2G'\n[[disk]]\n";
         let setup: Setup = toml::from_str(text).unwrap();
         let written = toml::to_string(&setup).unwrap();
         assert_eq!(toml::from_str::<Setup>(&written).unwrap(), setup, "{written}");

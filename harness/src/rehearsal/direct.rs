@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 
 use super::drive::Drive;
 use super::host::Host;
-use super::outside::Outside;
+use super::outside::{Outside, slots_at_first};
 use crate::chain::{Aim, Chain, End, Entry, Link, Route, Timed};
 use crate::classify::Class;
 use crate::command::CommandError;
 use crate::fault::Fault;
 use crate::firmware::FirmwareError;
 use crate::guest::{Guest, GuestError};
+use crate::machine::setup::CardOrder;
 use crate::machine::{Board, Boot, Disk};
 use crate::verdict::Verdict;
 
@@ -99,7 +100,7 @@ pub(crate) async fn deploy(
     // QEMU's own loader of kernels takes the first place in the boot order.
     let unordered = |disk: &Disk| Disk { boot_index: None, ..disk.clone() };
     machine.clock = super::jump::clock(direct.faults);
-    let plugged = direct.outside.plug(&mut machine, None);
+    let plugged = direct.outside.plug(&mut machine, None, slots_at_first(CardOrder::Kept));
     plugged
         .map_err(|source| DirectError::File { doing: "plugging the cables in".into(), source })?;
     machine.serve(host.server(direct.payload, direct.faults));

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use super::drive::{host_disk_failed, is_progress, qemu_died, seen};
 use super::host::Host;
 use super::judge::{Expectation, Judge};
-use super::outside::Outside;
+use super::outside::{Outside, Slot};
 use crate::budget::Watch;
 use crate::chain::Seen;
 use crate::guest::{Event, Guest, GuestError, What};
@@ -27,6 +27,8 @@ pub(crate) struct Fresh<'a> {
     pub(crate) board: Board,
     /// What it is connected to.
     pub(crate) outside: &'a Outside,
+    /// Where its network cards are.
+    pub(crate) slots: [Slot; 2],
     pub(crate) memory_mib: u32,
     pub(crate) disks: Vec<Disk>,
     /// What the guest is called in the evidence and in the progress.
@@ -56,7 +58,7 @@ pub(crate) async fn judge(
 ) -> Result<Verdict, GuestError> {
     host.progress.step(format!("{}: booting from its disk", fresh.name.replace('-', " ")));
     let mut machine = host.machine(&fresh.board, fresh.memory_mib, &[]);
-    let ports = fresh.outside.plug(&mut machine, expectation.tcp);
+    let ports = fresh.outside.plug(&mut machine, expectation.tcp, fresh.slots);
     let ports = ports.map_err(|source| GuestError::File {
         doing: "finding a free port on",
         path: "127.0.0.1".into(),

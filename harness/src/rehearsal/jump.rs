@@ -8,7 +8,7 @@ use super::direct::DirectError;
 use super::drive::Drive;
 use super::host::Host;
 use super::old_system::OldSystem;
-use super::outside::Outside;
+use super::outside::{Outside, Slot};
 use crate::chain::{Aim, End, Link, Seen, Timed};
 use crate::classify::Class;
 use crate::command::{CommandError, quote};
@@ -40,6 +40,8 @@ pub(crate) struct Jump<'a> {
     pub(crate) outside: &'a Outside,
     /// Whether the facts of the old system are kept with the evidence.
     pub(crate) keep_facts: bool,
+    /// Where its network cards are.
+    pub(crate) slots: [Slot; 2],
     /// How the deploy environment is entered.
     pub(crate) way: Way,
     /// How far the deployment shall come.
@@ -77,7 +79,7 @@ pub(crate) async fn deploy(
 ) -> Result<Jumped, DirectError> {
     let file = |doing: &str, source| DirectError::File { doing: doing.to_owned(), source };
     let mut machine = host.machine(&jump.board, jump.memory_mib, &[]);
-    let ports = jump.outside.plug(&mut machine, Some(SSH));
+    let ports = jump.outside.plug(&mut machine, Some(SSH), jump.slots);
     let ports = ports.map_err(|error| file("plugging the cables in", error))?;
     machine.disks.clone_from(&jump.disks);
     machine.clock = clock(jump.faults);
@@ -92,6 +94,7 @@ pub(crate) async fn deploy(
     let (mut drive, end) = match old.start().await? {
         Ok(mut drive) => {
             drive.guest.plug_late(&jump.disks).await?;
+            drive.guest.plug_late_cards(&old.machine).await?;
             let end = take_in(&mut drive, jump, &ssh, folder).await;
             (drive, end)
         }

@@ -10,12 +10,40 @@ use super::jump::{self, SSH};
 use super::router::Router;
 use crate::classify::Class;
 use crate::machine::args::FIRST_CARD_SLOT;
-use crate::machine::{Cable, Machine, Network};
+use crate::machine::setup::CardOrder;
+use crate::machine::{Cable, Machine, Network, Plugged};
 use crate::verdict::{Ending, Verdict};
 
 /// MAC addresses of every guest's cards: it is alone on its network, and the old and the new system
 /// are the same machine.
 pub(crate) const MACS: [&str; 2] = ["52:54:00:a2:e3:05", "52:54:00:a2:e3:06"];
+
+/// Where a network card is, and since when.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Slot {
+    slot: u8,
+    plugged: Plugged,
+}
+
+/// The slots of the cards in the machine that the old system runs on.
+pub(crate) fn slots_at_first(order: CardOrder) -> [Slot; 2] {
+    let second = if order.is_late() { Plugged::Late } else { Plugged::AtStart };
+    let first = Slot { slot: FIRST_CARD_SLOT, plugged: Plugged::AtStart };
+    [first, Slot { slot: second_slot(order), plugged: second }]
+}
+
+/// The slots of the cards in the machine that is switched on afterwards.
+pub(crate) fn slots_after_reset(order: CardOrder) -> [Slot; 2] {
+    let mut slots = [FIRST_CARD_SLOT, second_slot(order)];
+    if order == CardOrder::Swapped {
+        slots.reverse();
+    }
+    slots.map(|slot| Slot { slot, plugged: Plugged::AtStart })
+}
+
+fn second_slot(order: CardOrder) -> u8 {
+    if order.is_late() { FIRST_CARD_SLOT - 1 } else { FIRST_CARD_SLOT + 1 }
+}
 
 /// What is at the other end of the cables.
 #[derive(Debug)]
@@ -29,7 +57,12 @@ pub(crate) enum Outside {
 impl Outside {
     /// Connects a machine; returns the ports of the host that lead to its port, one for each of its
     /// addresses.
-    pub(crate) fn plug(&self, machine: &mut Machine, port: Option<u16>) -> io::Result<Vec<u16>> {
+    pub(crate) fn plug(
+        &self,
+        machine: &mut Machine,
+        port: Option<u16>,
+        slots: [Slot; 2],
+    ) -> io::Result<Vec<u16>> {
         match self {
             Self::Host => {
                 let forwarded = port.map(forward).transpose()?;
@@ -39,10 +72,13 @@ impl Outside {
                 Ok(forwarded.iter().map(|forward| forward.host_port).collect())
             }
             Self::Router(router) => {
-                let slots = FIRST_CARD_SLOT..;
                 let cables = router.macs().zip(slots).zip(router.sockets());
-                let cables =
-                    cables.map(|((mac, slot), socket)| Cable { mac: mac.to_owned(), slot, socket });
+                let cables = cables.map(|((mac, Slot { slot, plugged }), socket)| Cable {
+                    mac: mac.to_owned(),
+                    slot,
+                    socket,
+                    plugged,
+                });
                 machine.network = Network::Cables(cables.collect());
                 Ok(port.map(|port| router.ways_to(port)).unwrap_or_default())
             }
@@ -72,6 +108,34 @@ impl Run<'_> {
         let said = router.end().await;
         if verdict.verdict != Ending::Passed && verdict.class != Some(Class::RouterFailed) {
             verdict.evidence.extend(said.iter().map(|line| format!("router: {line}")));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cards_are_plugged_in_by_their_order() {
+        let told = |slots: [Slot; 2]| {
+            slots
+                .map(|it| {
+                    format!(
+                        "{:#x}{}",
+                        it.slot,
+                        if it.plugged == Plugged::Late { " late" } else { "" }
+                    )
+                })
+                .join(", ")
+        };
+        for (order, at_first, after_reset) in [
+            (CardOrder::Kept, "0x10, 0x11", "0x10, 0x11"),
+            (CardOrder::Swapped, "0x10, 0x11", "0x11, 0x10"),
+            (CardOrder::Late, "0x10, 0xf late", "0x10, 0xf"),
+        ] {
+            assert_eq!(told(slots_at_first(order)), at_first, "{order:?}");
+            assert_eq!(told(slots_after_reset(order)), after_reset, "{order:?}");
         }
     }
 }

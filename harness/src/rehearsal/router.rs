@@ -30,6 +30,9 @@ const FIRST_PORT: u16 = 1001;
 /// Words for the scripts of topologies: `$link0` and `$link1` are the names of the cards.
 const WORDS: &str = r#"set -eu
 named() { for it in /sys/class/net/*; do if [ "$(cat "$it/address")" = "$1" ]; then echo "${it##*/}"; fi; done; }
+# A card that was plugged in a moment ago.
+for try in 1 2 3 4 5 6 7 8 9 10; do [ "$(ls -d /sys/class/net/*/device | wc -l)" -lt $CARDS ] || break; sleep 1; done
+udevadm settle
 cd /etc/systemd/network
 rm -f ./*.network
 "#;
@@ -143,7 +146,8 @@ impl Router {
             Verdict::broken(Class::FixtureFailed, reason, Vec::new())
         };
         ssh.reach("true").await;
-        let script = format!("{WORDS}{}{}", links(&self.topology), self.topology.machine);
+        let (cards, links) = (self.topology.cards, links(&self.topology));
+        let script = format!("CARDS={cards}\n{WORDS}{links}{}", self.topology.machine);
         ssh.run(&format!("{sudo}sh -c {}", quote(&script))).await.map_err(|it| fixture(&it))?;
         ssh.run(&format!("{sudo}{APPLY}")).await.map_err(|it| fixture(&it))?;
         self.ask(host, "topology").await?;

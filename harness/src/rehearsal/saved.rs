@@ -232,7 +232,7 @@ pub(crate) fn reader(state: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::{Cable, Disk, Forward};
+    use crate::machine::{Cable, Disk, Forward, Plugged};
 
     fn machine() -> Machine {
         let forwards = vec![Forward { host_port: 2222, guest_port: 22 }];
@@ -252,7 +252,12 @@ mod tests {
         other_run.network = Network::User { mac, forwards, server: Some("serve".to_owned()) };
         assert_eq!(of(&other_run), first, "another run");
         let cables = |socket: &str| {
-            let cable = Cable { mac: "52:54:00:12:34:56".into(), slot: 16, socket: socket.into() };
+            let cable = Cable {
+                mac: "52:54:00:12:34:56".into(),
+                slot: 16,
+                socket: socket.into(),
+                plugged: Plugged::AtStart,
+            };
             machine().network(Network::Cables(vec![cable]))
         };
         assert_eq!(of(&cables("/run/1/link-0")), of(&cables("/run/2/link-0")), "another router");

@@ -3,11 +3,12 @@
 use std::fs::File;
 use std::path::Path;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use nix::errno::Errno;
 use nix::kmod::{ModuleInitFlags, finit_module};
 
 use super::report::Report;
+use crate::deploy::Deploy;
 
 /// Loads modules in their order and reports those that do not load.
 ///
@@ -17,14 +18,19 @@ use super::report::Report;
 /// builds on was not loaded for that reason (`finit_module(2)`: a symbol is unknown).
 ///
 /// The hardware watchdog is armed as soon as its driver is there: it watches over the others.
-pub(super) fn load(report: &mut Report, modules: &[String]) {
+/// One that runs since the jump must be: it would strike in the middle of a deployment.
+pub(super) fn load(report: &mut Report, deploy: &Deploy) -> anyhow::Result<()> {
     let mut watched = arm(report);
-    for module in modules {
+    for module in &deploy.modules {
         if let Err(error) = load_one(&Path::new("/").join(module)) {
             report.line(&format!("module {module} not loaded: {error:#}"));
         }
         watched = watched || arm(report);
     }
+    if deploy.watchdog && !watched {
+        bail!("the watchdog that runs since the jump cannot be fed: its driver finds no device");
+    }
+    Ok(())
 }
 
 /// Arms the watchdog, and says so; false where there is none yet.

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use harness::fault::Fault;
 use harness::fixture::{Fixture, router};
 use harness::machine::Bus;
-use harness::machine::setup::{Chipset, Firmware, Sector, Setup, Way};
+use harness::machine::setup::{CardOrder, Chipset, Firmware, Sector, Setup, Way};
 use harness::rehearsal::host::Host;
 use harness::rehearsal::router::Provider;
 use harness::size::Size;
@@ -115,6 +115,10 @@ pub(super) fn check(setup: &Setup, fixture: &Fixture) -> anyhow::Result<()> {
     }
     if let Some(name) = &setup.topology {
         match Topology::read(fixture.home(), name) {
+            Ok(topology) if topology.cards < 2 && setup.card_order != CardOrder::Kept => {
+                let reason = format!("the topology {name} has one network card, so no order");
+                return refuse(reason, "leave card-order out, or use two-links".to_owned());
+            }
             Ok(_) => {}
             Err(error @ TopologyError::Unknown { .. }) => {
                 return refuse(error.to_string(), "fixtures/README.md describes them".to_owned());
@@ -125,6 +129,15 @@ pub(super) fn check(setup: &Setup, fixture: &Fixture) -> anyhow::Result<()> {
             let reason = "without an old system, nothing has the network of a provider".to_owned();
             return refuse(reason, "leave topology or entry = \"direct\" out".to_owned());
         }
+    }
+    if setup.topology.is_none() && setup.card_order != CardOrder::Kept {
+        let reason = "without a topology, there is one network card, so no order".to_owned();
+        return refuse(reason, "leave card-order out, or add topology = \"two-links\"".to_owned());
+    }
+    let late_card = setup.card_order.is_late();
+    if late_card && setup.chipset() != Chipset::Pc {
+        let reason = "network cards are plugged in late on the board pc alone".to_owned();
+        return refuse(reason, "use chipset = \"pc\"".to_owned());
     }
     let (known, system) = (&fixture.description.buses, setup.system_disk());
     if let Some(disk) = setup.disks.iter().find(|disk| !known.contains(&disk.bus)) {
@@ -242,6 +255,14 @@ mod tests {
             ("entry = 'direct'\nfirmware = 'uefi'\n[[disk]]\nsector = 4096", None),
             ("topology = 't'", None),
             ("topology = 'u'", Some("there is no topology u; there are: t")),
+            (
+                "topology = 't'\ncard-order = 'late'",
+                Some("the topology t has one network card, so no order"),
+            ),
+            (
+                "card-order = 'swapped'",
+                Some("without a topology, there is one network card, so no order"),
+            ),
             (
                 "topology = 't'\nentry = 'direct'",
                 Some("without an old system, nothing has the network of a provider"),

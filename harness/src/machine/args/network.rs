@@ -2,7 +2,7 @@
 
 use super::{Args, Wiring, option};
 use crate::machine::setup::NetworkCard;
-use crate::machine::{Cable, Forward, Machine, MachineError, Network, RouterNetwork};
+use crate::machine::{Cable, Forward, Machine, MachineError, Network, Plugged, RouterNetwork};
 use crate::server::ADDRESS;
 
 /// Slot of the first network card.
@@ -34,12 +34,14 @@ pub(super) fn render(
             dump(args, "net", wiring)?;
         }
         Network::Cables(cables) => {
-            for (number, Cable { mac, slot, socket }) in cables.iter().enumerate() {
-                let name = name(number);
+            for (number, Cable { mac, slot, socket, plugged }) in cables.iter().enumerate() {
+                let name = link_name(number);
                 let to = option(socket)?;
                 let end = format!("stream,id={name},server=off,addr.type=unix,addr.path={to}");
                 args.pair("-netdev", end);
-                plug(args, card, &name, mac, Some(*slot));
+                if *plugged == Plugged::AtStart {
+                    plug(args, card, &name, mac, Some(*slot));
+                }
                 dump(args, &name, wiring)?;
             }
         }
@@ -56,7 +58,7 @@ fn render_router(
 ) -> Result<(), MachineError> {
     let card = NetworkCard::VirtioNet;
     for (number, (socket, mac)) in router.sockets.iter().zip(LINK_MACS).enumerate() {
-        let name = name(number);
+        let name = link_name(number);
         let at = option(socket)?;
         args.pair("-netdev", format!("stream,id={name},server=on,addr.type=unix,addr.path={at}"));
         plug(args, card, &name, mac, None);
@@ -72,7 +74,7 @@ fn render_router(
 }
 
 /// The name of a link in QEMU.
-fn name(number: usize) -> String {
+pub(crate) fn link_name(number: usize) -> String {
     if number == 0 { "net".to_owned() } else { format!("net-{number}") }
 }
 
@@ -92,12 +94,17 @@ fn user(id: &str, what: &str, forwards: &[Forward], server: Option<(&str, &str)>
     backend
 }
 
-/// Without its ROM, a machine that finds no boot loader says so at once.
-fn plug(args: &mut Args, card: NetworkCard, name: &str, mac: &str, slot: Option<u8>) {
-    let card = match card {
+/// The name of a card in QEMU.
+pub(crate) fn card_name(card: NetworkCard) -> &'static str {
+    match card {
         NetworkCard::VirtioNet => "virtio-net-pci",
         NetworkCard::E1000e => "e1000e",
-    };
+    }
+}
+
+/// Without its ROM, a machine that finds no boot loader says so at once.
+fn plug(args: &mut Args, card: NetworkCard, name: &str, mac: &str, slot: Option<u8>) {
+    let card = card_name(card);
     let slot = slot.map(|slot| format!(",addr={slot:#x}")).unwrap_or_default();
     args.pair("-device", format!("{card},netdev={name},mac={mac},romfile={slot}"));
 }

@@ -249,8 +249,10 @@ fn cables_end_at_the_sockets_of_a_router() {
         mac: format!("52:54:00:12:34:0{number}"),
         slot: 0x10 + number,
         socket: socket.into(),
+        plugged: if number == 2 { Plugged::Late } else { Plugged::AtStart },
     };
-    let cables = vec![cable(0, "/run/a,b/link-0"), cable(1, "/run/link-1")];
+    let cables =
+        vec![cable(0, "/run/a,b/link-0"), cable(1, "/run/link-1"), cable(2, "/run/link-2")];
     let machine = Machine::new().network(Network::Cables(cables));
     insta::assert_snapshot!(network_lines(&machine), @"
     -netdev stream,id=net,server=off,addr.type=unix,addr.path=/run/a,,b/link-0
@@ -259,6 +261,8 @@ fn cables_end_at_the_sockets_of_a_router() {
     -netdev stream,id=net-1,server=off,addr.type=unix,addr.path=/run/link-1
     -device virtio-net-pci,netdev=net-1,mac=52:54:00:12:34:01,romfile=,addr=0x11
     -object filter-dump,id=packets-1,netdev=net-1,file=/evidence/a,,b.1.pcap
+    -netdev stream,id=net-2,server=off,addr.type=unix,addr.path=/run/link-2
+    -object filter-dump,id=packets-2,netdev=net-2,file=/evidence/a,,b.2.pcap
     ");
 }
 
