@@ -94,7 +94,7 @@ struct KeepArgs {
     /// digests, and the verdict
     #[arg(long, value_name = "FILE", conflicts_with_all = ["matrix", "memory_floor", "quick"])]
     receipt: Option<PathBuf>,
-    /// Keep the disks with the evidence
+    /// Keep the disks, and the facts of the old system, with the evidence
     #[arg(long)]
     keep: bool,
 }
@@ -206,7 +206,7 @@ impl Args {
         host.deadline = self.expect.timeout.map(|secs| Instant::now() + Duration::from_secs(secs));
         host.began = Instant::now();
         let provider = machine::provider(&host, (&setup, twin), fixture, evidence.folder()).await?;
-        let keep_facts = twin.is_some();
+        let keep_facts = twin.is_some() || self.keep.keep;
         let rehearsal =
             Rehearsal { provider, keep_facts, ..self.rehearsal(payload, setup, ready)? };
         let done = rehearsal::rehearse(&host, &rehearsal, evidence).await;
