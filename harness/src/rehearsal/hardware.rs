@@ -89,10 +89,12 @@ impl Hardware {
         ];
         let kernel = "kernel parameters console=ttyS0,115200 panic=1 of the deploy environment";
         let kernel = (self.setup.entry == Way::Direct).then(|| kernel.to_owned());
+        let router = self.setup.topology.iter();
+        let router = router.map(|name| format!("router that stands for a provider: {name}"));
         let log = self.log.as_ref().map(|_| "log of all writes to the system's disk".to_owned());
         let faults = self.setup.faults.iter().map(|fault| format!("fault: {fault}"));
         let sensors = sensors.into_iter().map(str::to_owned);
-        others.chain(sensors).chain(kernel).chain(log).chain(faults).collect()
+        others.chain(sensors).chain(router).chain(kernel).chain(log).chain(faults).collect()
     }
 
     /// The log of what is written to the system's disk, if it is recorded.
