@@ -59,6 +59,7 @@ pub fn render(machine: &Machine, wiring: &Wiring) -> Result<Vec<String>, Machine
     sensors(&mut args, wiring)?;
     disks(&mut args, &machine.disks)?;
     network(&mut args, machine, wiring)?;
+    spare_cards(&mut args, machine.board.spare_cards);
     boot(&mut args, &machine.boot, wiring)?;
     Ok(args.0)
 }
@@ -327,6 +328,16 @@ fn network(args: &mut Args, machine: &Machine, wiring: &Wiring) -> Result<(), Ma
         args.pair("-object", format!("filter-dump,id=packets,netdev=net,file={file}"));
     }
     Ok(())
+}
+
+/// Their MAC addresses are known to scenarios, and their slots come after that of the card in use.
+fn spare_cards(args: &mut Args, count: u8) {
+    for number in 1..=count {
+        args.pair("-netdev", format!("hubport,id=spare{number},hubid={number}"));
+        let (mac, slot) = (format!("52:54:00:aa:00:{number:02x}"), 0x10 + number);
+        let plug = format!("netdev=spare{number},mac={mac},romfile=,addr={slot:#x}");
+        args.pair("-device", format!("virtio-net-pci,{plug}"));
+    }
 }
 
 fn boot(args: &mut Args, boot: &Boot, wiring: &Wiring) -> Result<(), MachineError> {

@@ -28,6 +28,9 @@ pub struct Setup {
     pub memory: Option<Size>,
     /// The network card.
     pub network_card: NetworkCard,
+    /// Number of further network cards, each with a cable to nobody.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub spare_cards: u8,
     /// Whether it has a watchdog.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub watchdog: bool,
@@ -47,6 +50,11 @@ pub struct Setup {
     /// What befalls it.
     #[serde(rename = "fault", skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<Fault>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(number: &u8) -> bool {
+    *number == 0
 }
 
 /// A disk as a file describes it.
