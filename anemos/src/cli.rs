@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand};
 
 use crate::commands::{
     base, build, conformance, deploy, facts, fixture, inspect, pack, plan, reset, retry,
-    serve_guest, status, test,
+    serve_guest, status, test, write_network,
 };
 
 /// Redeploy a running Linux machine in place
@@ -50,6 +50,9 @@ enum Command {
     /// Answer a connection of a guest, which QEMU asks for
     #[command(hide = true)]
     ServeGuest(serve_guest::Args),
+    /// Write a network down for the programs that set links up
+    #[command(hide = true)]
+    WriteNetwork(write_network::Args),
 }
 
 impl Cli {
@@ -70,6 +73,7 @@ impl Cli {
             Command::Fixture(args) => args.run(),
             Command::Conformance(args) => args.run(),
             Command::ServeGuest(args) => args.run(),
+            Command::WriteNetwork(args) => args.run(),
         }
     }
 }

@@ -14,3 +14,4 @@ pub(crate) mod retry;
 pub(crate) mod serve_guest;
 pub(crate) mod status;
 pub(crate) mod test;
+pub(crate) mod write_network;

@@ -122,6 +122,8 @@ pub struct Board {
     pub cpu: CpuLevel,
     /// The network card.
     pub network_card: NetworkCard,
+    /// Number of further ones, with a carrier and nobody at the other end.
+    pub spare_cards: u8,
     /// Whether it has a watchdog (i6300esb).
     pub watchdog: bool,
 }
@@ -133,6 +135,7 @@ impl Default for Board {
             chipset: Chipset::Pc,
             cpu: CpuLevel::V2,
             network_card: NetworkCard::VirtioNet,
+            spare_cards: 0,
             watchdog: false,
         }
     }

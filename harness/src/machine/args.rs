@@ -61,6 +61,7 @@ pub fn render(machine: &Machine, wiring: &Wiring) -> Result<Vec<String>, Machine
     sensors(&mut args, wiring)?;
     disks(&mut args, &machine.disks)?;
     network::render(&mut args, machine, wiring)?;
+    spare_cards(&mut args, machine.board.spare_cards);
     boot(&mut args, &machine.boot, wiring)?;
     Ok(args.0)
 }
@@ -300,6 +301,16 @@ fn plug(disk: &Disk) -> String {
         plug = format!("{plug},bootindex={index}");
     }
     plug
+}
+
+/// Their MAC addresses are known to scenarios, and their slots come after that of the card in use.
+fn spare_cards(args: &mut Args, count: u8) {
+    for number in 1..=count {
+        args.pair("-netdev", format!("hubport,id=spare{number},hubid={number}"));
+        let (mac, slot) = (format!("52:54:00:aa:00:{number:02x}"), 0x10 + number);
+        let plug = format!("netdev=spare{number},mac={mac},romfile=,addr={slot:#x}");
+        args.pair("-device", format!("virtio-net-pci,{plug}"));
+    }
 }
 
 fn boot(args: &mut Args, boot: &Boot, wiring: &Wiring) -> Result<(), MachineError> {

@@ -31,6 +31,9 @@ pub struct Setup {
     /// The network of its provider; none: QEMU's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub topology: Option<String>,
+    /// Number of further network cards, each with a cable to nobody.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub spare_cards: u8,
     /// Whether it has a watchdog.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub watchdog: bool,
@@ -55,6 +58,11 @@ pub struct Setup {
     /// What befalls it.
     #[serde(rename = "fault", skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<Fault>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(number: &u8) -> bool {
+    *number == 0
 }
 
 /// A disk as a file describes it.

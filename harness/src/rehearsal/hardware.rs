@@ -55,8 +55,8 @@ impl Hardware {
             let chipset = setup.chipset();
             let platform = firmware::prepare(firmware, chipset, &workspace.join(variables))?;
             let network_card = setup.network_card;
-            let watchdog = setup.watchdog;
-            Ok(Board { platform, chipset, cpu: setup.cpu, network_card, watchdog })
+            let (watchdog, spare_cards) = (setup.watchdog, setup.spare_cards);
+            Ok(Board { platform, chipset, cpu: setup.cpu, network_card, spare_cards, watchdog })
         };
         let new = board(setup.firmware, "variables.fd")?;
         let deploy = match (setup.firmware, setup.entry) {

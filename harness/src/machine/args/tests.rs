@@ -182,6 +182,7 @@ fn uefi_has_its_flash_and_secure_boot_protects_it() {
         chipset: Chipset::Q35,
         cpu: CpuLevel::Max,
         network_card: NetworkCard::E1000e,
+        spare_cards: 1,
         watchdog: true,
     };
     let network =
@@ -213,6 +214,8 @@ fn uefi_has_its_flash_and_secure_boot_protects_it() {
     -device nvme,id=disk-a,drive=a,serial=a,logical_block_size=4096,physical_block_size=4096,bootindex=0
     -netdev user,id=net,restrict=on
     -device e1000e,netdev=net,mac=52:54:00:12:34:56,romfile=,addr=0x10
+    -netdev hubport,id=spare1,hubid=1
+    -device virtio-net-pci,netdev=spare1,mac=52:54:00:aa:00:01,romfile=,addr=0x11
     "#);
     let plain = lines(&Machine::new().board(board(SecureBoot::Absent)), &Wiring::Terminal);
     assert!(!plain.contains("smm=on") && !plain.contains("cfi.pflash01"), "{plain}");

@@ -99,7 +99,9 @@ pub(super) fn address(link: &Link, address: &Address) -> String {
 
 /// The command that adds (`add`) or deletes (`del`) a route.
 pub(super) fn route(verb: &str, route: &Route) -> String {
-    let mut command = format!("{} route {verb} ", ip(route.destination.is_ipv6()));
+    // Without a word for it, the family is that of the gateway.
+    let ip = if route.crosses_families() { "ip -4" } else { ip(route.destination.is_ipv6()) };
+    let mut command = format!("{ip} route {verb} ");
     if !route.kind.is_unicast() {
         put!(command, "{} ", route.kind_word());
     }

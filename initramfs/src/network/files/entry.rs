@@ -166,6 +166,12 @@ fn resolving_link(network: &Network) -> Option<&Link> {
     link.filter(|link| !asks(link))
 }
 
+/// The words for a route that some formats have none for.
+pub(super) fn crossing_words(route: &Route) -> String {
+    let (to, table) = (route.to(), route.table);
+    format!("route to {to} of table {table}, by a gateway of the other family")
+}
+
 impl Entry<'_> {
     /// What does for peers of addresses where there is no word for these.
     pub(super) fn routes_to_peers(&self) -> Vec<Route> {

@@ -3,7 +3,7 @@
 //! Written by hand: scalars are in double quotes, so that nothing is taken for a number of base 60.
 
 use super::super::{Address, Bond, Kind, Rule};
-use super::entry::{Entry, entries};
+use super::entry::{Entry, crossing_words, entries};
 use super::rendered::{File, Rendered, put};
 use super::{Network, Route};
 
@@ -80,7 +80,11 @@ fn kind_keys(rendered: &mut Rendered, text: &mut String, entry: &Entry<'_>) {
         Kind::Vlan { over, id, service } => {
             put!(text, "{KEY}id: {id}\n{KEY}link: {}\n", quoted(over));
             if *service {
-                rendered.leave_out(text, KEY, &format!("protocol 802.1ad of {}", link.name));
+                rendered.leave_out(
+                    text,
+                    KEY,
+                    &format!("protocol of {}, which is 802.1ad", link.name),
+                );
             }
         }
         Kind::Bond(bond) => {
@@ -163,7 +167,7 @@ fn routes(rendered: &mut Rendered, text: &mut String, entry: &Entry<'_>) {
     let (crossing, routes): (Vec<&Route>, Vec<&Route>) =
         entry.routes.iter().partition(|route| route.crosses_families());
     for route in crossing {
-        let what = format!("route to {} by a gateway of the other family", route.to());
+        let what = crossing_words(route);
         rendered.leave_out(text, KEY, &what);
     }
     let to_peers = entry.routes_to_peers();

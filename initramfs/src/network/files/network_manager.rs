@@ -6,7 +6,7 @@
 use sha2::{Digest, Sha256};
 
 use super::super::{Bond, Kind, Link, Rule};
-use super::entry::{Entry, entries};
+use super::entry::{Entry, crossing_words, entries};
 use super::networkd::link_file;
 use super::rendered::{File, Rendered, put};
 use super::{Network, Route};
@@ -95,7 +95,7 @@ fn kind_section(rendered: &mut Rendered, text: &mut String, network: &Network, l
             let delay = forward_delay / 100;
             put!(text, "forward-delay={delay}\n");
             if forward_delay % 100 != 0 {
-                let what = format!("fraction of a second in the forward delay of {}", link.name);
+                let what = format!("forward_delay of {} in parts of a second", link.name);
                 rendered.leave_out(text, "", &what);
             }
         }
@@ -169,7 +169,7 @@ fn family(rendered: &mut Rendered, text: &mut String, entry: &Entry<'_>, family:
     let routes = to_peers.iter().chain(entry.routes.iter().copied());
     for route in routes.filter(|route| route.destination.is_ipv6() == v6) {
         if route.crosses_families() {
-            let what = format!("route to {} by a gateway of the other family", route.to());
+            let what = crossing_words(route);
             rendered.leave_out(text, "", &what);
         } else {
             number += 1;
