@@ -181,11 +181,7 @@ pub(crate) fn plan(inputs: Inputs<'_>) -> Plan {
         this_machine,
         hostname: if this_machine { facts.hostname.clone() } else { "localhost".to_owned() },
         payload: inputs.payload.map(planned_payload),
-        kernel: PlannedKernel {
-            running,
-            image: inputs.image,
-            modules: inputs.modules.map(|modules| modules.path),
-        },
+        kernel: planned_kernel(running, inputs.image, inputs.modules),
         command_line: command_line::render(inherited, &config.kernel.command_line),
         base: config.initramfs.base.to_string(),
         memory,
@@ -228,6 +224,14 @@ fn answered(answers: &[Answer]) -> Vec<Subject> {
 fn keep<T>(undecided: &mut Vec<Refusal>, refusal: Refusal, instead: T) -> T {
     undecided.push(refusal);
     instead
+}
+
+fn planned_kernel(
+    running: bool,
+    image: Option<KernelImage>,
+    modules: Option<Modules>,
+) -> PlannedKernel {
+    PlannedKernel { running, image, modules: modules.map(|modules| modules.path) }
 }
 
 fn planned_payload((file, description): (&str, &Description)) -> PlannedPayload {

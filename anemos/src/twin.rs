@@ -79,7 +79,7 @@ impl Twin {
 fn disks(facts: &Facts) -> Vec<DiskSetup> {
     let is_root = |disk: &&Disk| facts.root_disks.contains(&disk.candidate.name);
     let (root, others): (Vec<_>, Vec<_>) =
-        facts.disks.iter().filter(|disk| !disk.candidate.removable).partition(is_root);
+        facts.disks.iter().filter(|disk| likeness::is_lasting(disk)).partition(is_root);
     let root = root.into_iter().map(|disk| DiskSetup {
         size: disk.candidate.identity.size.map(Size::of_bytes),
         ..of_disk(facts, disk)

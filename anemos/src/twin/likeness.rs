@@ -48,7 +48,7 @@ impl Likeness {
         ];
         let is_root = |disk: &&Disk| facts.root_disks.contains(&disk.candidate.name);
         let (root, others): (Vec<_>, Vec<_>) =
-            facts.disks.iter().filter(|disk| !disk.candidate.removable).partition(is_root);
+            facts.disks.iter().filter(|disk| is_lasting(disk)).partition(is_root);
         for (number, disk) in root.iter().enumerate() {
             let name = format!("system disk {}", number + 1);
             copied.extend(of_disk(&name, disk));
@@ -125,6 +125,13 @@ impl Comparison {
         lines.extend(self.not_copied.iter().map(|line| format!("  not copied: {line}")));
         lines.join("\n")
     }
+}
+
+/// Whether a disk belongs to the machine: neither a medium that can be taken out, nor the one that
+/// every simulated machine has to show that nobody writes to it.
+pub(super) fn is_lasting(disk: &Disk) -> bool {
+    let identity = &disk.candidate.identity;
+    !disk.candidate.removable && identity.serial.as_deref() != Some("anemos-witness")
 }
 
 fn of_disk(name: &str, disk: &Disk) -> [String; 2] {

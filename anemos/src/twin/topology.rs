@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::net::IpAddr;
+use std::path::Path;
 
 use harness::topology::Topology;
 use initramfs::network::{Kind, Link, Network, Origin, files};
@@ -188,7 +189,7 @@ fn machine(network: &Network) -> String {
     let mut script = String::new();
     for (name, text) in files::for_networkd(network) {
         // Only the matching of cards to their names needs a reboot to take effect.
-        if name.ends_with(".link") {
+        if Path::new(&name).extension().is_some_and(|it| it == "link") {
             continue;
         }
         let _infallible = writeln!(script, "cat >{name} <<'END'\n{}\nEND", text.trim_end());

@@ -27,7 +27,7 @@ const KNOWN_NEIGHBOUR: Duration = Duration::from_secs(10);
 /// A switch may let nothing through for 30 s after a link is up (IEEE 802.1D, forward delay twice).
 const NEW_NEIGHBOUR: Duration = Duration::from_secs(45);
 /// How long a resolver may take, and how often it is asked.
-const RESOLVER: (Duration, u32) = (Duration::from_secs(2), 3);
+const RESOLVER: (Duration, u32) = (Duration::from_secs(2), 2);
 /// How long a connection may take; the first two packets may be lost.
 const CONNECTION: Duration = Duration::from_secs(8);
 /// A port that nobody listens on (RFC 863); the question is who says so.
@@ -116,25 +116,19 @@ pub fn prove(network: &Network, origins: &[SocketAddr]) -> anyhow::Result<Vec<An
         let (connection, handle, _) =
             rtnetlink::new_connection().context("opening a netlink socket")?;
         let connection = tokio::spawn(connection);
-        let answers = ask_all(&handle, network, origins, Patience::LongUp).await;
+        let answers = ask_all(&handle, subjects(network, origins), Patience::LongUp).await;
         connection.abort();
         Ok(answers)
     })
 }
 
-/// Asks everybody that a network knows of, all at once.
-pub async fn ask_all(
-    handle: &Handle,
-    network: &Network,
-    origins: &[SocketAddr],
-    patience: Patience,
-) -> Vec<Answer> {
-    let asked = subjects(network, origins);
+/// Asks them all at once.
+pub async fn ask_all(handle: &Handle, asked: Vec<Subject>, patience: Patience) -> Vec<Answer> {
     futures::future::join_all(asked.into_iter().map(|one| ask(handle, one, patience))).await
 }
 
-/// Whom to ask: each once, gateways first.
-fn subjects(network: &Network, origins: &[SocketAddr]) -> Vec<Subject> {
+/// Everybody that a network knows of: each once, gateways first.
+pub fn subjects(network: &Network, origins: &[SocketAddr]) -> Vec<Subject> {
     let defaults =
         network.routes.iter().filter(|route| route.prefix == 0 && route.kind.is_unicast());
     let gateways = defaults.filter_map(|route| {
