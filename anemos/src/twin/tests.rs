@@ -27,6 +27,7 @@ fn a_cloud_guest_has_a_twin_of_its_kind() {
     network-card = "virtio-net"
     entry = "jump"
     disk-order = "kept"
+    card-order = "kept"
 
     [[disk]]
     bus = "virtio-blk"
@@ -59,6 +60,7 @@ fn sectors_of_4096_bytes_layers_and_buses_decide_what_it_is_made_of() {
     network-card = "virtio-net"
     entry = "direct"
     disk-order = "kept"
+    card-order = "kept"
 
     [[disk]]
     bus = "nvme"

@@ -156,10 +156,10 @@ fn hardware_is_kept_with_its_global_addresses_and_its_own_routes() {
     link eth1: hardware
     link eth1: MAC address 52:54:00:00:00:01
     link eth1: MTU 1500
-    route 172.31.1.1/32 on eth0
-    route 0.0.0.0/0 on eth0, table 100
+    route 172.31.1.1/32 on eth0 by DHCP
+    route 0.0.0.0/0 on eth0, table 100 by DHCP
     blackhole 10.1.0.0/16
-    route 0.0.0.0/0 by 172.31.1.1 on eth0, gateway on the link
+    route 0.0.0.0/0 by 172.31.1.1 on eth0, gateway on the link by DHCP
     route 10.2.0.0/16 by fe80::1 on eth0, metric 100, from 10.0.0.2
     route 10.3.0.0/16 by 10.0.1.1 on eth1, gateway on the link
     left out: link br0

@@ -45,8 +45,8 @@ fn settings_are_refused_with_their_line() {
         ("sectors = [512, 520]", "line 1: sectors knows no 520 / a sector has 512 or 4096 bytes"),
         ("\nmemroy = \"1G\"", "line 2: unknown key memroy / did you mean memory"),
         (
-            "[network]\n",
-            "line 1: unknown key network / the keys are name, memory, disk-size, tools, expect, fixture, \
+            "[kernel-image]\n",
+            "line 1: unknown key kernel-image / the keys are name, memory, disk-size, tools, expect, fixture, \
              firmware, disks, sectors, network",
         ),
         (
