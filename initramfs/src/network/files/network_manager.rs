@@ -91,12 +91,15 @@ fn kind_section(rendered: &mut Rendered, text: &mut String, network: &Network, l
         }
         Kind::Bond(bond) => *text += &bond_section(bond),
         Kind::Bridge { stp, forward_delay, vlan_filtering } => {
+            /// What a bridge has without being told, in hundredths of a second.
+            const KERNELS: u32 = 1500;
             put!(text, "\n[bridge]\nstp={stp}\nvlan-filtering={vlan_filtering}\n");
-            let delay = forward_delay / 100;
-            put!(text, "forward-delay={delay}\n");
-            if forward_delay % 100 != 0 {
-                let what = format!("forward_delay of {} in parts of a second", link.name);
-                rendered.leave_out(text, "", &what);
+            // In whole seconds, and told to the kernel only where STP is spoken.
+            let has_words = if *stp { forward_delay % 100 == 0 } else { *forward_delay == KERNELS };
+            if has_words {
+                put!(text, "forward-delay={}\n", forward_delay / 100);
+            } else {
+                rendered.leave_out(text, "", &format!("forward_delay of {}", link.name));
             }
         }
         Kind::Vrf { table } => put!(text, "\n[vrf]\ntable={table}\n"),
