@@ -21,7 +21,7 @@ pub mod router;
 ///
 /// The binary is no input: an initramfs that writes the same root file system to the same table
 /// makes the same disk, and a cache that ended with every compilation would be none.
-const RECIPE: &str = "anemos fixture recipe 2";
+const RECIPE: &str = "anemos fixture recipe 3";
 
 /// `fixture.toml`
 #[derive(Clone, Debug, Deserialize, PartialEq)]
