@@ -38,7 +38,7 @@ pub struct Link {
 
 /// What a link is made of (ip-link(8)).
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case")]
 pub enum Kind {
     /// A device of the machine.
     #[default]
