@@ -160,7 +160,7 @@ fn a_plan_needs_no_payload() {
         .filter(|line| !line.starts_with(' '))
         .filter_map(|line| line.split(' ').next())
         .collect();
-    let want = "machine payload kernel initramfs entry disk network access memory";
+    let want = "machine payload kernel initramfs entry watchdog disk network access memory";
     assert_eq!(headings.join(" "), want, "{}", plan.stderr);
     let refused = plan.stderr.contains("\nhint: ");
     assert_eq!(plan.status, Some(if refused { 3 } else { 0 }), "{}", plan.stderr);
