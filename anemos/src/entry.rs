@@ -13,7 +13,8 @@ use anyhow::{Context, bail};
 use initramfs::mount_table::unescape;
 use nix::mount::{MsFlags, mount};
 use nix::sys::reboot::{RebootMode, reboot};
-use nix::unistd::sync;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, sync};
 
 use crate::facts::{Facts, Watchdog};
 use crate::plan::Rung;
@@ -80,10 +81,22 @@ pub(crate) fn leave(rung: Rung, watchdog: Option<&Watchdog>) -> anyhow::Result<(
         let stands = "file systems are read-only now; reboot, the old system is intact";
         (RebootMode::RB_KEXEC, "executing the loaded kernel", stands)
     };
+    signal_others(Signal::SIGSTOP);
     let loose = watchdog.filter(|_| !rung.boots()).and_then(watchdog::arm);
     let Err(errno) = reboot(mode);
     loose.iter().for_each(watchdog::Loose::catch);
+    signal_others(Signal::SIGCONT);
     Err(anyhow::Error::new(errno).context(doing).context(stands))
+}
+
+/// Stops all other processes, or lets them go on; PID 1 is out of reach (kill(2)).
+///
+/// The kernel takes devices away before it jumps, with programs still running on other processors.
+/// One that sends a packet then may spin in its driver for ever, and the jump with it: seen with
+/// `virtio_net`. File systems come first, as some are made by programs.
+fn signal_others(signal: Signal) {
+    // Without other processes there is nobody to stop.
+    let _nobody = kill(Pid::from_raw(-1), signal);
 }
 
 fn make_read_only() {
