@@ -11,7 +11,7 @@ mod hardware;
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use rtnetlink::Handle;
 
 use super::report::Report;
@@ -99,7 +99,8 @@ impl Ladder<'_> {
         self.report.line(&format!(
             "the network of the running system does not work ({error:#}); asking for it anew"
         ));
-        self.by_asking(&macs, network).await
+        let asked = self.by_asking(&macs, network).await;
+        asked.map_err(|other| anyhow!("{error:#}; then, asking anew: {other:#}"))
     }
 
     async fn apply(&mut self, network: &Network) -> anyhow::Result<Restored> {
