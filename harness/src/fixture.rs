@@ -15,6 +15,8 @@ pub mod build;
 pub mod builtin;
 pub mod cache;
 pub mod login;
+pub mod mirror;
+mod part;
 pub mod router;
 
 /// Raised when the way a disk is made from the inputs changes, which no input tells.

@@ -36,6 +36,8 @@ pub struct Scenario {
     /// The machine, and what befalls it.
     #[serde(default)]
     pub machine: Setup,
+    /// The facts of a machine that the simulated one is made like; beside the file.
+    pub twin: Option<PathBuf>,
     /// Further arguments of `anemos test`.
     #[serde(default)]
     pub arguments: Vec<String>,
@@ -83,6 +85,9 @@ impl Scenario {
     pub fn parse(text: &str) -> Result<Self, String> {
         let scenario: Self = toml::from_str(text).map_err(|error| error.to_string())?;
         scenario.expect.check()?;
+        if scenario.twin.is_some() && scenario.machine != Setup::default() {
+            return Err("a twin is made like its original: leave machine out".to_owned());
+        }
         Ok(scenario)
     }
 }

@@ -1,11 +1,13 @@
-//! The only server that a guest reaches: it gives the payload, and as many bytes as are asked for.
+//! The only server that a guest reaches: it gives the payload, as many bytes as are asked for, and
+//! the files of a mirror.
 //!
 //! QEMU starts it for each connection (`guestfwd=…-cmd:` of qemu(1)) with the connection as its
-//! standard input and output. `GET /payload` is the payload, `GET /bytes/16M` that many zeroes.
+//! standard input and output. `GET /payload` is the payload, `GET /bytes/16M` that many zeroes,
+//! `GET /mirror/…` a file of the mirror.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 
 use crate::size::Size;
 
@@ -45,11 +47,62 @@ impl Manners {
     }
 }
 
+/// What there is to give.
+#[derive(Clone, Copy, Debug)]
+pub struct Offer<'a> {
+    /// The payload.
+    pub payload: &'a Path,
+    /// The folder of a mirror.
+    pub mirror: Option<&'a Path>,
+}
+
+impl Offer<'_> {
+    /// Opens what lies at a path; none where nothing does.
+    fn open(&self, path: &str) -> io::Result<Option<(Box<dyn Read>, u64)>> {
+        if let Some(size) = path.strip_prefix("/bytes/").and_then(Size::parse) {
+            return Ok(Some((Box::new(io::repeat(0)), size.bytes())));
+        }
+        let file = match (path.strip_prefix("/mirror/"), self.mirror) {
+            _ if path == "/payload" => self.payload.to_owned(),
+            (Some(inside), Some(mirror)) => {
+                let inside = PathBuf::from(decode(inside));
+                let plain = inside.components().all(|part| matches!(part, Component::Normal(_)));
+                if !plain {
+                    return Ok(None);
+                }
+                mirror.join(inside)
+            }
+            _ => return Ok(None),
+        };
+        match File::open(file) {
+            Ok(file) if file.metadata()?.is_file() => {
+                let len = file.metadata()?.len();
+                Ok(Some((Box::new(file), len)))
+            }
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(None),
+        }
+    }
+}
+
+/// Puts back what a client wrote as `%2b` (RFC 3986, section 2.1).
+fn decode(path: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = path.as_bytes();
+    while let [first, after @ ..] = rest {
+        let code = after.get(..2).filter(|_| *first == b'%');
+        let code = code.and_then(|code| u8::from_str_radix(str::from_utf8(code).ok()?, 16).ok());
+        bytes.push(code.unwrap_or(*first));
+        rest = if code.is_some() { &after[2..] } else { after };
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
 /// Answers one request.
 pub fn serve(
     from: impl Read,
     mut to: impl Write,
-    payload: &Path,
+    offer: Offer<'_>,
     manners: Manners,
 ) -> io::Result<()> {
     let mut lines = BufReader::new(from).lines();
@@ -59,18 +112,7 @@ pub fn serve(
         from_byte = range(&line).unwrap_or(from_byte);
     }
     let path = request.strip_prefix("GET ").and_then(|rest| rest.split(' ').next());
-    let content: Option<(Box<dyn Read>, u64)> = match path {
-        Some("/payload") => {
-            let file = File::open(payload)?;
-            let len = file.metadata()?.len();
-            Some((Box::new(file), len))
-        }
-        Some(path) => path
-            .strip_prefix("/bytes/")
-            .and_then(Size::parse)
-            .map(|size| (Box::new(io::repeat(0)) as Box<dyn Read>, size.bytes())),
-        None => None,
-    };
+    let content = path.map_or(Ok(None), |path| offer.open(path))?;
     let Some((mut content, len)) = content else {
         return to.write_all(
             b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
@@ -117,9 +159,13 @@ mod tests {
     fn body(path: &str, headers: &str, manners: Manners) -> (String, Vec<u8>) {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), [7; 9]).unwrap();
+        let mirror = tempfile::tempdir().unwrap();
+        std::fs::create_dir(mirror.path().join("pool")).unwrap();
+        std::fs::write(mirror.path().join("pool/g++_4%3a12.deb"), "deb").unwrap();
+        let offer = Offer { payload: file.path(), mirror: Some(mirror.path()) };
         let request = format!("GET {path} HTTP/1.1\r\nHost: {ADDRESS}\r\n{headers}\r\n");
         let mut answer = Vec::new();
-        serve(request.as_bytes(), &mut answer, file.path(), manners).unwrap();
+        serve(request.as_bytes(), &mut answer, offer, manners).unwrap();
         let end = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
         let body = answer.split_off(end + 4);
         (String::from_utf8(answer).unwrap().lines().next().unwrap().to_owned(), body)
@@ -137,7 +183,12 @@ mod tests {
         ] {
             assert_eq!(body(path, "", manners), (ok.clone(), want), "{path} {manners:?}");
         }
-        assert_eq!(body("/else", "", Manners::Good).0, "HTTP/1.1 404 Not Found");
+        for path in ["/else", "/mirror/pool", "/mirror/pool/none", "/mirror/../payload", "/mirror//etc"]
+        {
+            assert_eq!(body(path, "", Manners::Good).0, "HTTP/1.1 404 Not Found", "{path}");
+        }
+        let encoded = body("/mirror/pool/g%2b%2b_4%253a12.deb", "", Manners::Good);
+        assert_eq!(encoded, (ok, b"deb".to_vec()));
     }
 
     #[test]

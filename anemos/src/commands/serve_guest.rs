@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use harness::server::{self, Manners};
+use harness::server::{self, Manners, Offer};
 
 /// The command line of `anemos serve-guest`.
 #[derive(Debug, clap::Args)]
@@ -15,11 +15,14 @@ pub(crate) struct Args {
     /// good, stops, resumes or lies
     #[arg(value_parser = Manners::parse)]
     manners: Manners,
+    /// Folder whose files to give below /mirror/
+    mirror: Option<PathBuf>,
 }
 
 impl Args {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
-        let done = server::serve(io::stdin(), io::stdout().lock(), &self.payload, self.manners);
+        let offer = Offer { payload: &self.payload, mirror: self.mirror.as_deref() };
+        let done = server::serve(io::stdin(), io::stdout().lock(), offer, self.manners);
         done.context("serving a guest")?;
         Ok(ExitCode::SUCCESS)
     }

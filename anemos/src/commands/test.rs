@@ -205,6 +205,7 @@ impl Args {
         machine::complete(&mut setup, payload, fixture);
         host.deadline = self.expect.timeout.map(|secs| Instant::now() + Duration::from_secs(secs));
         host.began = Instant::now();
+        host.mirror = machine::mirror(&host, &setup, fixture, evidence.folder()).await?;
         let provider = machine::provider(&host, (&setup, twin), fixture, evidence.folder()).await?;
         let keep_facts = twin.is_some() || self.keep.keep;
         let rehearsal =
@@ -312,7 +313,7 @@ fn tell_of_twin(twin: Option<&Twin>, folder: &Path) -> anyhow::Result<()> {
     let facts = twin::read_facts(&path)?;
     let text = twin.original.compare(&Likeness::of(&facts)).render();
     report::result(&text);
-    let path = folder.join("twin.txt");
+    let path = folder.join(harness::scenario::found::TWIN);
     std::fs::write(&path, text + "\n").with_context(|| format!("writing {}", path.display()))
 }
 

@@ -41,6 +41,8 @@ pub struct Host {
     pub progress: Progress,
     /// When all must be over.
     pub deadline: Option<Instant>,
+    /// The folder of the mirror that guests reach.
+    pub mirror: Option<PathBuf>,
     /// When the run began; times of observations count from here.
     pub began: Instant,
 }
@@ -56,8 +58,8 @@ impl Host {
         progress.note(&format!("guests run by {}: {}", proof.accelerator.name(), proof.evidence));
         let (anemos, cache) = (anemos.to_owned(), cache.to_owned());
         let began = Instant::now();
-        let (start, deadline) = (Start::Warm, None);
-        Self { anemos, cache, start, cpus: 2, proof, factor, progress, deadline, began }
+        let (start, deadline, mirror) = (Start::Warm, None, None);
+        Self { anemos, cache, start, cpus: 2, proof, factor, progress, deadline, mirror, began }
     }
 
     /// Measures how slow guests are with a kernel of which that is known.
@@ -89,8 +91,11 @@ impl Host {
         });
         let manners = bad.unwrap_or_default();
         let payload = std::path::absolute(payload).unwrap_or_else(|_| payload.to_owned());
-        let words = [&self.anemos, &payload].map(|path| quote(&path.display().to_string()));
-        format!("{} serve-guest {} {}", words[0], words[1], manners.name())
+        let word = |path: &Path| quote(&path.display().to_string());
+        let command =
+            format!("{} serve-guest {} {}", word(&self.anemos), word(&payload), manners.name());
+        let mirror = self.mirror.as_deref().map(|mirror| format!(" {}", word(mirror)));
+        command + &mirror.unwrap_or_default()
     }
 
     /// Limits in the time of real machines, made longer for this one.

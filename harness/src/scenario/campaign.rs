@@ -158,6 +158,7 @@ pub fn scenario(name: &str, payload: &Path, root: &Path, fault: &Fault) -> Scena
             ..Setup::default()
         },
         arguments: vec!["--no-control".to_owned()],
+        twin: None,
         config: Some(CONFIGURATION.to_owned()),
         expect: Expect::passed(),
         name: name.to_owned(),

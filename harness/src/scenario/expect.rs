@@ -42,6 +42,9 @@ pub struct Expect {
     /// after a rehearsal.
     #[serde(default)]
     pub status: Vec<String>,
+    /// Regular expressions, each of which a line matches that tells in what a twin is like its original.
+    #[serde(default)]
+    pub twin: Vec<String>,
     /// Regular expressions, each of which a warning matches; an empty list: there is none.
     pub warnings: Option<Vec<String>>,
     /// A port that the new system must answer on.
@@ -68,6 +71,8 @@ pub struct Came {
     pub console: Vec<String>,
     /// The lines that `anemos deploy` said in the old system.
     pub said: Vec<String>,
+    /// The lines that tell in what the twin is like its original.
+    pub twin: Vec<String>,
     /// The files that were asked for and are there.
     pub files: BTreeMap<String, String>,
     /// The partition table, if it was asked for.
@@ -92,7 +97,7 @@ impl Expect {
     /// Complains of a regular expression that is none.
     pub fn check(&self) -> Result<(), String> {
         let patterns = self.reason.iter().chain(&self.console).chain(&self.said);
-        let patterns = patterns.chain(&self.status);
+        let patterns = patterns.chain(&self.status).chain(&self.twin);
         let patterns = patterns.chain(self.warnings.iter().flatten());
         let patterns = patterns.chain(self.files.values());
         for pattern in patterns {
@@ -170,6 +175,7 @@ impl Expect {
             ("console", &self.console, &came.console[..]),
             ("line of anemos deploy", &self.said, &came.said[..]),
             ("line of anemos status", &self.status, &status[..]),
+            ("line about the twin", &self.twin, &came.twin[..]),
             ("warning", wanted, warnings),
         ] {
             let unsaid = |pattern: &&String| !said.iter().any(|line| matches(pattern, line));

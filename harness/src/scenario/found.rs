@@ -16,6 +16,9 @@ const DISKS: &[&str] = &["disk.qcow2", "quick.qcow2"];
 /// What `anemos deploy` said, in the folder of the old system.
 pub(crate) const SAID: &str = "anemos-deploy.log";
 
+/// In what a twin is like its original, in the folder of the evidence.
+pub const TWIN: &str = "twin.txt";
+
 /// Reads what the evidence folder holds of what is expected.
 ///
 /// A disk that was kept to be looked at is removed.
@@ -31,6 +34,10 @@ pub(super) async fn read(evidence: &Path, expect: &Expect) -> io::Result<Came> {
     if !expect.said.is_empty() {
         let text = fs::read(evidence.join("old-system").join(SAID))?;
         came.said = String::from_utf8_lossy(&text).lines().map(str::to_owned).collect();
+    }
+    if !expect.twin.is_empty() {
+        let text = fs::read_to_string(evidence.join(TWIN))?;
+        came.twin = text.lines().map(str::to_owned).collect();
     }
     if expect.wants_disk() {
         disk(evidence, expect, &mut came).await?;

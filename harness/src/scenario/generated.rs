@@ -158,6 +158,7 @@ pub fn scenario(name: &str, payload: &Path, machine: Setup) -> Scenario {
         tags: vec!["generated".to_owned()],
         machine,
         arguments: vec!["--no-control".to_owned()],
+        twin: None,
         config: None,
         expect: Expect::passed(),
         name: name.to_owned(),

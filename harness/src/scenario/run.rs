@@ -105,10 +105,14 @@ impl Runner {
         let mut command = Command::new(&self.anemos).arg("test").arg(payload);
         command = command.args(&self.arguments).args(&scenario.arguments);
         command = command.arg("--evidence").arg(evidence);
-        let machine = evidence.join("machine.toml");
-        let text = toml::to_string(&scenario.machine).map_err(io::Error::other)?;
-        fs::write(&machine, text)?;
-        command = command.arg("--machine").arg(machine);
+        if let Some(twin) = &scenario.twin {
+            command = command.arg("--twin").arg(scenario.folder.join(twin));
+        } else {
+            let machine = evidence.join("machine.toml");
+            let text = toml::to_string(&scenario.machine).map_err(io::Error::other)?;
+            fs::write(&machine, text)?;
+            command = command.arg("--machine").arg(machine);
+        }
         if let Some(port) = scenario.expect.tcp {
             command = command.arg("--tcp").arg(port.to_string());
         }

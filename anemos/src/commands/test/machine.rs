@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use harness::fault::Fault;
-use harness::fixture::{Fixture, router};
+use harness::fixture::{Fixture, mirror, router};
 use harness::machine::Bus;
 use harness::machine::setup::{CardOrder, Chipset, Firmware, Sector, Setup, Way};
 use harness::rehearsal::host::Host;
@@ -34,6 +34,9 @@ pub(super) struct MachineArgs {
     /// The network of its provider [default: QEMU's own, with DHCP]
     #[arg(long, value_name = "NAME", conflicts_with = "quick")]
     topology: Option<String>,
+    /// The mirror that it reaches below /mirror of the server [default: none]
+    #[arg(long, value_name = "NAME")]
+    mirror: Option<String>,
     /// Its platform firmware: bios, uefi or uefi-secure
     #[arg(long, value_name = "FIRMWARE", value_parser = word::<Firmware>)]
     firmware: Option<Firmware>,
@@ -86,6 +89,7 @@ impl MachineArgs {
         };
         setup.fixture = self.fixture.clone().or(setup.fixture);
         setup.topology = self.topology.clone().or(setup.topology);
+        setup.mirror = self.mirror.clone().or(setup.mirror);
         setup.firmware = self.firmware.unwrap_or(setup.firmware);
         setup.memory = self.memory.or(setup.memory);
         setup.cpus = self.cpus.or(setup.cpus);
@@ -130,6 +134,9 @@ pub(super) fn check(setup: &Setup, fixture: &Fixture) -> anyhow::Result<()> {
             return refuse(reason, "leave topology or entry = \"direct\" out".to_owned());
         }
     }
+    if let Some(reason) = unknown_mirror(setup, fixture.home()) {
+        return refuse(reason, "fixtures/README.md describes them".to_owned());
+    }
     if setup.topology.is_none() && setup.card_order != CardOrder::Kept {
         let reason = "without a topology, there is one network card, so no order".to_owned();
         return refuse(reason, "leave card-order out, or add topology = \"two-links\"".to_owned());
@@ -168,6 +175,12 @@ pub(super) fn check(setup: &Setup, fixture: &Fixture) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn unknown_mirror(setup: &Setup, fixtures: &Path) -> Option<String> {
+    let (name, known) = (setup.mirror.as_ref()?, mirror::names(fixtures));
+    let known_names = known.join(", ");
+    (!known.contains(name)).then(|| format!("there is no mirror {name}; there are: {known_names}"))
+}
+
 /// Makes the router of the topology ready, where there is one.
 pub(super) async fn provider(
     host: &Host,
@@ -183,6 +196,18 @@ pub(super) async fn provider(
     let image = router::ensure(host, fixture.home(), &evidence.join("router")).await;
     let image = image.map_err(|error| Broken(format!("building the router: {error:#}")))?;
     Ok(Some(Provider { topology, image }))
+}
+
+/// Makes the mirror that guests are to reach ready, where there is one.
+pub(super) async fn mirror(
+    host: &Host,
+    setup: &Setup,
+    fixture: &Fixture,
+    evidence: &Path,
+) -> anyhow::Result<Option<PathBuf>> {
+    let Some(name) = &setup.mirror else { return Ok(None) };
+    let ready = mirror::ensure(host, fixture.home(), name, &evidence.join("mirror")).await;
+    ready.map(Some).map_err(|error| Broken(format!("building the mirror: {error:#}")).into())
 }
 
 /// Decides what neither file nor command line did.
@@ -229,6 +254,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let own = folder.path().join("f");
         std::fs::create_dir(&own).unwrap();
+        std::fs::create_dir(folder.path().join("mirror-m")).unwrap();
         let topologies = folder.path().join("topologies");
         std::fs::create_dir(&topologies).unwrap();
         let text = "about = 'a'\naddresses = ['192.0.2.1']\nrouter = 'r'\nmachine = 'm'\n";
@@ -254,6 +280,8 @@ mod tests {
             ),
             ("entry = 'direct'\nfirmware = 'uefi'\n[[disk]]\nsector = 4096", None),
             ("topology = 't'", None),
+            ("mirror = 'm'", None),
+            ("mirror = 'n'", Some("there is no mirror n; there are: m")),
             ("topology = 'u'", Some("there is no topology u; there are: t")),
             (
                 "topology = 't'\ncard-order = 'late'",
