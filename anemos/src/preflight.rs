@@ -45,11 +45,10 @@ fn container(facts: &Facts) -> Option<Refusal> {
 fn payload(plan: &Plan) -> Option<Refusal> {
     let Some(payload) = &plan.payload else { return Some(Refusal::NoPayload) };
     let what = match payload.kind {
-        Kind::Deploy { .. } => return None,
-        Kind::Imgbuild => "deploying an IMGBUILD payload",
+        Kind::Deploy { .. } | Kind::Imgbuild => return None,
         Kind::Image => "deploying an image.toml payload",
     };
-    let instead = "use a payload with an executable `deploy`";
+    let instead = "use a payload with an executable `deploy`, or an IMGBUILD";
     Some(Refusal::NotBuiltIn { what: what.to_owned(), instead })
 }
 
@@ -116,7 +115,8 @@ pub(crate) fn missing_programs(
 ) -> Vec<Refusal> {
     let needed = match kind {
         Kind::Deploy { interpreter, program } => vec![interpreter.clone(), program.clone()],
-        Kind::Imgbuild | Kind::Image => Vec::new(),
+        Kind::Imgbuild => vec![Some("sh".to_owned())],
+        Kind::Image => Vec::new(),
     };
     let needed = needed.into_iter().flatten().filter(|program| !has(program));
     let tools = tools.iter().filter(|tool| !has(tool));

@@ -15,9 +15,9 @@ pub mod build;
 pub mod builtin;
 pub mod cache;
 pub mod login;
-pub mod mirror;
 mod part;
 pub mod router;
+pub mod served;
 
 /// Raised when the way a disk is made from the inputs changes, which no input tells.
 ///

@@ -1,9 +1,9 @@
 //! The only server that a guest reaches: it gives the payload, as many bytes as are asked for, and
-//! the files of a mirror.
+//! the files of some folders.
 //!
 //! QEMU starts it for each connection (`guestfwd=…-cmd:` of qemu(1)) with the connection as its
 //! standard input and output. `GET /payload` is the payload, `GET /bytes/16M` that many zeroes,
-//! `GET /mirror/…` a file of the mirror.
+//! `GET /NAME/…` a file of the folder of that name.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -47,13 +47,43 @@ impl Manners {
     }
 }
 
+/// A folder whose files are given.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Served {
+    /// What its paths begin with.
+    pub name: String,
+    /// Where it is.
+    pub folder: PathBuf,
+}
+
 /// What there is to give.
 #[derive(Clone, Copy, Debug)]
 pub struct Offer<'a> {
     /// The payload.
     pub payload: &'a Path,
-    /// The folder of a mirror.
-    pub mirror: Option<&'a Path>,
+    /// Folders.
+    pub folders: &'a [Served],
+}
+
+impl Served {
+    /// Reads one as a command line has it: `NAME=FOLDER`.
+    pub fn parse(word: &str) -> Result<Self, String> {
+        let (name, folder) = word.split_once('=').ok_or("use NAME=FOLDER")?;
+        Ok(Self { name: name.to_owned(), folder: PathBuf::from(folder) })
+    }
+
+    /// Writes it as a command line has it.
+    pub fn word(&self) -> String {
+        format!("{}={}", self.name, self.folder.display())
+    }
+
+    /// The place of a path of this folder; none where it leads out of it, or to another one.
+    fn place(&self, path: &str) -> Option<PathBuf> {
+        let inside = path.strip_prefix('/')?.strip_prefix(&self.name)?.strip_prefix('/')?;
+        let inside = PathBuf::from(decode(inside));
+        let plain = inside.components().all(|part| matches!(part, Component::Normal(_)));
+        plain.then(|| self.folder.join(inside))
+    }
 }
 
 impl Offer<'_> {
@@ -62,18 +92,11 @@ impl Offer<'_> {
         if let Some(size) = path.strip_prefix("/bytes/").and_then(Size::parse) {
             return Ok(Some((Box::new(io::repeat(0)), size.bytes())));
         }
-        let file = match (path.strip_prefix("/mirror/"), self.mirror) {
-            _ if path == "/payload" => self.payload.to_owned(),
-            (Some(inside), Some(mirror)) => {
-                let inside = PathBuf::from(decode(inside));
-                let plain = inside.components().all(|part| matches!(part, Component::Normal(_)));
-                if !plain {
-                    return Ok(None);
-                }
-                mirror.join(inside)
-            }
-            _ => return Ok(None),
+        let file = match path {
+            "/payload" => Some(self.payload.to_owned()),
+            path => self.folders.iter().find_map(|folder| folder.place(path)),
         };
+        let Some(file) = file else { return Ok(None) };
         match File::open(file) {
             Ok(file) if file.metadata()?.is_file() => {
                 let len = file.metadata()?.len();
@@ -162,7 +185,8 @@ mod tests {
         let mirror = tempfile::tempdir().unwrap();
         std::fs::create_dir(mirror.path().join("pool")).unwrap();
         std::fs::write(mirror.path().join("pool/g++_4%3a12.deb"), "deb").unwrap();
-        let offer = Offer { payload: file.path(), mirror: Some(mirror.path()) };
+        let folders = [Served { name: "mirror".to_owned(), folder: mirror.path().to_owned() }];
+        let offer = Offer { payload: file.path(), folders: &folders };
         let request = format!("GET {path} HTTP/1.1\r\nHost: {ADDRESS}\r\n{headers}\r\n");
         let mut answer = Vec::new();
         serve(request.as_bytes(), &mut answer, offer, manners).unwrap();
@@ -183,7 +207,8 @@ mod tests {
         ] {
             assert_eq!(body(path, "", manners), (ok.clone(), want), "{path} {manners:?}");
         }
-        for path in ["/else", "/mirror/pool", "/mirror/pool/none", "/mirror/../payload", "/mirror//etc"]
+        for path in
+            ["/else", "/mirror/pool", "/mirror/pool/none", "/mirror/../payload", "/mirror//etc"]
         {
             assert_eq!(body(path, "", Manners::Good).0, "HTTP/1.1 404 Not Found", "{path}");
         }

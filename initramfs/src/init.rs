@@ -41,7 +41,9 @@ use crate::deploy::{AfterCommit, Deploy, Mode};
 use crate::manifest::Manifest;
 use crate::network::files;
 use crate::paths;
+use crate::payload::Kind;
 use crate::stages::{Outcome, Stage};
+use child::Job;
 use disks::Selected;
 use report::Report;
 use signature::Found;
@@ -55,6 +57,8 @@ struct Known {
     disk: Option<Selected>,
     /// The stage that comes next, as the old system was told.
     next: Option<Stage>,
+    /// What the payload turned out to be.
+    kind: Option<Kind>,
     /// The environment of `deploy`.
     environment: BTreeMap<String, String>,
     /// What a rehearsal has proved.
@@ -166,6 +170,7 @@ fn unpack(deploy: &Deploy, known: &mut Known) -> anyhow::Result<()> {
     );
     let disk = known.disk.as_ref().context("finding the disk again")?;
     known.environment = environment::of(deploy, disk, &unpacked.environment);
+    known.kind = Some(unpacked.kind.clone());
     let path = known.environment.get("PATH").map(String::as_str).unwrap_or_default();
     let found = tools::check(&unpacked, path, Path::new(paths::WORK))?;
     known.prove("tools", &found);
@@ -174,21 +179,22 @@ fn unpack(deploy: &Deploy, known: &mut Known) -> anyhow::Result<()> {
 
 /// Runs `deploy` and makes sure that what it wrote is on the disk; once more in a rescue.
 fn run_payload(report: &mut Report, known: &Known) -> anyhow::Result<()> {
-    let (Some(deploy), Some(disk)) = (&known.deploy, &known.disk) else {
+    let (Some(deploy), Some(disk), Some(kind)) = (&known.deploy, &known.disk, &known.kind) else {
         bail!("the deployment had not come far enough for that");
     };
+    let job = Job::of(kind, &disk.device);
     report.stage(Stage::Deploy, |report| {
         // As late as can be: a disk may appear long after the selected one.
         disks::protect_others(report, disk);
         ending::unmount_all(report);
         known.signatures.get_or_init(|| left_overs::note(report, disk));
         let limit = Duration::from_secs(deploy.deploy_limit_secs);
-        child::run_deploy(report, &known.environment, limit)
+        child::run(report, &job, &known.environment, limit)
     })?;
     report.stage(Stage::Settle, |report| {
         ending::settle(report)?;
         if !disks::sectors_written(disk)? {
-            bail!("`deploy` ended with status 0, but nothing was written to {}", disk.device);
+            bail!("`{}` ended with status 0, but nothing was written to {}", job.name, disk.device);
         }
         left_overs::erase(report, disk, known.signatures.get().map_or(&[], Vec::as_slice));
         Ok(())

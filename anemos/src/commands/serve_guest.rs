@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use harness::server::{self, Manners, Offer};
+use harness::server::{self, Manners, Offer, Served};
 
 /// The command line of `anemos serve-guest`.
 #[derive(Debug, clap::Args)]
@@ -15,13 +15,14 @@ pub(crate) struct Args {
     /// good, stops, resumes or lies
     #[arg(value_parser = Manners::parse)]
     manners: Manners,
-    /// Folder whose files to give below /mirror/
-    mirror: Option<PathBuf>,
+    /// Folders whose files to give, with what their paths begin with
+    #[arg(value_name = "NAME=FOLDER", value_parser = Served::parse)]
+    folders: Vec<Served>,
 }
 
 impl Args {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
-        let offer = Offer { payload: &self.payload, mirror: self.mirror.as_deref() };
+        let offer = Offer { payload: &self.payload, folders: &self.folders };
         let done = server::serve(io::stdin(), io::stdout().lock(), offer, self.manners);
         done.context("serving a guest")?;
         Ok(ExitCode::SUCCESS)

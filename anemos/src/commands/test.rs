@@ -205,7 +205,7 @@ impl Args {
         machine::complete(&mut setup, payload, fixture);
         host.deadline = self.expect.timeout.map(|secs| Instant::now() + Duration::from_secs(secs));
         host.began = Instant::now();
-        host.mirror = machine::mirror(&host, &setup, fixture, evidence.folder()).await?;
+        host.served = machine::served(&host, &setup, fixture, evidence.folder()).await?;
         let provider = machine::provider(&host, (&setup, twin), fixture, evidence.folder()).await?;
         let keep_facts = twin.is_some() || self.keep.keep;
         let rehearsal =
@@ -324,9 +324,9 @@ pub(crate) fn check(path: &Path, config: Option<&Path>) -> anyhow::Result<Descri
     let found = payload::inspect(file, Limits::default())
         .map_err(source::refuse)
         .with_context(|| format!("inspecting {name}"))?;
-    if !matches!(found.kind, Kind::Deploy { .. }) {
+    if found.kind == Kind::Image {
         let what = format!("a payload with {}", found.kind.marker());
-        return Err(Refusal::not_built_in(&what, "pack a folder with deploy").into());
+        return Err(Refusal::not_built_in(&what, "pack a folder with deploy or IMGBUILD").into());
     }
     if let Some(config) = config {
         let wanted = ConfigArgs::of(config).load()?.payload;

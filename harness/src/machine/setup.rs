@@ -31,9 +31,9 @@ pub struct Setup {
     /// The network of its provider; none: QEMU's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub topology: Option<String>,
-    /// The mirror of a distribution that it reaches.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub mirror: Option<String>,
+    /// What the server has for it beside the payload.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub serves: Vec<String>,
     /// Number of further network cards, each with a cable to nobody.
     #[serde(skip_serializing_if = "is_zero")]
     pub spare_cards: u8,

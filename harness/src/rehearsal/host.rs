@@ -10,7 +10,7 @@ use crate::command::{Command, CommandError, quote};
 use crate::fault::{Fault, Kind};
 use crate::machine::{Board, Forward, Machine, Network};
 use crate::progress::Progress;
-use crate::server::Manners;
+use crate::server::{Manners, Served};
 
 /// Where old systems start from.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -41,8 +41,8 @@ pub struct Host {
     pub progress: Progress,
     /// When all must be over.
     pub deadline: Option<Instant>,
-    /// The folder of the mirror that guests reach.
-    pub mirror: Option<PathBuf>,
+    /// What the server of guests has beside the payload.
+    pub served: Vec<Served>,
     /// When the run began; times of observations count from here.
     pub began: Instant,
 }
@@ -58,8 +58,8 @@ impl Host {
         progress.note(&format!("guests run by {}: {}", proof.accelerator.name(), proof.evidence));
         let (anemos, cache) = (anemos.to_owned(), cache.to_owned());
         let began = Instant::now();
-        let (start, deadline, mirror) = (Start::Warm, None, None);
-        Self { anemos, cache, start, cpus: 2, proof, factor, progress, deadline, mirror, began }
+        let (start, deadline, served) = (Start::Warm, None, Vec::new());
+        Self { anemos, cache, start, cpus: 2, proof, factor, progress, deadline, served, began }
     }
 
     /// Measures how slow guests are with a kernel of which that is known.
@@ -91,11 +91,11 @@ impl Host {
         });
         let manners = bad.unwrap_or_default();
         let payload = std::path::absolute(payload).unwrap_or_else(|_| payload.to_owned());
-        let word = |path: &Path| quote(&path.display().to_string());
-        let command =
-            format!("{} serve-guest {} {}", word(&self.anemos), word(&payload), manners.name());
-        let mirror = self.mirror.as_deref().map(|mirror| format!(" {}", word(mirror)));
-        command + &mirror.unwrap_or_default()
+        let words = [&self.anemos, &payload].map(|path| quote(&path.display().to_string()));
+        let mut words = vec![words[0].clone(), "serve-guest".to_owned(), words[1].clone()];
+        words.push(manners.name().to_owned());
+        words.extend(self.served.iter().map(|served| quote(&served.word())));
+        words.join(" ")
     }
 
     /// Limits in the time of real machines, made longer for this one.

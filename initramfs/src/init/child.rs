@@ -1,11 +1,11 @@
-//! Runs `deploy`, passes its output on, reaps every orphan and keeps the time limit.
+//! Runs the program of a payload, passes its output on, reaps every orphan and keeps the time limit.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, PipeReader, Read};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,7 @@ use nix::unistd::Pid;
 
 use super::report::Report;
 use crate::paths;
+use crate::payload::Kind;
 
 /// How long a killed process may take to be gone; only one stuck in the kernel takes longer.
 const KILL_GRACE: Duration = Duration::from_secs(10);
@@ -40,54 +41,79 @@ pub(super) fn command(program: &Path) -> Command {
     command
 }
 
-/// Runs `deploy` of the unpacked payload to its end.
-///
-/// An error says the status or the limit. Nothing that it started is alive afterwards.
-pub(super) fn run_deploy(
-    report: &mut Report,
-    environment: &BTreeMap<String, String>,
-    limit: Duration,
-) -> anyhow::Result<()> {
-    run(report, &Path::new(paths::WORK).join("deploy"), environment, limit)
+/// A payload as the program that carries it out.
+#[derive(Clone, Debug)]
+pub(super) struct Job {
+    program: PathBuf,
+    arguments: Vec<String>,
+    folder: PathBuf,
+    /// What messages call it.
+    pub(super) name: &'static str,
 }
 
-fn run(
+impl Job {
+    /// An unpacked payload's own `deploy`, or makeimg for an image description.
+    pub(super) fn of(kind: &Kind, disk: &str) -> Self {
+        let folder = PathBuf::from(paths::WORK);
+        match kind {
+            Kind::Imgbuild => Self {
+                // The binary that PID 1 is of.
+                program: PathBuf::from("/init"),
+                arguments: ["makeimg", "--disk", disk].map(str::to_owned).into(),
+                folder,
+                name: "makeimg",
+            },
+            Kind::Deploy { .. } | Kind::Image => Self {
+                program: folder.join("deploy"),
+                arguments: Vec::new(),
+                folder,
+                name: "deploy",
+            },
+        }
+    }
+}
+
+/// Runs the program of a payload to its end.
+///
+/// An error says the status or the limit. Nothing that it started is alive afterwards.
+pub(super) fn run(
     report: &mut Report,
-    program: &Path,
+    job: &Job,
     environment: &BTreeMap<String, String>,
     limit: Duration,
 ) -> anyhow::Result<()> {
-    let (output, input) = io::pipe().context("making a pipe for `deploy`")?;
+    let Job { program, name, .. } = job;
+    let (output, input) = io::pipe().context("making a pipe for its output")?;
     fcntl(&output, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).context("preparing the pipe")?;
     let child = command(program)
+        .args(&job.arguments)
         .process_group(0)
-        .current_dir(program.parent().unwrap_or(Path::new("/")))
+        .current_dir(&job.folder)
         .env_clear()
         .envs(environment)
         .stdout(input.try_clone().context("duplicating the pipe")?)
         .stderr(input)
         .spawn()
-        .map_err(|error| explain_start(program, error))?;
+        .map_err(|error| explain_start(job, error))?;
     let pid = Pid::from_raw(i32::try_from(child.id()).context("reading the process id")?);
     let ended = Watched { pid, deadline: Instant::now() + limit }.follow(report, output);
     kill_all(pid);
     match ended? {
         Some(WaitStatus::Exited(_, 0)) => Ok(()),
-        Some(WaitStatus::Exited(_, status)) => bail!("`deploy` ended with status {status}"),
-        Some(WaitStatus::Signaled(_, signal, _)) => bail!("`deploy` was killed by {signal}"),
-        Some(status) => bail!("`deploy` ended oddly: {status:?}"),
-        None => bail!("`deploy` took longer than its limit of {} s", limit.as_secs()),
+        Some(WaitStatus::Exited(_, status)) => bail!("`{name}` ended with status {status}"),
+        Some(WaitStatus::Signaled(_, signal, _)) => bail!("`{name}` was killed by {signal}"),
+        Some(status) => bail!("`{name}` ended oddly: {status:?}"),
+        None => bail!("`{name}` took longer than its limit of {} s", limit.as_secs()),
     }
 }
 
 /// `ENOENT` for a file that is there means that its interpreter is not.
-fn explain_start(program: &Path, error: io::Error) -> anyhow::Error {
-    let missing_interpreter = error.kind() == io::ErrorKind::NotFound && program.exists();
-    let what = if missing_interpreter {
-        "starting `deploy`: its interpreter is not in the deploy environment"
-    } else {
-        "starting `deploy`"
-    };
+fn explain_start(job: &Job, error: io::Error) -> anyhow::Error {
+    let missing_interpreter = error.kind() == io::ErrorKind::NotFound && job.program.exists();
+    let mut what = format!("starting `{}`", job.name);
+    if missing_interpreter {
+        what += ": its interpreter is not in the deploy environment";
+    }
     anyhow::Error::new(error).context(what)
 }
 
@@ -196,6 +222,11 @@ mod tests {
     use super::*;
 
     /// Runs a script as `deploy` is run; the limit is short for those that never end.
+    fn job(program: &Path) -> Job {
+        let folder = program.parent().unwrap().to_owned();
+        Job { program: program.to_owned(), arguments: Vec::new(), folder, name: "deploy" }
+    }
+
     fn run_script(script: &str) -> String {
         let folder = tempfile::tempdir().unwrap();
         let program = folder.path().join("deploy");
@@ -203,7 +234,7 @@ mod tests {
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
         let environment = BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".to_owned())]);
         let limit = Duration::from_secs(if script.contains("never") { 1 } else { 60 });
-        run(&mut Report::silent(), &program, &environment, limit)
+        run(&mut Report::silent(), &job(&program), &environment, limit)
             .map_or_else(|error| error.to_string(), |()| "ok".to_owned())
     }
 
@@ -235,7 +266,8 @@ mod tests {
         fs::write(&program, "#!/no/such/shell\n").unwrap();
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
         let limit = Duration::from_secs(1);
-        let error = run(&mut Report::silent(), &program, &BTreeMap::new(), limit).unwrap_err();
+        let error =
+            run(&mut Report::silent(), &job(&program), &BTreeMap::new(), limit).unwrap_err();
         let want = "starting `deploy`: its interpreter is not in the deploy environment";
         assert_eq!(error.to_string(), want);
     }

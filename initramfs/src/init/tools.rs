@@ -26,6 +26,9 @@ pub(super) fn check(payload: &Description, path: &str, work: &Path) -> anyhow::R
         let runner = program.as_ref().or(interpreter.as_ref());
         found.extend(runner.map(|runner| format!("`deploy` is run by {runner}")));
     }
+    if payload.kind == Kind::Imgbuild {
+        look("sh").context("IMGBUILD is read by sh")?;
+    }
     for tool in &payload.settings.tools {
         look(tool).with_context(|| format!("payload.toml asks for {tool}"))?;
     }

@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use harness::fault::Fault;
-use harness::fixture::{Fixture, mirror, router};
+use harness::fixture::{Fixture, router, served};
 use harness::machine::Bus;
 use harness::machine::setup::{CardOrder, Chipset, Firmware, Sector, Setup, Way};
 use harness::rehearsal::host::Host;
 use harness::rehearsal::router::Provider;
+use harness::server::Served;
 use harness::size::Size;
 use harness::topology::{Topology, TopologyError};
 use initramfs::payload::Description;
@@ -34,9 +35,9 @@ pub(super) struct MachineArgs {
     /// The network of its provider [default: QEMU's own, with DHCP]
     #[arg(long, value_name = "NAME", conflicts_with = "quick")]
     topology: Option<String>,
-    /// The mirror that it reaches below /mirror of the server [default: none]
+    /// What the server has for it beside the payload, such as debian-12, a mirror [default: nothing]
     #[arg(long, value_name = "NAME")]
-    mirror: Option<String>,
+    serve: Vec<String>,
     /// Its platform firmware: bios, uefi or uefi-secure
     #[arg(long, value_name = "FIRMWARE", value_parser = word::<Firmware>)]
     firmware: Option<Firmware>,
@@ -89,7 +90,7 @@ impl MachineArgs {
         };
         setup.fixture = self.fixture.clone().or(setup.fixture);
         setup.topology = self.topology.clone().or(setup.topology);
-        setup.mirror = self.mirror.clone().or(setup.mirror);
+        setup.serves.extend(self.serve.iter().cloned());
         setup.firmware = self.firmware.unwrap_or(setup.firmware);
         setup.memory = self.memory.or(setup.memory);
         setup.cpus = self.cpus.or(setup.cpus);
@@ -134,7 +135,7 @@ pub(super) fn check(setup: &Setup, fixture: &Fixture) -> anyhow::Result<()> {
             return refuse(reason, "leave topology or entry = \"direct\" out".to_owned());
         }
     }
-    if let Some(reason) = unknown_mirror(setup, fixture.home()) {
+    if let Some(reason) = not_served(setup, fixture.home()) {
         return refuse(reason, "fixtures/README.md describes them".to_owned());
     }
     if setup.topology.is_none() && setup.card_order != CardOrder::Kept {
@@ -175,10 +176,10 @@ pub(super) fn check(setup: &Setup, fixture: &Fixture) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn unknown_mirror(setup: &Setup, fixtures: &Path) -> Option<String> {
-    let (name, known) = (setup.mirror.as_ref()?, mirror::names(fixtures));
-    let known_names = known.join(", ");
-    (!known.contains(name)).then(|| format!("there is no mirror {name}; there are: {known_names}"))
+fn not_served(setup: &Setup, fixtures: &Path) -> Option<String> {
+    let known = served::names(fixtures);
+    let name = setup.serves.iter().find(|name| !known.contains(name))?;
+    Some(format!("the server has no folder {name}; there are: {}", known.join(", ")))
 }
 
 /// Makes the router of the topology ready, where there is one.
@@ -198,16 +199,19 @@ pub(super) async fn provider(
     Ok(Some(Provider { topology, image }))
 }
 
-/// Makes the mirror that guests are to reach ready, where there is one.
-pub(super) async fn mirror(
+/// Makes what the server has for guests ready.
+pub(super) async fn served(
     host: &Host,
     setup: &Setup,
     fixture: &Fixture,
     evidence: &Path,
-) -> anyhow::Result<Option<PathBuf>> {
-    let Some(name) = &setup.mirror else { return Ok(None) };
-    let ready = mirror::ensure(host, fixture.home(), name, &evidence.join("mirror")).await;
-    ready.map(Some).map_err(|error| Broken(format!("building the mirror: {error:#}")).into())
+) -> anyhow::Result<Vec<Served>> {
+    let mut ready = Vec::new();
+    for name in &setup.serves {
+        let one = served::ensure(host, fixture.home(), name, &evidence.join("served")).await;
+        ready.push(one.map_err(|error| Broken(format!("building {name}: {error:#}")))?);
+    }
+    Ok(ready)
 }
 
 /// Decides what neither file nor command line did.
@@ -254,7 +258,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let own = folder.path().join("f");
         std::fs::create_dir(&own).unwrap();
-        std::fs::create_dir(folder.path().join("mirror-m")).unwrap();
+        std::fs::create_dir_all(folder.path().join("served/m")).unwrap();
         let topologies = folder.path().join("topologies");
         std::fs::create_dir(&topologies).unwrap();
         let text = "about = 'a'\naddresses = ['192.0.2.1']\nrouter = 'r'\nmachine = 'm'\n";
@@ -280,8 +284,8 @@ mod tests {
             ),
             ("entry = 'direct'\nfirmware = 'uefi'\n[[disk]]\nsector = 4096", None),
             ("topology = 't'", None),
-            ("mirror = 'm'", None),
-            ("mirror = 'n'", Some("there is no mirror n; there are: m")),
+            ("serves = ['m']", None),
+            ("serves = ['m', 'n']", Some("the server has no folder n; there are: m")),
             ("topology = 'u'", Some("there is no topology u; there are: t")),
             (
                 "topology = 't'\ncard-order = 'late'",
