@@ -115,8 +115,7 @@ pub(crate) fn missing_programs(
 ) -> Vec<Refusal> {
     let needed = match kind {
         Kind::Deploy { interpreter, program } => vec![interpreter.clone(), program.clone()],
-        Kind::Imgbuild => vec![Some("sh".to_owned())],
-        Kind::Image => Vec::new(),
+        Kind::Imgbuild | Kind::Image => Vec::new(),
     };
     let needed = needed.into_iter().flatten().filter(|program| !has(program));
     let tools = tools.iter().filter(|tool| !has(tool));
