@@ -1,0 +1,81 @@
+//! Calls mmdebstrap(1) or debootstrap(8).
+
+use std::env;
+use std::path::Path;
+
+use crate::command::Command;
+use crate::error::Problem;
+use crate::options::Options;
+use crate::project::{Project, Target};
+
+/// Makes the command line of mmdebstrap.
+pub(super) fn mmdebstrap(
+    project: &Project,
+    options: &Options,
+    root: &Path,
+) -> Result<Command, Problem> {
+    // `setup` may have mounted something below the root folder already.
+    let command = Command::new("mmdebstrap").args(["--mode=root", "--skip=check/empty"]);
+    let command = common(command, project, options)?;
+    Ok(command.arg(suite(project)).arg(root).args(mirrors(project, options)?))
+}
+
+/// Makes the command line of debootstrap.
+pub(super) fn debootstrap(
+    project: &Project,
+    options: &Options,
+    root: &Path,
+) -> Result<Command, Problem> {
+    let mirrors = mirrors(project, options)?;
+    if mirrors.len() > 1 || mirrors.iter().any(|mirror| mirror.contains(char::is_whitespace)) {
+        let hint = "name one address, or install the Debian package mmdebstrap";
+        return Err(Problem::refused("debootstrap takes no lines of a source list", hint));
+    }
+    let command = common(Command::new("debootstrap"), project, options)?;
+    Ok(command.arg(suite(project)).arg(root).args(mirrors))
+}
+
+fn suite(project: &Project) -> &str {
+    match &project.target {
+        Target::Debian { suite } => suite,
+        _ => "stable",
+    }
+}
+
+fn common(mut command: Command, project: &Project, options: &Options) -> Result<Command, Problem> {
+    if let Some(variant) = project.text("debian_variant")? {
+        command = command.arg(format!("--variant={variant}"));
+    }
+    let components = project.text("debian_components")?.unwrap_or_default();
+    let components: Vec<&str> = components.split_whitespace().collect();
+    if !components.is_empty() {
+        command = command.arg(format!("--components={}", components.join(",")));
+    }
+    let keyring = match &options.keyring {
+        Some(keyring) => Some(std::path::absolute(keyring).unwrap_or_else(|_| keyring.clone())),
+        None => project.text("debian_keyring")?.map(|keyring| project.folder.join(keyring)),
+    };
+    if let Some(keyring) = keyring {
+        if !keyring.exists() {
+            let reason = format!("there is no keyring {}", keyring.display());
+            return Err(Problem::refused(reason, "name one that exists by --keyring"));
+        }
+        command = command.arg(format!("--keyring={}", keyring.display()));
+    }
+    if !project.packages.is_empty() {
+        command = command.arg(format!("--include={}", project.packages.join(",")));
+    }
+    Ok(command.args(project.list("bootstrap_options")?))
+}
+
+/// Returns the mirror of the option, else of the environment, else of IMGBUILD; or none, for the
+/// tool's own default.
+fn mirrors(project: &Project, options: &Options) -> Result<Vec<String>, Problem> {
+    let environment = || env::var("MIRROR").ok().filter(|mirror| !mirror.trim().is_empty());
+    let text = match options.mirror.clone().or_else(environment) {
+        Some(mirror) => mirror,
+        None => project.text("debian_mirror")?.unwrap_or_default(),
+    };
+    let lines = text.lines().map(str::trim);
+    Ok(lines.filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned).collect())
+}

@@ -1,0 +1,174 @@
+//! The whole of a build: its steps, one after the other.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use crate::bootstrap::{self, Tool};
+use crate::clock;
+use crate::error::{MakeError, Problem, file};
+use crate::format::Format;
+use crate::inputs::Inputs;
+use crate::modes::{self, Setting};
+use crate::options::Options;
+use crate::output::{self, Work};
+use crate::project::{Function, Project};
+use crate::root::Root;
+use crate::secrets::Secrets;
+use crate::stage::{Step, Watch, step};
+use crate::{files, hostconf, patches, provision, templates, tools};
+
+/// A build that nothing foreseen stands against.
+#[derive(Debug)]
+pub struct Build {
+    project: Project,
+    options: Options,
+    tool: Tool,
+    inputs: Inputs,
+    settings: Vec<Setting>,
+    secrets: Secrets,
+}
+
+/// What a build has left.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Made {
+    /// The result; the format custom has its own.
+    pub path: Option<PathBuf>,
+}
+
+impl Build {
+    /// Finds inputs and tools, and refuses what cannot be built; nothing is changed.
+    ///
+    /// The format is not looked at: the caller has a root folder of its own for [`Build::steps`].
+    pub fn prepare(
+        project: Project,
+        options: &Options,
+        watch: &mut dyn Watch,
+    ) -> Result<Self, MakeError> {
+        step(watch, Step::Prepare, |_| Self::find(project, options))
+    }
+
+    fn find(project: Project, options: &Options) -> Result<Self, Problem> {
+        let tool = bootstrap::tool(&project, options)?;
+        let inputs = Inputs::find(&project.folder, options)?;
+        if !inputs.patches.is_empty() {
+            tools::require("patch", "applying patches")?;
+        }
+        if project.functions.contains(&Function::Provision) {
+            tools::require("unshare", "provision")?;
+        }
+        let settings = modes::read(&project.folder)?;
+        let secrets = Secrets::find(&project.folder)?;
+        Ok(Self { project, options: options.clone(), tool, inputs, settings, secrets })
+    }
+
+    /// Returns the project, with the variables that `setup` may have left.
+    pub fn project(&self) -> &Project {
+        &self.project
+    }
+
+    /// Tells whether the result holds secrets.
+    pub fn has_secrets(&self) -> bool {
+        !self.secrets.is_empty()
+    }
+
+    /// Builds the system in a root folder that is there, mounted or not: bootstrap to provision.
+    ///
+    /// Nothing that this mounts stays mounted, whatever comes of it.
+    pub fn steps(&mut self, folder: &Path, watch: &mut dyn Watch) -> Result<(), MakeError> {
+        let (project, inputs, secrets) = (&self.project, &self.inputs, &mut self.secrets);
+        let root = step(watch, Step::Bootstrap, |watch| {
+            bootstrap::run(self.tool, project, &self.options, folder, watch)?;
+            let root = Root::open(folder).map_err(file("opening the root folder"))?;
+            hostconf::copy(project, &root, watch)?;
+            Ok(root)
+        })?;
+        step(watch, Step::Files, |_| files::copy(&root, &inputs.files))?;
+        step(watch, Step::Patches, |watch| patches::apply(&root, &inputs.patches, watch))?;
+        step(watch, Step::Templates, |watch| {
+            templates::render(&root, &inputs.templates, &project.variables, secrets, watch)
+        })?;
+        step(watch, Step::Secrets, |watch| {
+            secrets.place(&root, watch)?;
+            modes::set(&root, &self.settings)
+        })?;
+        step(watch, Step::Provision, |watch| provision::provision(project, &root, watch))
+    }
+}
+
+/// Builds an image, in the folder of the options, where it gets its name at the very end.
+pub fn build(
+    project: Project,
+    options: &Options,
+    watch: &mut dyn Watch,
+) -> Result<Made, MakeError> {
+    let (mut build, work, epoch) =
+        step(watch, Step::Prepare, |watch| start(project, options, watch))?;
+    let root = work.root();
+    let made = build.steps(&root, watch).and_then(|()| {
+        step(watch, Step::Finish, |watch| {
+            output::finish(&build.project, &work, epoch, build.has_secrets(), watch)
+        })
+    });
+    let cleaned = if build.project.format == Format::Custom {
+        let project = &mut build.project;
+        step(watch, Step::Cleanup, |watch| cleanup(project, &root, made.is_ok(), watch))
+    } else {
+        Ok(())
+    };
+    let left = leave(work, options.keep && made.is_err(), watch);
+    let path = made?;
+    cleaned?;
+    left.map_err(|problem| MakeError { step: Step::Cleanup, problem })?;
+    Ok(Made { path })
+}
+
+/// Makes the place for the root folder, after everything that can be refused was.
+fn start(
+    project: Project,
+    options: &Options,
+    watch: &mut dyn Watch,
+) -> Result<(Build, Work, Option<i64>), Problem> {
+    let epoch = clock::epoch()?;
+    output::check(&project)?;
+    let mut build = Build::find(project, options)?;
+    let output = match &options.output {
+        Some(output) => output.clone(),
+        None => env::current_dir().map_err(file("finding the current folder"))?,
+    };
+    let output = std::path::absolute(output).map_err(file("finding the output folder"))?;
+    let work = Work::create(&output, &build.project.imgname, watch)?;
+    if build.project.format != Format::Custom {
+        return Ok((build, work, epoch));
+    }
+    let root = work.root();
+    let set_up = provision::on_host(Function::Setup, &mut build.project, &root, None, watch);
+    let Err(problem) = set_up else { return Ok((build, work, epoch)) };
+    // Why the build failed counts more than what could not be cleaned up; that was said.
+    let _said = cleanup(&mut build.project, &root, false, watch);
+    let _said = leave(work, options.keep, watch);
+    Err(problem)
+}
+
+/// Calls `cleanup` and tells it what came of the build.
+fn cleanup(
+    project: &mut Project,
+    root: &Path,
+    success: bool,
+    watch: &mut dyn Watch,
+) -> Result<(), Problem> {
+    let result = Some(if success { "success" } else { "failure" });
+    provision::on_host(Function::Cleanup, project, root, result, watch)
+}
+
+/// Removes the folder that was worked in, or keeps it; what stands against that is said.
+fn leave(work: Work, keep: bool, watch: &mut dyn Watch) -> Result<(), Problem> {
+    if keep {
+        work.keep(watch);
+        return Ok(());
+    }
+    let removed = work.remove(watch);
+    if let Err(problem) = &removed {
+        watch.line(&problem.to_string());
+    }
+    removed
+}

@@ -1,0 +1,61 @@
+//! Runs a script in the image, in namespaces of its own, so that nothing of it stays.
+
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::DirBuilderExt;
+
+use crate::command::Command;
+use crate::error::{Problem, file};
+use crate::project::Project;
+use crate::root::Root;
+use crate::stage::Watch;
+
+/// Mounts what programs expect, then changes into the image: `$1` is its root folder, `$2` the folder
+/// of the script, `$3` the project.
+///
+/// All of it is in a mount namespace, and every process in a PID namespace: both end with this shell.
+/// A user namespace may not mount a proc where the host hides parts of it, nor a sysfs of its own.
+const ENTER: &str = r#"
+mount -t proc proc "$1/proc" 2>/dev/null || mount --rbind /proc "$1/proc"
+mount --rbind /sys "$1/sys"
+mount --rbind /dev "$1/dev"
+mount -t tmpfs -o mode=755 run "$1/run"
+mkdir "$1/run/makeimg" "$1/run/lock"
+chmod 1777 "$1/run/lock"
+mount --bind "$2" "$1/run/makeimg"
+mount --bind "$3" "$1/run/makeimg/project"
+mount -o remount,bind,ro "$1/run/makeimg/project" 2>/dev/null || :
+set +e
+chroot "$1" /bin/sh /run/makeimg/script
+exit $?
+"#;
+
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Runs a script in the image; `shown` is what errors call it.
+///
+/// The script finds `values` as `/run/makeimg/values` and the project as `/run/makeimg/project`.
+pub(crate) fn run(
+    root: &Root,
+    project: &Project,
+    (shown, script, values): (&str, &str, &[u8]),
+    watch: &mut dyn Watch,
+) -> Result<(), Problem> {
+    let work = tempfile::tempdir().map_err(file("making a folder"))?;
+    let writing = || file("writing the script");
+    fs::write(work.path().join("script"), script).map_err(writing())?;
+    fs::write(work.path().join("values"), values).map_err(writing())?;
+    DirBuilder::new().mode(0o755).create(work.path().join("project")).map_err(writing())?;
+    for folder in ["proc", "sys", "dev", "run"] {
+        root.folder(folder).map_err(file(format!("making /{folder} of the image")))?;
+    }
+    Command::new("unshare")
+        .args(["--mount", "--pid", "--fork", "--kill-child", "sh", "-euc", ENTER, "sh"])
+        .args([root.path(), work.path(), &project.folder])
+        .envs(&project.environment)
+        .env("HOME", "/root")
+        .env("PATH", PATH)
+        .without("TMPDIR")
+        .shown(shown)
+        .run(watch)?;
+    Ok(())
+}

@@ -1,0 +1,93 @@
+//! Why an image was not built: the step that stopped, and its problem.
+
+use std::io;
+
+use crate::command::CommandError;
+use crate::stage::Step;
+
+/// A step that stopped.
+#[derive(Debug, thiserror::Error)]
+#[error("step {step}")]
+pub struct MakeError {
+    /// The step.
+    pub step: Step,
+    /// What stopped it.
+    #[source]
+    pub problem: Problem,
+}
+
+impl MakeError {
+    /// Returns reason and way out if this was foreseen, and found before anything was built.
+    pub fn refusal(&self) -> Option<(String, String)> {
+        match &self.problem {
+            Problem::Refused { reason, hint } if self.step <= Step::Prepare => {
+                Some((reason.clone(), hint.clone()))
+            }
+            Problem::Text { hint, .. } if self.step <= Step::Prepare => {
+                Some((self.problem.to_string(), hint.clone()))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// What can stop a step.
+#[derive(Debug, thiserror::Error)]
+pub enum Problem {
+    /// Something that was foreseen.
+    #[error("{reason}")]
+    Refused {
+        /// What is wrong.
+        reason: String,
+        /// The way out.
+        hint: String,
+    },
+    /// A line of a file of the project.
+    #[error("{file}, line {line}: {reason}")]
+    Text {
+        /// The file.
+        file: String,
+        /// Its line, from 1.
+        line: usize,
+        /// What is wrong with it.
+        reason: String,
+        /// The way out.
+        hint: String,
+    },
+    /// A program.
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    /// A file of the system.
+    #[error("{doing}")]
+    File {
+        /// What was tried, as a gerund with its object.
+        doing: String,
+        /// Why it did not work.
+        source: io::Error,
+    },
+    /// A problem with the object it is about.
+    #[error("{about}")]
+    About {
+        /// The object, with what was done to it.
+        about: String,
+        /// The problem.
+        source: Box<Problem>,
+    },
+}
+
+impl Problem {
+    /// Returns a refusal.
+    pub(crate) fn refused(reason: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::Refused { reason: reason.into(), hint: hint.into() }
+    }
+
+    /// Says what this problem is about.
+    pub(crate) fn about(self, about: impl Into<String>) -> Self {
+        Self::About { about: about.into(), source: Box::new(self) }
+    }
+}
+
+/// Says what was done to a file when it did not work.
+pub(crate) fn file<E: Into<io::Error>>(doing: impl Into<String>) -> impl FnOnce(E) -> Problem {
+    move |source| Problem::File { doing: doing.into(), source: source.into() }
+}

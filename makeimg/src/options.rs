@@ -1,0 +1,24 @@
+//! What the caller of a build may choose.
+
+use std::path::PathBuf;
+
+/// How to build, beside what IMGBUILD says.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The folder that holds IMGBUILD.
+    pub folder: PathBuf,
+    /// Folders with input files, later ones win; without any, `files` beside IMGBUILD if it exists.
+    pub inputs: Vec<PathBuf>,
+    /// Takes the place of the variable `format`.
+    pub format: Option<String>,
+    /// The folder that gets the result; without it, the current one.
+    pub output: Option<PathBuf>,
+    /// Leave the half-built root folder when the build fails.
+    pub keep: bool,
+    /// A package mirror: an address, or lines of an apt source list.
+    pub mirror: Option<String>,
+    /// An HTTP proxy for the tools that fetch packages.
+    pub proxy: Option<String>,
+    /// A keyring that Debian packages are verified with.
+    pub keyring: Option<PathBuf>,
+}

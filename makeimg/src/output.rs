@@ -1,0 +1,110 @@
+//! What becomes of the root folder: a disk image, an archive, the folder itself, or what setup made.
+
+mod archive;
+mod filesystem;
+mod grub;
+mod raw;
+mod work;
+
+use std::collections::BTreeMap;
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::AT_FDCWD;
+use nix::sys::stat::{UtimensatFlags, utimensat};
+use nix::sys::time::TimeSpec;
+
+use crate::error::{Problem, file};
+use crate::format::Format;
+use crate::project::{Function, Project};
+use crate::stage::Watch;
+
+pub(crate) use work::Work;
+
+/// Refuses a format that cannot be made here, before anything is built.
+pub(crate) fn check(project: &Project) -> Result<(), Problem> {
+    match &project.format {
+        Format::Raw(raw) => raw::check(raw),
+        Format::Tar(compression) => archive::check(compression),
+        Format::Dir => Ok(()),
+        Format::Custom if project.functions.contains(&Function::Setup) => Ok(()),
+        Format::Custom => {
+            let hint = "let it mount the root of the image on the folder $1";
+            Err(Problem::refused("format custom needs a function setup in IMGBUILD", hint))
+        }
+    }
+}
+
+/// Returns the name of the result; the format custom names its own.
+pub(crate) fn name(project: &Project) -> Option<String> {
+    let name = &project.imgname;
+    match &project.format {
+        Format::Raw(_) => Some(format!("{name}.img")),
+        Format::Tar(compression) => Some(format!("{name}.tar.{compression}")),
+        Format::Dir => Some(name.clone()),
+        Format::Custom => None,
+    }
+}
+
+/// Makes the result of the root folder, and gives it its name as the very last step.
+///
+/// What holds secrets is for its owner alone.
+pub(crate) fn finish(
+    project: &Project,
+    work: &Work,
+    epoch: Option<i64>,
+    secrets: bool,
+    watch: &mut dyn Watch,
+) -> Result<Option<PathBuf>, Problem> {
+    let Some(name) = name(project) else { return Ok(None) };
+    let (root, partial) = (work.root(), work.join("result"));
+    match &project.format {
+        Format::Raw(raw) => raw::make(project, raw, (&root, &partial), epoch, watch)?,
+        Format::Tar(compression) => {
+            archive::make(&root, &partial, compression, epoch, watch)?;
+        }
+        Format::Dir | Format::Custom => clamp(&root, epoch)?,
+    }
+    let result = work.output().join(&name);
+    let naming = || file(format!("naming the result {}", result.display()));
+    if project.format == Format::Dir {
+        // A folder cannot replace one that is not empty.
+        let older = work.join("older");
+        match fs::rename(&result, &older) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(naming()(error)),
+            _ => {}
+        }
+        fs::rename(&root, &result).map_err(naming())?;
+        return Ok(Some(result));
+    }
+    if secrets {
+        fs::set_permissions(&partial, Permissions::from_mode(0o600)).map_err(naming())?;
+    }
+    fs::rename(&partial, &result).map_err(naming())?;
+    Ok(Some(result))
+}
+
+/// Sets later times back, for a reproducible result.
+fn clamp(root: &Path, epoch: Option<i64>) -> Result<(), Problem> {
+    let Some(epoch) = epoch else { return Ok(()) };
+    clamp_below(root, epoch).map_err(file("setting the times of files back"))
+}
+
+fn clamp_below(path: &Path, epoch: i64) -> io::Result<()> {
+    let found = fs::symlink_metadata(path)?;
+    if found.is_dir() {
+        let entries: BTreeMap<_, _> = fs::read_dir(path)?
+            .map(|entry| entry.map(|entry| (entry.file_name(), entry.path())))
+            .collect::<io::Result<_>>()?;
+        for inner in entries.values() {
+            clamp_below(inner, epoch)?;
+        }
+    }
+    if found.mtime() >= epoch {
+        let time = TimeSpec::new(epoch, 0);
+        utimensat(AT_FDCWD, path, &time, &time, UtimensatFlags::NoFollowSymlink)?;
+    }
+    Ok(())
+}

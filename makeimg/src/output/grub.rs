@@ -1,0 +1,158 @@
+//! Makes a disk image bootable by BIOS when the image itself brings GRUB and a kernel.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use super::raw::{Identity, disk_id};
+use crate::chroot;
+use crate::error::{Problem, file};
+use crate::format::{PartitionTable, Raw};
+use crate::project::Project;
+use crate::root::Root;
+use crate::stage::Watch;
+
+/// Where packages put what is copied to the disk.
+const MODULES: &str = "usr/lib/grub/i386-pc";
+/// The code of a boot sector, before the disk's number and the partition table.
+const BOOT_CODE: usize = 440;
+/// In boot.img: the first sector of core.img.
+const FIRST_SECTOR: usize = 92;
+/// In core.img: the sector of the rest of it.
+const SECOND_SECTOR: usize = 500;
+/// Sectors before the first partition, and those of the one for GRUB.
+const ROOM: usize = 2047 * 512;
+
+/// What is written outside of the file system.
+#[derive(Debug)]
+pub(super) struct Boot {
+    boot: Vec<u8>,
+    core: Vec<u8>,
+}
+
+/// Puts GRUB's files and configuration into the image; returns `None`, and says so, where it has no
+/// GRUB for BIOS or no kernel.
+pub(super) fn prepare(
+    project: &Project,
+    raw: &Raw,
+    root: &Root,
+    identity: &Identity,
+    watch: &mut dyn Watch,
+) -> Result<Option<Boot>, Problem> {
+    let modules = Path::new(MODULES);
+    let reading = || file("reading GRUB's boot.img");
+    let (Some(boot), Some(kernel), Some(driver)) = (
+        root.read(&modules.join("boot.img")).map_err(reading())?,
+        kernel(root),
+        driver(&raw.filesystem),
+    ) else {
+        watch.line("the image has no GRUB for BIOS, or no kernel: nothing makes it bootable here");
+        return Ok(None);
+    };
+    let placing = || file("writing GRUB's files");
+    for name in &root.names(MODULES) {
+        let extension = Path::new(name).extension();
+        if !extension.is_some_and(|extension| extension == "mod" || extension == "lst") {
+            continue;
+        }
+        let bytes = root.read(&modules.join(name)).map_err(placing())?.unwrap_or_default();
+        let path = Path::new("boot/grub/i386-pc").join(name);
+        root.place(&path, &mut &*bytes, 0o644).map_err(placing())?;
+    }
+    let partition = match raw.table {
+        PartitionTable::Msdos => "msdos1",
+        PartitionTable::Gpt => "gpt2",
+    };
+    let script = format!(
+        "exec grub-mkimage -O i386-pc -p '(,{partition})/boot/grub' -o /boot/grub/i386-pc/core.img \
+         biosdisk part_msdos part_gpt {driver} normal configfile linux serial terminal echo search \
+         search_fs_uuid gzio\n"
+    );
+    chroot::run(root, project, ("grub-mkimage in the image", &script, b""), watch)?;
+    let core = root.read(Path::new("boot/grub/i386-pc/core.img")).map_err(placing())?;
+    let configuration = Path::new("boot/grub/grub.cfg");
+    if !root.has(configuration) {
+        let text = menu(root, &kernel, raw.table, identity);
+        root.place(configuration, &mut text.as_bytes(), 0o600).map_err(placing())?;
+    }
+    let boot = Boot { boot, core: core.unwrap_or_default() };
+    if boot.core.len() > ROOM {
+        return Err(Problem::refused("GRUB's core.img does not fit before the partition", ""));
+    }
+    watch.line(&format!("bootable by BIOS: GRUB starts {}", kernel.display()));
+    Ok(Some(boot))
+}
+
+/// Returns GRUB's module for a file system.
+fn driver(filesystem: &str) -> Option<&str> {
+    match filesystem {
+        "ext2" | "ext3" | "ext4" => Some("ext2"),
+        "vfat" | "fat" => Some("fat"),
+        "btrfs" | "xfs" | "f2fs" => Some(filesystem),
+        _ => None,
+    }
+}
+
+/// Returns the kernel whose name sorts last.
+fn kernel(root: &Root) -> Option<PathBuf> {
+    let names = root.names("boot").into_iter().filter(|name| name.starts_with("vmlinuz"));
+    names.max_by_key(|name| version(name)).map(|name| Path::new("/boot").join(name))
+}
+
+/// Splits a name so that 6.10 comes after 6.9.
+fn version(name: &str) -> Vec<(u64, String)> {
+    let words = name.split(|c: char| !c.is_ascii_alphanumeric());
+    words.map(|word| (word.parse().unwrap_or_default(), word.to_owned())).collect()
+}
+
+/// Returns the initramfs of a kernel, as the distributions name them.
+fn initramfs(root: &Root, kernel: &Path) -> Option<String> {
+    let name = kernel.file_name()?.to_string_lossy().into_owned();
+    let suffix = name.strip_prefix("vmlinuz").unwrap_or_default();
+    let names = [
+        format!("/boot/initrd.img{suffix}"),
+        format!("/boot/initramfs{suffix}.img"),
+        format!("/boot/initramfs{suffix}"),
+    ];
+    names.into_iter().find(|name| root.has(Path::new(name)))
+}
+
+fn menu(root: &Root, kernel: &Path, table: PartitionTable, identity: &Identity) -> String {
+    let initramfs = initramfs(root, kernel);
+    let device = match (&initramfs, table) {
+        (Some(_), _) => format!("UUID={}", identity.filesystem),
+        // The kernel alone knows partitions, and no file systems, by their numbers.
+        (None, PartitionTable::Msdos) => format!("PARTUUID={}-01", disk_id(identity)),
+        (None, PartitionTable::Gpt) => format!("PARTUUID={}", identity.partition),
+    };
+    let initramfs = initramfs.map(|path| format!("  initrd {path}\n")).unwrap_or_default();
+    let kernel = kernel.display();
+    format!(
+        "serial --speed=115200\nterminal_input console serial\nterminal_output console serial\n\
+         set timeout=1\nmenuentry 'Linux' {{\n  \
+         linux {kernel} root={device} rw console=tty0 console=ttyS0,115200\n{initramfs}}}\n"
+    )
+}
+
+impl Boot {
+    /// Writes the boot sector and what it loads.
+    pub(super) fn write(&self, image: &File, table: PartitionTable) -> io::Result<()> {
+        // As made, core.img lies behind the boot sector.
+        let first: u64 = match table {
+            PartitionTable::Msdos => 1,
+            PartitionTable::Gpt => 2048,
+        };
+        let boot = patched(&self.boot, FIRST_SECTOR, first)?;
+        let core = patched(&self.core, SECOND_SECTOR, first + 1)?;
+        image.write_all_at(boot.get(..BOOT_CODE).unwrap_or_default(), 0)?;
+        image.write_all_at(&core, first * 512)
+    }
+}
+
+fn patched(bytes: &[u8], at: usize, sector: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = bytes.to_vec();
+    let place = bytes.get_mut(at..at + 8).ok_or(io::ErrorKind::UnexpectedEof)?;
+    place.copy_from_slice(&sector.to_le_bytes());
+    Ok(bytes)
+}

@@ -1,0 +1,167 @@
+//! Makes a disk image of the root folder: one partition, without a loop device.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read};
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+
+use super::filesystem::{self, Filesystem};
+use super::{clamp, grub};
+use crate::command::Command;
+use crate::error::{Problem, file};
+use crate::format::{PartitionTable, Raw, Size};
+use crate::project::Project;
+use crate::root::{self, Root};
+use crate::stage::Watch;
+use crate::tools;
+
+const SECTOR: u64 = 512;
+/// Partitions begin at a multiple of this: 1 MiB.
+const ALIGNMENT: u64 = 2048;
+/// The copy of a GPT at the end of the disk.
+const GPT_END: u64 = 33;
+
+/// What the image and its parts are called, by numbers that nothing else has.
+#[derive(Clone, Debug)]
+pub(super) struct Identity {
+    /// Of the disk.
+    pub(super) disk: String,
+    /// Of the file system.
+    pub(super) filesystem: String,
+    /// Of the partition.
+    pub(super) partition: String,
+}
+
+/// Refuses what cannot be made here.
+pub(super) fn check(raw: &Raw) -> Result<(), Problem> {
+    tools::require("sfdisk", "format raw")?;
+    filesystem::check(&raw.filesystem)
+}
+
+/// Writes the image.
+pub(super) fn make(
+    project: &Project,
+    raw: &Raw,
+    (folder, result): (&Path, &Path),
+    epoch: Option<i64>,
+    watch: &mut dyn Watch,
+) -> Result<(), Problem> {
+    let root = Root::open(folder).map_err(file("opening the root folder"))?;
+    let identity = identity(project, epoch)?;
+    let boot = grub::prepare(project, raw, &root, &identity, watch)?;
+    fstab(&root, &raw.filesystem, &identity.filesystem).map_err(file("writing /etc/fstab"))?;
+    clamp(folder, epoch)?;
+    let first = match (raw.table, &boot) {
+        (PartitionTable::Gpt, Some(_)) => 2 * ALIGNMENT,
+        _ => ALIGNMENT,
+    };
+    let end = match raw.table {
+        PartitionTable::Msdos => raw.size.0 / SECTOR,
+        PartitionTable::Gpt => (raw.size.0 / SECTOR).saturating_sub(GPT_END),
+    };
+    let sectors = end.saturating_sub(first) / 8 * 8;
+    let filesystem = Filesystem {
+        kind: &raw.filesystem,
+        uuid: &identity.filesystem,
+        offset: first * SECTOR,
+        bytes: sectors * SECTOR,
+    };
+    room(folder, filesystem.bytes)?;
+    let image = File::create(result).and_then(|image| image.set_len(raw.size.0));
+    image.map_err(file("making the image"))?;
+    let script = result.with_extension("sfdisk");
+    fs::write(&script, table(raw.table, &identity, boot.is_some(), (first, sectors)))
+        .map_err(file("writing the partition table down"))?;
+    let sfdisk = Command::new(tools::require("sfdisk", "format raw")?);
+    sfdisk
+        .args(["--quiet", "--no-reread", "--no-tell-kernel"])
+        .arg(result)
+        .input(&script)
+        .run(watch)?;
+    filesystem.make(folder, result, epoch, watch)?;
+    let Some(boot) = boot else { return Ok(()) };
+    let image = OpenOptions::new().write(true).open(result);
+    image.and_then(|image| boot.write(&image, raw.table)).map_err(file("writing GRUB"))
+}
+
+/// Refuses a root folder that has no room, before a tool says so in its own words.
+fn room(folder: &Path, bytes: u64) -> Result<(), Problem> {
+    let taken = root::taken(folder).map_err(file("measuring the root folder"))?;
+    if taken <= bytes {
+        return Ok(());
+    }
+    let reason =
+        format!("{} of files are too much for a file system of {}", Size(taken), Size(bytes));
+    Err(Problem::refused(reason, "make SIZE of the format larger"))
+}
+
+fn identity(project: &Project, epoch: Option<i64>) -> Result<Identity, Problem> {
+    let mut seed = vec![0; 32];
+    match epoch {
+        Some(epoch) => seed = format!("{} {epoch}", project.imgname).into_bytes(),
+        None => File::open("/dev/urandom")
+            .and_then(|mut random| random.read_exact(&mut seed))
+            .map_err(file("reading /dev/urandom"))?,
+    }
+    let uuid = |what: &str| {
+        let digest = Sha256::new().chain_update(&seed).chain_update(what).finalize();
+        let hex = format!("{digest:x}");
+        // The digits that say: a random one, in the usual layout.
+        let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();
+        let (version, variant) = (format!("4{}", part(12, 15)), format!("a{}", part(15, 18)));
+        [part(0, 8), part(8, 12), &version, &variant, part(18, 30)].join("-")
+    };
+    Ok(Identity {
+        disk: uuid("disk"),
+        filesystem: uuid("filesystem"),
+        partition: uuid("partition"),
+    })
+}
+
+/// Returns what sfdisk(8) is told.
+fn table(
+    kind: PartitionTable,
+    identity: &Identity,
+    boot: bool,
+    (first, sectors): (u64, u64),
+) -> String {
+    let label = kind.label();
+    match kind {
+        PartitionTable::Msdos => {
+            let id = disk_id(identity);
+            format!(
+                "label: {label}\nlabel-id: 0x{id}\nunit: sectors\n\
+                 start={first}, size={sectors}, type=83, bootable\n"
+            )
+        }
+        PartitionTable::Gpt => {
+            let bios = format!(
+                "start={ALIGNMENT}, size={ALIGNMENT}, type=21686148-6449-6E6F-744E-656564454649\n"
+            );
+            let bios = if boot { bios } else { String::new() };
+            format!(
+                "label: {label}\nlabel-id: {}\nunit: sectors\n{bios}\
+                 start={first}, size={sectors}, type=0FC63DAF-8483-4772-8E79-3D69D8477DE4, uuid={}\n",
+                identity.disk, identity.partition
+            )
+        }
+    }
+}
+
+/// Returns the number that a DOS partition table has for its disk.
+pub(super) fn disk_id(identity: &Identity) -> &str {
+    identity.disk.get(..8).unwrap_or_default()
+}
+
+/// Writes `/etc/fstab` where nobody else has.
+fn fstab(root: &Root, filesystem: &str, uuid: &str) -> io::Result<()> {
+    let path = Path::new("etc/fstab");
+    let text = String::from_utf8_lossy(&root.read(path)?.unwrap_or_default()).into_owned();
+    let empty = text.lines().map(str::trim).all(|line| line.is_empty() || line.starts_with('#'));
+    if !empty || !filesystem::has_uuid(filesystem) {
+        return Ok(());
+    }
+    let line = format!("UUID={uuid} / {filesystem} defaults 0 1\n");
+    root.place(path, &mut line.as_bytes(), 0o644)
+}

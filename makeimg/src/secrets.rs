@@ -1,0 +1,125 @@
+//! The folder `secrets`: what must be in the image and in no repository.
+//!
+//! A file there is a secret, called by its path in that folder. An executable one is run, and what it
+//! prints is the secret; otherwise its content is. What lies in a folder of `secrets` is placed in the
+//! image at that path, 0600 and owned by root; what lies directly in it is there for templates alone.
+//! `secrets.revealed`, made by [`reveal`], takes its place where it exists: nothing is run then.
+
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::command::Command;
+use crate::environment;
+use crate::error::{MakeError, Problem, file};
+use crate::inputs::below;
+use crate::root::Root;
+use crate::stage::{self, Step, Watch};
+
+/// The folder of what was revealed.
+const REVEALED: &str = "secrets.revealed";
+
+/// The secrets of a project, not yet revealed.
+#[derive(Debug, Default)]
+pub(crate) struct Secrets {
+    project: PathBuf,
+    sources: BTreeMap<PathBuf, PathBuf>,
+    run: bool,
+    known: BTreeMap<PathBuf, Vec<u8>>,
+}
+
+impl Secrets {
+    /// Finds the secrets of a project, and reveals none.
+    pub(crate) fn find(project: &Path) -> Result<Self, Problem> {
+        let revealed = project.join(REVEALED);
+        let run = !revealed.is_dir();
+        let folder = if run { project.join("secrets") } else { revealed };
+        Ok(Self { project: project.into(), sources: below(&folder)?, run, known: BTreeMap::new() })
+    }
+
+    /// Tells whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.sources.is_empty()
+    }
+
+    /// Returns a secret by its path in the folder; a program is run once only.
+    pub(crate) fn get(
+        &mut self,
+        name: &Path,
+        watch: &mut dyn Watch,
+    ) -> Result<Option<&[u8]>, Problem> {
+        if !self.known.contains_key(name) {
+            let Some(source) = self.sources.get(name) else { return Ok(None) };
+            let secret = self.reveal(source, watch);
+            let about = format!("revealing the secret {}", name.display());
+            self.known.insert(name.into(), secret.map_err(|problem| problem.about(about))?);
+        }
+        Ok(self.known.get(name).map(Vec::as_slice))
+    }
+
+    fn reveal(&self, source: &Path, watch: &mut dyn Watch) -> Result<Vec<u8>, Problem> {
+        let reading = || file(format!("reading {}", source.display()));
+        let mode = fs::metadata(source).map_err(reading())?.permissions().mode();
+        if self.run && mode & 0o111 != 0 {
+            let environment = environment::read(&self.project)?;
+            let program = Command::new(source).folder(&self.project).envs(environment);
+            return Ok(program.output(watch)?);
+        }
+        fs::read(source).map_err(reading())
+    }
+
+    /// Places the secrets that have a path in the image.
+    pub(crate) fn place(&mut self, root: &Root, watch: &mut dyn Watch) -> Result<(), Problem> {
+        let names: Vec<PathBuf> = self.sources.keys().cloned().collect();
+        for name in names.iter().filter(|name| name.components().count() > 1) {
+            let secret = self.get(name, watch)?.unwrap_or_default();
+            root.place(name, &mut &*secret, 0o600)
+                .map_err(file(format!("placing the secret /{}", name.display())))?;
+        }
+        Ok(())
+    }
+}
+
+/// Reveals all secrets of a project into `secrets.revealed`, which only the caller can read.
+///
+/// Returns that folder. An older one is replaced, once every secret could be revealed.
+pub fn reveal(project: &Path, watch: &mut dyn Watch) -> Result<PathBuf, MakeError> {
+    stage::step(watch, Step::Secrets, |watch| {
+        let folder = project.join(REVEALED);
+        let sources = below(&project.join("secrets"))?;
+        let mut secrets =
+            Secrets { project: project.into(), sources, run: true, known: BTreeMap::new() };
+        if secrets.is_empty() {
+            let hint = "put them into the folder secrets, beside IMGBUILD";
+            return Err(Problem::refused("there are no secrets to reveal", hint));
+        }
+        let partial = project.join(".secrets.makeimg-partial");
+        let writing = || file(format!("writing {}", partial.display()));
+        remove(&partial)?;
+        let names: Vec<PathBuf> = secrets.sources.keys().cloned().collect();
+        for name in &names {
+            let secret = secrets.get(name, watch)?.unwrap_or_default().to_vec();
+            let copy = partial.join(name);
+            let mut folders = DirBuilder::new();
+            let parent = copy.parent().unwrap_or(&partial);
+            folders.recursive(true).mode(0o700).create(parent).map_err(writing())?;
+            let mut options = OpenOptions::new();
+            let opened = options.write(true).create_new(true).mode(0o600).open(&copy);
+            opened.and_then(|mut copy| copy.write_all(&secret)).map_err(writing())?;
+        }
+        remove(&folder)?;
+        fs::rename(&partial, &folder).map_err(writing())?;
+        Ok(folder)
+    })
+}
+
+fn remove(folder: &Path) -> Result<(), Problem> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(file(format!("removing {}", folder.display()))(error))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,158 @@
+//! What we say to a POSIX shell, and how it answers.
+//!
+//! IMGBUILD is never scanned. A shell reads it and then prints its variables, each ended by a zero
+//! byte, which no value can hold. The names come from what `set` prints: a line of a value that looks
+//! like an assignment only adds a name to ask for, and the shell knows whether there is such a
+//! variable. Descriptor 9 is our way back; whatever IMGBUILD prints goes to the messages.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+use crate::project::Variables;
+
+/// Defines the function that prints all variables.
+const DUMP: &str = r#"
+__makeimg_dump() {
+    set +efux
+    __makeimg_set=$(set)
+    printf '%s\n' "$__makeimg_set" | while IFS= read -r __makeimg_line; do
+        case $__makeimg_line in
+        [A-Za-z_]*=*) __makeimg_name=${__makeimg_line%%=*} ;;
+        *) continue ;;
+        esac
+        case $__makeimg_name in
+        *[!A-Za-z0-9_]* | __makeimg_*) continue ;;
+        esac
+        eval "__makeimg_known=\${$__makeimg_name+x}"
+        [ -n "$__makeimg_known" ] || continue
+        eval "printf '%s=%s\\000' \"$__makeimg_name\" \"\${$__makeimg_name}\""
+    done >&9
+    printf '%s\000' "$1" >&9
+}
+exec 9>&1 1>&2
+"#;
+
+/// Reads IMGBUILD once, and tells its variables before and after, and its functions.
+pub(crate) fn evaluation() -> String {
+    let read = r"
+__makeimg_dump :before
+. ./IMGBUILD
+__makeimg_dump :after
+for __makeimg_name in setup provision cleanup; do
+    __makeimg_found=$(PATH=/nonexistent; command -v $__makeimg_name)
+    [ x$__makeimg_found != x$__makeimg_name ] || printf ':%s\000' $__makeimg_name >&9
+done
+printf ':end\000' >&9
+";
+    format!("{DUMP}{read}")
+}
+
+/// Says that the shell ended while it read IMGBUILD again.
+const READ_AGAIN: &str = r"
+trap 'echo makeimg: IMGBUILD ended the shell that read it again >&2' EXIT
+. ./IMGBUILD >/dev/null 2>&1
+set +efux
+trap - EXIT
+";
+
+/// Calls a function of IMGBUILD on the host: `$1` is the file of values, `$2` the function, `$3` its
+/// argument; tells all variables afterwards, for what comes later.
+pub(crate) fn call() -> String {
+    let call = r#"
+. "$__makeimg_values"
+set -e
+"$__makeimg_function" "$__makeimg_argument"
+__makeimg_dump :after
+printf ':end\000' >&9
+"#;
+    let arguments = "__makeimg_values=$1 __makeimg_function=$2 __makeimg_argument=$3\n";
+    format!("{DUMP}{arguments}{READ_AGAIN}{call}")
+}
+
+/// Calls `provision` in the image, where the project and the values are below `/run/makeimg`.
+pub(crate) fn provision() -> String {
+    let call = r"
+cd /
+. /run/makeimg/values
+set -e
+provision
+";
+    format!("cd /run/makeimg/project\n{READ_AGAIN}{call}")
+}
+
+/// Writes variables down so that a shell sets them; one that IMGBUILD made read-only stays.
+pub(crate) fn assignments<'a>(
+    variables: impl IntoIterator<Item = (&'a str, &'a OsStr)>,
+) -> Vec<u8> {
+    let mut text = Vec::new();
+    for (name, value) in variables {
+        text.extend(format!("if ({name}=) 2>/dev/null; then {name}='").bytes());
+        for byte in value.as_bytes() {
+            if *byte == b'\'' {
+                text.extend(b"'\\''");
+            } else {
+                text.push(*byte);
+            }
+        }
+        text.extend(b"'; fi\n");
+    }
+    text
+}
+
+/// What the shell told.
+#[derive(Debug, Default)]
+pub(crate) struct Told {
+    pub(crate) before: Variables,
+    pub(crate) after: Variables,
+    pub(crate) functions: Vec<String>,
+    /// The shell came to the end of what it was told.
+    pub(crate) ended: bool,
+}
+
+/// Reads what the shell told.
+pub(crate) fn told(bytes: &[u8]) -> Told {
+    let mut told = Told::default();
+    let mut current = Variables::new();
+    for record in bytes.split(|byte| *byte == 0).filter(|record| !record.is_empty()) {
+        match record.strip_prefix(b":") {
+            Some(b"before") => told.before = std::mem::take(&mut current),
+            Some(b"after") => told.after = std::mem::take(&mut current),
+            Some(b"end") => told.ended = true,
+            Some(name) => told.functions.push(String::from_utf8_lossy(name).into_owned()),
+            None => {
+                let equals = record.iter().position(|byte| *byte == b'=');
+                let (name, value) = record.split_at(equals.unwrap_or(record.len()));
+                let name = String::from_utf8_lossy(name).into_owned();
+                let value = OsString::from_vec(value.get(1..).unwrap_or_default().to_vec());
+                current.insert(name, value);
+            }
+        }
+    }
+    told
+}
+
+/// Variables that shells keep for themselves.
+pub(crate) fn is_internal(name: &str) -> bool {
+    let names = [
+        "_",
+        "LINENO",
+        "OPTARG",
+        "OPTIND",
+        "PWD",
+        "OLDPWD",
+        "PPID",
+        "RANDOM",
+        "SECONDS",
+        "UID",
+        "EUID",
+        "GROUPS",
+        "FUNCNAME",
+        "PIPESTATUS",
+        "SHELLOPTS",
+        "EPOCHSECONDS",
+        "EPOCHREALTIME",
+        "SRANDOM",
+        "SHLVL",
+    ];
+    names.contains(&name) || name.starts_with("BASH")
+}

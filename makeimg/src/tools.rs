@@ -1,0 +1,65 @@
+//! Finds the programs that a build needs, before it begins.
+
+use std::env;
+use std::ffi::OsStr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use crate::error::Problem;
+
+/// The Debian packages that hold the programs we call.
+const PACKAGES: &[(&str, &str)] = &[
+    ("apk", "apk-tools"),
+    ("bzip2", "bzip2"),
+    ("compress", "ncompress"),
+    ("debootstrap", "debootstrap"),
+    ("debugfs", "e2fsprogs"),
+    ("gzip", "gzip"),
+    ("lzip", "lzip"),
+    ("lzop", "lzop"),
+    ("mke2fs", "e2fsprogs"),
+    ("mkfs.btrfs", "btrfs-progs"),
+    ("mkfs.fat", "dosfstools"),
+    ("mkfs.vfat", "dosfstools"),
+    ("mkfs.xfs", "xfsprogs"),
+    ("mmdebstrap", "mmdebstrap"),
+    ("mount", "mount"),
+    ("newuidmap", "uidmap"),
+    ("pacstrap", "arch-install-scripts"),
+    ("patch", "patch"),
+    ("sfdisk", "fdisk"),
+    ("sh", "dash"),
+    ("tar", "tar"),
+    ("unshare", "util-linux"),
+    ("xz", "xz-utils"),
+    ("zstd", "zstd"),
+];
+
+/// Finds a program in a `PATH`.
+pub(crate) fn find_in(path: Option<&OsStr>, program: &str) -> Option<PathBuf> {
+    let runs = |file: &Path| {
+        file.metadata()
+            .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+    };
+    let folders = env::split_paths(path?);
+    folders.map(|folder| folder.join(program)).find(|file| runs(file))
+}
+
+/// Finds a program in our own `PATH`, or in the folders that only root's has.
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
+    let administrator = OsStr::new("/usr/local/sbin:/usr/sbin:/sbin");
+    find_in(env::var_os("PATH").as_deref(), program)
+        .or_else(|| find_in(Some(administrator), program))
+}
+
+/// Finds a program, or says which package has it.
+pub(crate) fn require(program: &str, why: &str) -> Result<PathBuf, Problem> {
+    find(program).ok_or_else(|| {
+        let known = PACKAGES.iter().find(|(name, _)| *name == program);
+        let hint = known.map_or_else(
+            || format!("install {program}, and have it in PATH"),
+            |(_, package)| format!("install the Debian package {package}, or have it in PATH"),
+        );
+        Problem::refused(format!("{program} is missing, which {why} needs"), hint)
+    })
+}
