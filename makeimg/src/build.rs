@@ -8,6 +8,7 @@ use crate::clock;
 use crate::error::{MakeError, Problem, file};
 use crate::format::Format;
 use crate::inputs::Inputs;
+use crate::machine::{self, Machine};
 use crate::modes::{self, Setting};
 use crate::options::Options;
 use crate::output::{self, Work};
@@ -26,6 +27,8 @@ pub struct Build {
     inputs: Inputs,
     settings: Vec<Setting>,
     secrets: Secrets,
+    /// What it is installed on, where that is no image.
+    machine: Option<Machine>,
 }
 
 /// What a build has left.
@@ -47,7 +50,7 @@ impl Build {
         step(watch, Step::Prepare, |_| Self::find(project, options))
     }
 
-    fn find(project: Project, options: &Options) -> Result<Self, Problem> {
+    pub(crate) fn find(project: Project, options: &Options) -> Result<Self, Problem> {
         let tool = bootstrap::tool(&project, options)?;
         let inputs = Inputs::find(&project.folder, options)?;
         if !inputs.patches.is_empty() {
@@ -58,12 +61,25 @@ impl Build {
         }
         let settings = modes::read(&project.folder)?;
         let secrets = Secrets::find(&project.folder)?;
-        Ok(Self { project, options: options.clone(), tool, inputs, settings, secrets })
+        Ok(Self {
+            project,
+            options: options.clone(),
+            tool,
+            inputs,
+            settings,
+            secrets,
+            machine: None,
+        })
     }
 
     /// Returns the project, with the variables that `setup` may have left.
     pub fn project(&self) -> &Project {
         &self.project
+    }
+
+    /// Has the system take over from a machine what it is to have.
+    pub(crate) fn install_on(&mut self, machine: Machine) {
+        self.machine = Some(machine);
     }
 
     /// Tells whether the result holds secrets.
@@ -80,6 +96,9 @@ impl Build {
             bootstrap::run(self.tool, project, &self.options, folder, watch)?;
             let root = Root::open(folder).map_err(file("opening the root folder"))?;
             hostconf::copy(project, &root, watch)?;
+            if let Some(machine) = &self.machine {
+                machine::apply(machine, project, &root, watch)?;
+            }
             Ok(root)
         })?;
         step(watch, Step::Files, |_| files::copy(&root, &inputs.files))?;

@@ -1,0 +1,128 @@
+//! Installs a system onto a disk, as a machine that boots by itself and lets its owner in.
+//!
+//! This is what becomes of the formats `raw`, `tar` and `dir` in the deploy environment: no image is
+//! made, so that memory does not have to hold one.
+
+mod boot;
+mod disk;
+mod packages;
+mod settings;
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use crate::build::Build;
+use crate::error::{MakeError, Problem};
+use crate::format::Format;
+use crate::options::Options;
+use crate::project::Project;
+use crate::stage::{Step, Watch, step};
+
+use self::disk::Disk;
+
+/// Platform firmware.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Firmware {
+    /// PC BIOS.
+    Bios,
+    /// UEFI.
+    Uefi,
+}
+
+/// The machine that a system is installed on.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    /// Its disk; all data on it is lost.
+    pub disk: PathBuf,
+    /// What starts the boot loader.
+    pub firmware: Firmware,
+    /// An empty folder to mount the new root on.
+    pub root: PathBuf,
+    /// Its name, for a system that is given none.
+    pub hostname: Option<String>,
+    /// Its serial console, as the kernel names it: `ttyS0,115200`.
+    pub console: Option<String>,
+    /// Files for the programs that set links up, in a folder for each.
+    pub network: Option<PathBuf>,
+    /// Public keys that root is let in with.
+    pub authorized_keys: Option<PathBuf>,
+    /// The folder with the host keys of its SSH server.
+    pub host_keys: Option<PathBuf>,
+}
+
+impl Machine {
+    /// Returns the machine that the environment of a payload tells of (`ANEMOS_FIRMWARE`,
+    /// `ANEMOS_ROOT`, `ANEMOS_NETWORK`, …), with this disk.
+    pub fn from_environment(disk: &Path) -> Self {
+        let text = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
+        let path = |name: &str| text(name).map(PathBuf::from);
+        let uefi = match text("ANEMOS_FIRMWARE") {
+            Some(firmware) => firmware == "uefi",
+            None => Path::new("/sys/firmware/efi").exists(),
+        };
+        Self {
+            disk: disk.to_owned(),
+            firmware: if uefi { Firmware::Uefi } else { Firmware::Bios },
+            root: path("ANEMOS_ROOT").unwrap_or_else(|| PathBuf::from("/mnt")),
+            hostname: text("ANEMOS_HOSTNAME"),
+            console: text("ANEMOS_CONSOLE"),
+            network: path("ANEMOS_NETWORK"),
+            authorized_keys: path("ANEMOS_AUTHORIZED_KEYS"),
+            host_keys: path("ANEMOS_HOST_KEYS"),
+        }
+    }
+}
+
+/// Installs onto the disk of a machine.
+///
+/// What can be refused is refused before anything is written. On failure the disk is left as it is at
+/// that moment, unmounted: half of a system.
+pub fn install(
+    project: Project,
+    options: &Options,
+    machine: &Machine,
+    watch: &mut dyn Watch,
+) -> Result<(), MakeError> {
+    let (mut build, disk) = step(watch, Step::Prepare, |watch| {
+        let (build, disk) = find(project, options, machine)?;
+        disk.make(watch)?;
+        disk.mount(&machine.root, watch)?;
+        Ok((build, disk))
+    })?;
+    let done = build.steps(&machine.root, watch).and_then(|()| {
+        step(watch, Step::Finish, |watch| {
+            boot::install(machine, &disk, build.project(), &machine.root, watch)
+        })
+    });
+    let unmounted = disk.unmount(&machine.root, watch);
+    done?;
+    unmounted.map_err(|problem| MakeError { step: Step::Finish, problem })
+}
+
+/// Refuses what could not be installed on a machine; nothing is changed.
+pub fn check(
+    project: Project,
+    options: &Options,
+    machine: &Machine,
+    watch: &mut dyn Watch,
+) -> Result<(), MakeError> {
+    step(watch, Step::Prepare, |_| find(project, options, machine).map(drop))
+}
+
+fn find(
+    mut project: Project,
+    options: &Options,
+    machine: &Machine,
+) -> Result<(Build, Disk), Problem> {
+    let filesystem = match &project.format {
+        Format::Raw(raw) => raw.filesystem.clone(),
+        Format::Tar(_) | Format::Dir | Format::Custom => "ext4".to_owned(),
+    };
+    packages::complete(&mut project, machine.firmware, &filesystem);
+    let mut build = Build::find(project, options)?;
+    let disk = Disk::find(machine, &filesystem)?;
+    build.install_on(machine.clone());
+    Ok((build, disk))
+}
+
+pub(crate) use self::settings::apply;

@@ -1,0 +1,135 @@
+//! Has a machine start the system that was installed on it: fstab(5) and GRUB.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use crate::chroot;
+use crate::command::quote;
+use crate::error::{Problem, file};
+use crate::machine::disk::Disk;
+use crate::machine::{Firmware, Machine};
+use crate::project::{Project, Target};
+use crate::root::Root;
+use crate::stage::Watch;
+
+/// Writes the table of file systems and installs GRUB, by the new system's own programs.
+pub(super) fn install(
+    machine: &Machine,
+    disk: &Disk,
+    project: &Project,
+    folder: &Path,
+    watch: &mut dyn Watch,
+) -> Result<(), Problem> {
+    let root = Root::open(folder).map_err(file("opening the root folder"))?;
+    let table = Path::new("etc/fstab");
+    let text = root.read(table).map_err(file("reading /etc/fstab"))?.unwrap_or_default();
+    if is_empty(&String::from_utf8_lossy(&text)) {
+        let lines = disk.table();
+        root.place(table, &mut lines.as_bytes(), 0o644).map_err(file("writing /etc/fstab"))?;
+    } else {
+        watch.line("/etc/fstab is as the project has it");
+    }
+    let settings = grub_settings(machine.console.as_deref());
+    let placed = match project.target {
+        Target::Debian { .. } => {
+            let place = Path::new("etc/default/grub.d/anemos.cfg");
+            root.place(place, &mut settings.as_bytes(), 0o644)
+        }
+        // Their grub-mkconfig reads one file alone.
+        Target::Arch | Target::Alpine => {
+            let place = Path::new("etc/default/grub");
+            root.read(place).and_then(|own| {
+                let text = [own.unwrap_or_default(), settings.into_bytes()].concat();
+                root.place(place, &mut &*text, 0o644)
+            })
+        }
+    };
+    placed.map_err(file("writing the settings of GRUB"))?;
+    name_by_uuid(disk)?;
+    disk.mount_esp(folder, watch)?;
+    watch.line("installing GRUB");
+    let script = script(machine.firmware, &project.target, disk);
+    chroot::run(&root, project, ("installing GRUB in the new system", &script, b""), watch)
+}
+
+/// Without udev there are no names by UUID, and grub-mkconfig falls back to the device's name, which is
+/// another one on the next kernel or bus.
+fn name_by_uuid(disk: &Disk) -> Result<(), Problem> {
+    let names = Path::new("/dev/disk/by-uuid");
+    let link = names.join(&disk.uuid);
+    if link.exists() {
+        return Ok(());
+    }
+    let made = fs::create_dir_all(names).and_then(|()| symlink(disk.root(), &link));
+    made.map_err(file(format!("making {}", link.display())))
+}
+
+fn script(firmware: Firmware, target: &Target, disk: &Disk) -> String {
+    let install = match (firmware, target) {
+        (Firmware::Bios, _) => {
+            let device = quote(&disk.device.to_string_lossy());
+            format!("grub-install --target=i386-pc {device}")
+        }
+        // By shim, so that secure boot holds, and where firmware without boot entries looks.
+        (Firmware::Uefi, Target::Debian { .. }) => {
+            "grub-install --target=x86_64-efi --efi-directory=/boot/efi --no-nvram \
+             --force-extra-removable"
+                .to_owned()
+        }
+        (Firmware::Uefi, _) => {
+            "grub-install --target=x86_64-efi --efi-directory=/boot/efi --no-nvram --removable"
+                .to_owned()
+        }
+    };
+    // Programs of the distribution lie in folders that a deploy environment need not have in PATH.
+    format!("set -e\n{install}\ngrub-mkconfig -o /boot/grub/grub.cfg\n")
+}
+
+/// The last console named is `/dev/console`, so the one that people look at comes last.
+fn grub_settings(console: Option<&str>) -> String {
+    let mut consoles = vec!["tty0"];
+    consoles.extend(console.filter(|console| *console != "tty0"));
+    let kernel: Vec<_> = consoles.iter().map(|console| format!("console={console}")).collect();
+    let mut text = format!(
+        "GRUB_TIMEOUT=1\nGRUB_CMDLINE_LINUX_DEFAULT=\nGRUB_CMDLINE_LINUX=\"{}\"\n",
+        kernel.join(" ")
+    );
+    if let Some(serial) = console.and_then(|console| console.strip_prefix("ttyS")) {
+        let (unit, options) = serial.split_once(',').unwrap_or((serial, "115200"));
+        let speed = options.split(|other: char| !other.is_ascii_digit()).next();
+        let speed = speed.filter(|speed| !speed.is_empty()).unwrap_or("115200");
+        let _infallible = write!(
+            text,
+            "GRUB_TERMINAL=\"console serial\"\n\
+             GRUB_SERIAL_COMMAND=\"serial --unit={unit} --speed={speed}\"\n"
+        );
+    }
+    text
+}
+
+fn is_empty(table: &str) -> bool {
+    table.lines().map(str::trim).all(|line| line.is_empty() || line.starts_with('#'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grub_talks_where_the_kernel_does() {
+        insta::assert_snapshot!(grub_settings(Some("ttyS1,57600n8")), @r#"
+        GRUB_TIMEOUT=1
+        GRUB_CMDLINE_LINUX_DEFAULT=
+        GRUB_CMDLINE_LINUX="console=tty0 console=ttyS1,57600n8"
+        GRUB_TERMINAL="console serial"
+        GRUB_SERIAL_COMMAND="serial --unit=1 --speed=57600"
+        "#);
+        insta::assert_snapshot!(grub_settings(Some("tty0")), @r#"
+        GRUB_TIMEOUT=1
+        GRUB_CMDLINE_LINUX_DEFAULT=
+        GRUB_CMDLINE_LINUX="console=tty0"
+        "#);
+    }
+}

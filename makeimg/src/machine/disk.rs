@@ -1,0 +1,212 @@
+//! Partitions and file systems of the disk that a system is installed on.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::libc;
+use nix::mount::{MntFlags, umount2};
+
+use crate::command::Command;
+use crate::error::{Problem, file};
+use crate::machine::{Firmware, Machine};
+use crate::stage::Watch;
+use crate::tools;
+
+/// Room for the boot loaders of several systems and for updates of the firmware.
+const ESP: &str = "256MiB";
+/// Where the ESP is mounted in the new system.
+const ESP_FOLDER: &str = "boot/efi";
+
+/// The features that GRUB 2.06 reads, whatever the mkfs.ext4 at hand has for defaults.
+const EXT4: &str = "none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,64bit,flex_bg,\
+                    sparse_super,large_file,huge_file,dir_nlink,extra_isize,metadata_csum";
+
+/// A disk that may be written.
+#[derive(Clone, Debug)]
+pub(super) struct Disk {
+    /// The whole of it.
+    pub(super) device: PathBuf,
+    firmware: Firmware,
+    /// The file system of the root folder.
+    pub(super) filesystem: String,
+    /// What its file system is known by.
+    pub(super) uuid: String,
+    /// The same of the ESP, as FAT writes it.
+    pub(super) esp_id: String,
+}
+
+impl Disk {
+    /// Refuses a disk that is none, that is in use, or whose tools are missing.
+    pub(super) fn find(machine: &Machine, filesystem: &str) -> Result<Self, Problem> {
+        let device = machine.disk.clone();
+        let shown = device.display();
+        let refused = |reason: &str, hint: &str| {
+            Err(Problem::refused(format!("{shown} {reason}"), hint.to_owned()))
+        };
+        match fs::metadata(&device) {
+            Ok(found) if found.file_type().is_block_device() => {}
+            Ok(_) => return refused("is no disk", "name a whole disk, such as /dev/vda"),
+            Err(error) => return Err(file(format!("looking at {shown}"))(error)),
+        }
+        // Linux gives a device that is mounted, or part of something, to nobody else (open(2)).
+        if let Err(error) = OpenOptions::new().read(true).custom_flags(libc::O_EXCL).open(&device) {
+            return match error.kind() {
+                io::ErrorKind::ResourceBusy => refused("is in use", "unmount what is on it first"),
+                _ => Err(file(format!("opening {shown}"))(error)),
+            };
+        }
+        tools::require("sfdisk", "partitioning")?;
+        tools::require(&format!("mkfs.{filesystem}"), "the root file system")?;
+        if machine.firmware == Firmware::Uefi {
+            tools::require("mkfs.vfat", "the ESP")?;
+        }
+        let uuid = random_uuid().map_err(file("drawing a UUID"))?;
+        let digits = uuid.get(..8).unwrap_or_default().to_uppercase();
+        let esp_id = format!("{}-{}", &digits[..4], &digits[4..]);
+        let (firmware, filesystem) = (machine.firmware, filesystem.to_owned());
+        Ok(Self { device, firmware, filesystem, uuid, esp_id })
+    }
+
+    /// The partition with the root file system.
+    pub(super) fn root(&self) -> PathBuf {
+        self.partition(2)
+    }
+
+    /// The ESP, on machines that have one.
+    pub(super) fn esp(&self) -> Option<PathBuf> {
+        (self.firmware == Firmware::Uefi).then(|| self.partition(1))
+    }
+
+    /// The kernel puts a `p` before the number where the name of the disk ends in a digit
+    /// (Linux, `block/partitions/core.c`).
+    fn partition(&self, number: u8) -> PathBuf {
+        let name = self.device.as_os_str().to_string_lossy();
+        let infix = if name.ends_with(|last: char| last.is_ascii_digit()) { "p" } else { "" };
+        PathBuf::from(format!("{name}{infix}{number}"))
+    }
+
+    /// Writes the partition table and makes the file systems.
+    pub(super) fn make(&self, watch: &mut dyn Watch) -> Result<(), Problem> {
+        watch.line(&format!("partitioning {}", self.device.display()));
+        let first = match self.firmware {
+            Firmware::Bios => {
+                "1: size=1MiB, type=21686148-6449-6E6F-744E-656564454649, name=bios".to_owned()
+            }
+            Firmware::Uefi => format!("1: size={ESP}, type=uefi, name=esp"),
+        };
+        let work = tempfile::tempdir().map_err(file("making a folder"))?;
+        let script = work.path().join("table");
+        fs::write(&script, format!("{first}\n2: type=linux, name=root\n"))
+            .map_err(file("writing the partition table down"))?;
+        Command::new(tools::require("sfdisk", "partitioning")?)
+            .args(["--quiet", "--wipe", "always", "--wipe-partitions", "always", "--label", "gpt"])
+            .arg(&self.device)
+            .input(&script)
+            .run(watch)?;
+        if let Some(esp) = self.esp() {
+            let id = self.esp_id.replace('-', "");
+            let mkfs = Command::new(tools::require("mkfs.vfat", "the ESP")?);
+            mkfs.args(["-i", &id, "-n", "ESP"]).arg(esp).run(watch)?;
+        }
+        let mkfs = tools::require(&format!("mkfs.{}", self.filesystem), "the root file system")?;
+        let mkfs = Command::new(mkfs);
+        let mkfs = match self.filesystem.as_str() {
+            "ext4" => mkfs.args(["-q", "-F", "-U", &self.uuid, "-O", EXT4]),
+            "ext2" | "ext3" => mkfs.args(["-q", "-F", "-U", &self.uuid]),
+            "xfs" => mkfs.args(["-q", "-f", "-m", &format!("uuid={}", self.uuid)]),
+            "btrfs" => mkfs.args(["-q", "-f", "-U", &self.uuid]),
+            _ => mkfs,
+        };
+        Ok(mkfs.arg(self.root()).run(watch)?)
+    }
+
+    /// Mounts the root file system, and the ESP in it.
+    pub(super) fn mount(&self, root: &Path, watch: &mut dyn Watch) -> Result<(), Problem> {
+        fs::create_dir_all(root).map_err(file(format!("making {}", root.display())))?;
+        let mount = Command::new("mount");
+        mount.args(["-t", &self.filesystem]).args([&self.root(), root]).run(watch)?;
+        Ok(())
+    }
+
+    /// Mounts the ESP in the new system, where there is one.
+    pub(super) fn mount_esp(&self, root: &Path, watch: &mut dyn Watch) -> Result<(), Problem> {
+        let Some(esp) = self.esp() else { return Ok(()) };
+        let folder = root.join(ESP_FOLDER);
+        fs::create_dir_all(&folder).map_err(file("making the folder of the ESP"))?;
+        Ok(Command::new("mount").args(["-t", "vfat"]).args([&esp, &folder]).run(watch)?)
+    }
+
+    /// Unmounts what is mounted; whatever is left in use is told by the error.
+    pub(super) fn unmount(&self, root: &Path, watch: &mut dyn Watch) -> Result<(), Problem> {
+        let esp = root.join(ESP_FOLDER);
+        if self.esp().is_some() && is_mounted(&esp) {
+            watch.line(&format!("unmounting {}", esp.display()));
+            unmount(&esp)?;
+        }
+        if is_mounted(root) { unmount(root) } else { Ok(()) }
+    }
+
+    /// The lines of fstab(5).
+    pub(super) fn table(&self) -> String {
+        let check = u8::from(self.filesystem.starts_with("ext"));
+        let root = format!("UUID={} / {} defaults 0 {check}\n", self.uuid, self.filesystem);
+        let esp = format!("UUID={} /{ESP_FOLDER} vfat umask=0077 0 2\n", self.esp_id);
+        if self.esp().is_some() { root + &esp } else { root }
+    }
+}
+
+fn unmount(point: &Path) -> Result<(), Problem> {
+    umount2(point, MntFlags::UMOUNT_NOFOLLOW)
+        .map_err(file(format!("unmounting {}", point.display())))
+}
+
+fn is_mounted(point: &Path) -> bool {
+    let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    table.lines().filter_map(|line| line.split(' ').nth(4)).any(|it| Path::new(it) == point)
+}
+
+/// A random UUID, as the kernel draws it (random(4)).
+fn random_uuid() -> io::Result<String> {
+    let mut text = String::new();
+    File::open("/proc/sys/kernel/random/uuid")?.read_to_string(&mut text)?;
+    Ok(text.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn disk(device: &str, firmware: Firmware) -> Disk {
+        Disk {
+            device: device.into(),
+            firmware,
+            filesystem: "ext4".to_owned(),
+            uuid: "1b4e28ba-2fa1-41d2-883f-0016d3cca427".to_owned(),
+            esp_id: "1B4E-28BA".to_owned(),
+        }
+    }
+
+    #[test]
+    fn partitions_and_table_follow_from_disk_and_firmware() {
+        let nvme = disk("/dev/nvme0n1", Firmware::Uefi);
+        assert_eq!(nvme.root(), Path::new("/dev/nvme0n1p2"));
+        assert_eq!(nvme.esp(), Some("/dev/nvme0n1p1".into()));
+        assert_eq!(
+            nvme.table(),
+            "UUID=1b4e28ba-2fa1-41d2-883f-0016d3cca427 / ext4 defaults 0 1\n\
+             UUID=1B4E-28BA /boot/efi vfat umask=0077 0 2\n"
+        );
+        let bios = disk("/dev/vda", Firmware::Bios);
+        assert_eq!((bios.root(), bios.esp()), ("/dev/vda2".into(), None));
+        assert_eq!(bios.table().lines().count(), 1);
+    }
+
+    #[test]
+    fn what_is_no_disk_is_refused() {
+        let machine = Machine::from_environment(Path::new("/etc/passwd"));
+        let said = Disk::find(&machine, "ext4").unwrap_err().to_string();
+        assert_eq!(said, "/etc/passwd is no disk");
+    }
+}

@@ -1,0 +1,97 @@
+//! What a machine needs to boot and to be reached, beside what IMGBUILD asks for.
+
+use crate::machine::Firmware;
+use crate::project::{Project, Target};
+
+/// Adds the packages that are missing. Of several that do the same, one is enough.
+pub(super) fn complete(project: &mut Project, firmware: Firmware, filesystem: &str) {
+    let needed: Vec<&[&str]> = match &project.target {
+        Target::Debian { .. } => {
+            let boot: &[&[&str]] = match firmware {
+                Firmware::Bios => &[&["grub-pc-bin", "grub-pc"], &["grub2-common", "grub-pc"]],
+                Firmware::Uefi => {
+                    &[&["grub-efi-amd64-bin"], &["grub-efi-amd64-signed"], &["shim-signed"]]
+                }
+            };
+            let common: &[&[&str]] = &[
+                &["systemd-sysv", "sysvinit-core"],
+                &["udev"],
+                &["kmod"],
+                &["iproute2"],
+                &["apt"],
+                &["linux-image-amd64", "linux-image-"],
+                &["initramfs-tools", "dracut"],
+                &["zstd"],
+                &["openssh-server", "dropbear", "tinysshd"],
+                &["systemd-resolved", "resolvconf", "openresolv", "ifupdown", "network-manager"],
+            ];
+            common.iter().chain(boot).copied().collect()
+        }
+        Target::Arch => {
+            let boot: &[&[&str]] =
+                if firmware == Firmware::Uefi { &[&["efibootmgr"]] } else { &[] };
+            let common: &[&[&str]] = &[
+                &["base"],
+                &["linux", "linux-lts", "linux-hardened", "linux-zen"],
+                &["grub"],
+                &["openssh", "dropbear"],
+            ];
+            common.iter().chain(boot).copied().collect()
+        }
+        Target::Alpine => {
+            let boot: &[&[&str]] = match firmware {
+                Firmware::Bios => &[&["grub-bios"]],
+                Firmware::Uefi => &[&["grub-efi"]],
+            };
+            let common: &[&[&str]] = &[
+                &["alpine-base"],
+                &["linux-lts", "linux-virt", "linux-"],
+                &["grub"],
+                &["openssh", "dropbear"],
+                &["iproute2"],
+            ];
+            common.iter().chain(boot).copied().collect()
+        }
+    };
+    for choice in needed {
+        add(&mut project.packages, choice);
+    }
+    let repair = match (filesystem, &project.target) {
+        ("ext2" | "ext3" | "ext4", _) => "e2fsprogs",
+        ("xfs", _) => "xfsprogs",
+        ("btrfs", _) => "btrfs-progs",
+        _ => return,
+    };
+    add(&mut project.packages, &[repair]);
+}
+
+/// Adds the first of a choice, unless one of it is there; a dash at the end stands for any that begins
+/// so.
+fn add(packages: &mut Vec<String>, choice: &[&str]) {
+    let is = |package: &String, name: &str| {
+        package == name || (name.ends_with('-') && package.starts_with(name))
+    };
+    let there = packages.iter().any(|package| choice.iter().any(|name| is(package, name)));
+    if let Some(first) = choice.first().filter(|_| !there) {
+        packages.push((*first).to_owned());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::add;
+
+    #[test]
+    fn one_of_a_choice_is_enough() {
+        for (has, choice, want) in [
+            (&["nginx"][..], &["linux-image-amd64", "linux-image-"][..], Some("linux-image-amd64")),
+            (&["linux-image-cloud-amd64"], &["linux-image-amd64", "linux-image-"], None),
+            (&["dropbear"], &["openssh-server", "dropbear"], None),
+            (&["udev-rules"], &["udev"], Some("udev")),
+        ] {
+            let mut packages: Vec<_> = has.iter().map(|name| (*name).to_owned()).collect();
+            add(&mut packages, choice);
+            assert_eq!(packages.get(has.len()).map(String::as_str), want, "{has:?}");
+        }
+    }
+}

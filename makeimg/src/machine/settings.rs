@@ -1,0 +1,247 @@
+//! What the new system takes over from the machine, before the project's own files come.
+
+use std::ffi::OsStr;
+use std::fmt::Write as _;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::chroot;
+use crate::error::{Problem, file};
+use crate::machine::Machine;
+use crate::project::{Project, Target};
+use crate::root::Root;
+use crate::stage::Watch;
+
+/// A service, by the file that shows that it is there.
+const SYSTEMD_UNITS: &[(&str, &str)] = &[
+    ("usr/lib/systemd/system/systemd-networkd.service", "systemd-networkd"),
+    ("usr/lib/systemd/system/systemd-resolved.service", "systemd-resolved"),
+    ("usr/lib/systemd/system/ssh.service", "ssh"),
+    ("usr/lib/systemd/system/sshd.service", "sshd"),
+];
+
+/// The services of Alpine with their runlevels, as its own installer chooses them.
+const OPENRC: &[(&str, &str)] = &[
+    ("devfs dmesg mdev hwdrivers", "sysinit"),
+    ("hwclock modules sysctl hostname bootmisc syslog networking", "boot"),
+    ("mount-ro killprocs savecache", "shutdown"),
+    ("sshd", "default"),
+];
+
+/// A program that sets links up, and where its files go.
+struct Links {
+    /// The folder below that of the network.
+    from: &'static str,
+    to: &'static str,
+}
+
+/// Gives the new system name, network and keys of the machine, and starts what it needs for them.
+pub(crate) fn apply(
+    machine: &Machine,
+    project: &Project,
+    root: &Root,
+    watch: &mut dyn Watch,
+) -> Result<(), Problem> {
+    if let Some(name) = &machine.hostname {
+        let hosts = format!("127.0.0.1 localhost\n127.0.1.1 {name}\n::1 localhost\n");
+        for (path, text) in [("etc/hostname", format!("{name}\n")), ("etc/hosts", hosts)] {
+            put(root, path, text.as_bytes(), 0o644)?;
+        }
+    }
+    if let Some(folder) = &machine.network {
+        network(folder, project, root, watch)?;
+    }
+    if let Some(keys) = &machine.authorized_keys {
+        let keys = read(keys)?;
+        if keys.is_empty() {
+            watch.line("no key of the machine lets anybody in");
+        } else {
+            put(root, "root/.ssh/authorized_keys", &keys, 0o600)?;
+            root.set(Path::new("root/.ssh"), Some(0o700), None).map_err(file("closing .ssh"))?;
+        }
+    }
+    host_keys(machine, root)?;
+    services(project, root, watch)
+}
+
+fn network(
+    folder: &Path,
+    project: &Project,
+    root: &Root,
+    watch: &mut dyn Watch,
+) -> Result<(), Problem> {
+    let links = links(project);
+    watch.line(&format!("network: files of {} go to /{}", links.from, links.to));
+    for (name, path) in files(&folder.join(links.from))? {
+        // Names of cards are udev's matter, whoever sets the links up.
+        let is_link = Path::new(&name).extension() == Some(OsStr::new("link"));
+        let to = if is_link { "etc/systemd/network" } else { links.to };
+        let mode = if to.contains("systemd") || links.from == "alpine" { 0o644 } else { 0o600 };
+        put(root, &format!("{to}/{name}"), &read(&path)?, mode)?;
+    }
+    let stub = Path::new("usr/lib/systemd/systemd-resolved");
+    let resolver = Path::new("etc/resolv.conf");
+    if root.has(stub) {
+        let target = OsStr::new("../run/systemd/resolve/stub-resolv.conf");
+        return root.symlink(resolver, target).map_err(file("linking resolv.conf"));
+    }
+    put(root, "etc/resolv.conf", &read(&folder.join("resolv.conf"))?, 0o644)
+}
+
+/// The program that sets links up: the one that IMGBUILD asks for, else the usual one.
+fn links(project: &Project) -> Links {
+    let has = |name: &str| project.packages.iter().any(|package| package == name);
+    let (from, to) = match &project.target {
+        Target::Alpine => ("alpine", "etc/network"),
+        _ if has("netplan.io") || has("netplan") => ("netplan", "etc/netplan"),
+        _ if has("network-manager") || has("networkmanager") => {
+            ("networkmanager", "etc/NetworkManager/system-connections")
+        }
+        Target::Debian { .. } if has("ifupdown") || has("ifupdown2") => ("ifupdown", "etc/network"),
+        _ => ("networkd", "etc/systemd/network"),
+    };
+    Links { from, to }
+}
+
+/// The keys of the running system, instead of those that packages have drawn; without any, those stay.
+fn host_keys(machine: &Machine, root: &Root) -> Result<(), Problem> {
+    let Some(folder) = &machine.host_keys else { return Ok(()) };
+    let inherited = files(folder)?;
+    if inherited.is_empty() {
+        return Ok(());
+    }
+    let is_key = |name: &String| name.starts_with("ssh_host_");
+    for name in root.names("etc/ssh").iter().filter(|name| is_key(name)) {
+        root.remove(&Path::new("etc/ssh").join(name)).map_err(file("removing a host key"))?;
+    }
+    for (name, path) in inherited {
+        let public = Path::new(&name).extension() == Some(OsStr::new("pub"));
+        let mode = if public { 0o644 } else { 0o600 };
+        put(root, &format!("etc/ssh/{name}"), &read(&path)?, mode)?;
+    }
+    Ok(())
+}
+
+/// Has those services start that the distribution leaves off.
+fn services(project: &Project, root: &Root, watch: &mut dyn Watch) -> Result<(), Problem> {
+    let mut script = String::from("set -e\n");
+    if project.target == Target::Alpine {
+        for (services, level) in OPENRC {
+            for service in services.split(' ') {
+                if root.has(&Path::new("etc/init.d").join(service)) {
+                    let _infallible = writeln!(script, "rc-update --quiet add {service} {level}");
+                }
+            }
+        }
+    } else {
+        let here = SYSTEMD_UNITS.iter().filter(|(path, _)| root.has(Path::new(path)));
+        for (_, unit) in here {
+            let _infallible = writeln!(script, "systemctl --quiet enable {unit}");
+        }
+    }
+    chroot::run(root, project, ("having services start", &script, b""), watch)
+}
+
+/// The files of a folder by their names; none where there is no such folder.
+fn files(folder: &Path) -> Result<Vec<(String, PathBuf)>, Problem> {
+    let list = || -> io::Result<_> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            if entry.file_type()?.is_file() {
+                found.push((entry.file_name().to_string_lossy().into_owned(), entry.path()));
+            }
+        }
+        found.sort();
+        Ok(found)
+    };
+    match list() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        other => other.map_err(file(format!("reading {}", folder.display()))),
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Problem> {
+    match fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        other => other.map_err(file(format!("reading {}", path.display()))),
+    }
+}
+
+fn put(root: &Root, path: &str, mut bytes: &[u8], mode: u32) -> Result<(), Problem> {
+    root.place(Path::new(path), &mut bytes, mode).map_err(file(format!("writing /{path}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stage::Step;
+    use std::time::Duration;
+
+    #[derive(Default)]
+    struct Said(Vec<String>);
+
+    impl Watch for Said {
+        fn begins(&mut self, _step: Step) {}
+        fn ended(&mut self, _step: Step, _took: Duration, _failure: Option<&str>) {}
+        fn line(&mut self, line: &str) {
+            self.0.push(line.to_owned());
+        }
+    }
+
+    fn project(target: Target, packages: &[&str]) -> Project {
+        let values = [("imgname", "i"), ("target", "arch"), ("format", "dir")];
+        let values = values.map(|(name, value)| (name.to_owned(), value.into()));
+        let made = Project::from_variables(Path::new("/"), values.into(), [].into(), None);
+        let packages = packages.iter().map(|name| (*name).to_owned()).collect();
+        Project { target, packages, ..made.unwrap() }
+    }
+
+    #[test]
+    fn the_program_that_is_installed_gets_the_network() {
+        let debian = || Target::Debian { suite: "stable".to_owned() };
+        for (target, packages, want) in [
+            (debian(), &[][..], "networkd"),
+            (debian(), &["ifupdown"], "ifupdown"),
+            (debian(), &["network-manager"], "networkmanager"),
+            (debian(), &["netplan.io", "network-manager"], "netplan"),
+            (Target::Arch, &["networkmanager"], "networkmanager"),
+            (Target::Arch, &[], "networkd"),
+            (Target::Alpine, &[], "alpine"),
+        ] {
+            assert_eq!(links(&project(target, packages)).from, want, "{packages:?}");
+        }
+    }
+
+    #[test]
+    fn keys_and_network_are_taken_over_with_their_modes() {
+        let folder = tempfile::tempdir().unwrap();
+        let (image, from) = (folder.path().join("image"), folder.path().join("from"));
+        fs::create_dir_all(image.join("etc/ssh")).unwrap();
+        fs::write(image.join("etc/ssh/ssh_host_rsa_key"), "drawn").unwrap();
+        fs::create_dir_all(from.join("networkd")).unwrap();
+        fs::create_dir_all(from.join("keys")).unwrap();
+        for (path, text) in [
+            ("networkd/10-eth0.network", "[Match]\n"),
+            ("networkd/10-eth0.link", "[Match]\n"),
+            ("resolv.conf", "nameserver 192.0.2.1\n"),
+            ("keys/ssh_host_ed25519_key", "inherited"),
+        ] {
+            fs::write(from.join(path), text).unwrap();
+        }
+        let machine = Machine {
+            network: Some(from.clone()),
+            host_keys: Some(from.join("keys")),
+            ..Machine::from_environment(Path::new("/dev/null"))
+        };
+        let root = Root::open(&image).unwrap();
+        let debian = project(Target::Debian { suite: "stable".to_owned() }, &[]);
+        network(&from, &debian, &root, &mut Said::default()).unwrap();
+        host_keys(&machine, &root).unwrap();
+        assert_eq!(root.names("etc/systemd/network"), ["10-eth0.link", "10-eth0.network"]);
+        assert_eq!(root.names("etc/ssh"), ["ssh_host_ed25519_key"]);
+        let text = root.read(Path::new("etc/resolv.conf")).unwrap().unwrap();
+        assert_eq!(text, b"nameserver 192.0.2.1\n");
+    }
+}
