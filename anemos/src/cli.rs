@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    base, build, conformance, deploy, facts, fixture, inspect, pack, plan, reset, retry,
+    base, build, conformance, deploy, facts, fixture, inspect, makeimg, pack, plan, reset, retry,
     serve_guest, status, test, write_network,
 };
 
@@ -41,6 +41,8 @@ enum Command {
     Pack(pack::Args),
     /// Check and describe a payload
     Inspect(inspect::Args),
+    /// Build an image from an IMGBUILD
+    Makeimg(makeimg::Args),
     /// Build the base initramfs
     Base(base::Args),
     /// List, build or boot simulated VPS images
@@ -69,6 +71,7 @@ impl Cli {
             Command::Facts(args) => args.run(),
             Command::Pack(args) => args.run(),
             Command::Inspect(args) => args.run(),
+            Command::Makeimg(args) => args.run(),
             Command::Base(args) => args.run(),
             Command::Fixture(args) => args.run(),
             Command::Conformance(args) => args.run(),

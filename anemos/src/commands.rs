@@ -7,6 +7,7 @@ pub(crate) mod deploy;
 pub(crate) mod facts;
 pub(crate) mod fixture;
 pub(crate) mod inspect;
+pub(crate) mod makeimg;
 pub(crate) mod pack;
 pub(crate) mod plan;
 pub(crate) mod reset;

@@ -60,6 +60,7 @@ fn help_names_every_command_and_the_exit_codes() {
       facts        Print the facts of this machine as JSON
       pack         Make a payload from a folder
       inspect      Check and describe a payload
+      makeimg      Build an image from an IMGBUILD
       base         Build the base initramfs
       fixture      List, build or boot simulated VPS images
       conformance  Run the conformance suite
@@ -76,7 +77,9 @@ fn help_names_every_command_and_the_exit_codes() {
 
 #[test]
 fn the_first_line_of_a_help_fits_a_terminal() {
-    for name in ["test", "deploy", "plan", "build", "reset", "facts", "pack", "inspect", "base"] {
+    for name in [
+        "test", "deploy", "plan", "build", "reset", "facts", "pack", "inspect", "makeimg", "base",
+    ] {
         let help = run(&[], &[name, "--help"]);
         let first = help.stdout.lines().next().unwrap_or_default().to_owned();
         assert_eq!(help.status, Some(0), "{name}");
@@ -192,6 +195,15 @@ fn a_payload_that_is_none_is_refused_before_anything_else() {
         assert_eq!((refused.status, refused.stdout.as_str()), (Some(3), ""), "{name}");
         assert!(refused.stderr.contains("the payload is no tarball"), "{name}: {}", refused.stderr);
     }
+}
+
+#[test]
+fn an_imgbuild_that_is_wrong_is_refused_with_a_hint() {
+    let refused = run(&[("IMGBUILD", "imgname=a\n")], &["makeimg"]);
+    assert_eq!((refused.status, refused.stdout.as_str()), (Some(3), ""), "{}", refused.stderr);
+    insta::with_settings!({ filters => [(r"ended failed [\d.]+s", "ended failed [time]")] }, {
+        insta::assert_snapshot!(refused.stderr, @"");
+    });
 }
 
 #[test]

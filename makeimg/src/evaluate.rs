@@ -96,3 +96,85 @@ pub(crate) fn optional(folder: &Path, name: &str) -> Result<Option<Vec<u8>>, Pro
         Err(error) => Err(file(format!("reading {name}"))(error)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::ffi::OsString;
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    struct Silent;
+
+    impl Watch for Silent {
+        fn begins(&mut self, _step: Step) {}
+        fn ended(&mut self, _step: Step, _took: Duration, _failure: Option<&str>) {}
+        fn line(&mut self, _line: &str) {}
+    }
+
+    fn evaluated(imgbuild: &str) -> Project {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::write(folder.path().join(FILE), imgbuild).expect("a file");
+        let options = Options { folder: folder.path().into(), ..Options::default() };
+        evaluate(&options, &mut Silent).expect("a good IMGBUILD")
+    }
+
+    const NEEDED: &str = "imgname=a\ntarget=arch\n";
+
+    #[test]
+    fn variables_are_read_back_exactly() {
+        for (assignment, want) in [
+            ("v='a b'", "a b"),
+            ("v=\"\n x \n\n\"", "\n x \n\n"),
+            ("v='it'\\''s $HOME `date` $(date) \\n'", "it's $HOME `date` $(date) \\n"),
+            ("v=\"$(printf 'a\\001\\177\\tz')\"", "a\u{1}\u{7f}\tz"),
+            ("v='x\nimgname=b\nPATH=/nowhere'", "x\nimgname=b\nPATH=/nowhere"),
+            ("v=; IFS=x; set -euf", ""),
+            ("v=1; set -- a b; cd /; exec >/dev/null", "1"),
+            ("readonly v=1", "1"),
+        ] {
+            let project = evaluated(&format!("{NEEDED}{assignment}\n"));
+            assert_eq!(project.variables.get("v"), Some(&OsString::from(want)), "{assignment}");
+            assert!(project.own.contains("v"), "{assignment}");
+        }
+    }
+
+    #[test]
+    fn functions_are_those_that_the_shell_has() {
+        let project = evaluated(&format!(
+            "{NEEDED}provision() {{ :; }}\nif true; then setup() {{ :; }}; fi\ncleanup=1\n"
+        ));
+        let functions: Vec<Function> = project.functions.into_iter().collect();
+        assert_eq!(functions, [Function::Setup, Function::Provision]);
+    }
+
+    #[test]
+    fn the_environment_is_visible_and_not_ours() {
+        let project = evaluated(&format!("{NEEDED}v=$HOME\n"));
+        let home = std::env::var_os("HOME").unwrap_or_default();
+        assert_eq!(project.variables.get("v"), Some(&home));
+        assert!(!project.own.contains("PATH"), "{:?}", project.own);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        /// Every printable character, quotes and newlines, as text and as what a shell would run.
+        #[test]
+        fn any_value_survives(
+            values in proptest::collection::btree_map("x_[a-zA-Z0-9_]{0,8}", "([ -~\\n\\t]|\\PC|['\"$`\\\\]){0,60}", 1..6),
+        ) {
+            let values: BTreeMap<String, OsString> =
+                values.into_iter().map(|(name, value)| (name, value.into())).collect();
+            let pairs = values.iter().map(|(name, value)| (name.as_str(), value.as_os_str()));
+            let written = String::from_utf8(shell::assignments(pairs)).expect("text");
+            let project = evaluated(&format!("{NEEDED}{written}"));
+            for (name, value) in &values {
+                prop_assert_eq!(project.variables.get(name), Some(value));
+            }
+        }
+    }
+}

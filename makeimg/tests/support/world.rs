@@ -49,6 +49,8 @@ pub(crate) struct Outcome {
     pub(crate) made: Option<PathBuf>,
     /// The error with its causes, if not.
     pub(crate) error: String,
+    /// The way out, if it is a refusal.
+    pub(crate) hint: String,
     /// The error is a refusal.
     pub(crate) refused: bool,
     /// What was announced, and all that was said.
@@ -139,7 +141,31 @@ impl World {
 
     /// Builds, in namespaces.
     pub(crate) fn build(&self) -> Outcome {
-        let mut arguments: Vec<OsString> = Vec::new();
+        let mut log = Log::default();
+        let status = makeimg::isolated(Path::new("env"), &self.job(), &mut log);
+        match status {
+            Ok(status) => assert!(status.success(), "the worker ended with {status}"),
+            Err(error) => return outcome(Err(error), log),
+        }
+        self.outcome()
+    }
+
+    /// Builds, in namespaces, as a user who is not root; must be called by root.
+    pub(crate) fn builds_as_nobody(&self) -> Outcome {
+        const BECOME: &str = "echo nobody:200000:65536 >ids; chown -R nobody .; \
+            mount --bind ids /etc/subuid; mount --bind ids /etc/subgid; \
+            exec setpriv --reuid=nobody --regid=65534 --clear-groups env MAKEIMG_OUTER=1 \"$@\"";
+        let mut words: Vec<OsString> =
+            ["--mount", "sh", "-ec", BECOME, "sh"].map(Into::into).into();
+        words.extend(self.job());
+        self.run("unshare", &words);
+        let outcome = self.outcome();
+        assert!(outcome.made.is_some(), "{}\n{}", outcome.error, outcome.told);
+        outcome
+    }
+
+    /// Returns the assignments and the command of a worker, for env(1).
+    fn job(&self) -> Vec<OsString> {
         let job = [
             ("MAKEIMG_WORKER", self.path("").into_os_string()),
             ("CALLS", self.path("calls").into_os_string()),
@@ -150,42 +176,75 @@ impl World {
             ("JOB_MIRROR", self.options.mirror.clone().unwrap_or_default().into()),
             ("JOB_PROXY", self.options.proxy.clone().unwrap_or_default().into()),
         ];
-        let environment =
-            self.environment.iter().map(|(name, value)| (name.as_str(), value.clone()));
+        let environment = self.environment.iter();
+        let environment = environment.map(|(name, value)| (name.as_str(), value.clone()));
+        let mut words = Vec::new();
         for (name, value) in job.into_iter().chain(environment) {
             let mut assignment = OsString::from(name);
             assignment.push("=");
             assignment.push(value);
-            arguments.push(assignment);
+            words.push(assignment);
         }
-        let shell = ["/bin/sh", "-c", "exec \"$@\" >/dev/null 2>&1", "sh"];
-        arguments.extend(shell.map(OsString::from));
-        arguments.push(env::current_exe().expect("a program").into());
-        arguments.extend(["worker", "--exact"].map(OsString::from));
-        let mut log = Log::default();
-        let status = makeimg::isolated(Path::new("env"), &arguments, &mut log);
-        match status {
-            Ok(status) => assert!(status.success(), "the worker ended with {status}"),
-            Err(error) => return outcome(Err(error), log),
-        }
+        // What the harness of tests prints is nobody's business.
+        let quiet = ["/bin/sh", "-c", "exec \"$@\" >/dev/null 2>&1", "sh"];
+        words.extend(quiet.map(OsString::from));
+        words.push(env::current_exe().expect("a program").into());
+        words.extend(["worker", "--exact"].map(OsString::from));
+        words
+    }
+
+    fn outcome(&self) -> Outcome {
         let mut outcome = Outcome { told: self.read("told"), ..Outcome::default() };
         let result = self.read("result");
-        let (kind, text) = result.split_once(' ').unwrap_or((&result, ""));
-        match kind {
-            "made" if text.is_empty() => {}
-            "made" => outcome.made = Some(text.into()),
-            _ => {
-                outcome.refused = kind == "refused";
-                text.clone_into(&mut outcome.error);
-            }
-        }
+        let mut fields = result.split('\0');
+        let mut field = || fields.next().unwrap_or_default().to_owned();
+        outcome.made = Some(field()).filter(|path| !path.is_empty()).map(PathBuf::from);
+        outcome.error = field();
+        outcome.hint = field();
+        outcome.refused = !outcome.hint.is_empty();
         outcome
+    }
+
+    /// Runs a line of shell in the folder of this world, which must do well.
+    pub(crate) fn output(&self, line: &str) -> String {
+        self.run("sh", &["-c", line].map(OsString::from))
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a test looks at results with other programs")]
+    fn run(&self, program: &str, words: &[OsString]) -> String {
+        let mut command = std::process::Command::new(program);
+        let output = command.args(words).current_dir(self.path("")).output().expect("a program");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{words:?}: {said}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// Returns a `PATH` with what every build needs, and the stand-ins that are left.
+    pub(crate) fn bare_path(&self) -> OsString {
+        let needed = [
+            "sh", "env", "unshare", "setpriv", "mount", "mktemp", "rm", "cp", "ln", "mkdir",
+            "chmod",
+        ];
+        for tool in needed {
+            let found = self.output(&format!("command -v {tool}"));
+            self.link(&format!("bin/{tool}"), found.trim());
+        }
+        self.path("bin").into_os_string()
     }
 }
 
 /// What the test `worker` does, when it was started as one.
 pub(crate) fn work() {
     let Some(folder) = env::var_os("MAKEIMG_WORKER").map(PathBuf::from) else { return };
+    if env::var_os("MAKEIMG_OUTER").is_some() {
+        let program = env::current_exe().expect("a program").into_os_string();
+        let mut words = ["--unset=MAKEIMG_OUTER".into(), program].to_vec();
+        words.extend(["worker", "--exact"].map(OsString::from));
+        if let Err(error) = makeimg::isolated(Path::new("env"), &words, &mut Log::default()) {
+            note(&folder, &outcome(Err(error), Log::default()));
+        }
+        return;
+    }
     let text = |name: &str| env::var(name).ok().filter(|text| !text.is_empty());
     let inputs = env::var_os("JOB_INPUTS").unwrap_or_default();
     let options = Options {
@@ -201,14 +260,14 @@ pub(crate) fn work() {
     let mut log = Log::default();
     let made = makeimg::evaluate(&options, &mut log)
         .and_then(|project| makeimg::build(project, &options, &mut log));
-    let outcome = outcome(made.map(|made| made.path), log);
-    let result = match (&outcome.made, outcome.error.as_str(), outcome.refused) {
-        (Some(path), ..) => format!("made {}", path.display()),
-        (None, "", _) => "made ".to_owned(),
-        (None, error, true) => format!("refused {error}"),
-        (None, error, false) => format!("failed {error}"),
-    };
-    fs::write(folder.join("told"), outcome.told).expect("a file");
+    note(&folder, &outcome(made.map(|made| made.path), log));
+}
+
+/// Leaves what came of it for the test.
+fn note(folder: &Path, outcome: &Outcome) {
+    let path = outcome.made.as_deref().map(|path| path.display().to_string()).unwrap_or_default();
+    let result = format!("{path}\0{}\0{}", outcome.error, outcome.hint);
+    fs::write(folder.join("told"), &outcome.told).expect("a file");
     fs::write(folder.join("result"), result).expect("a file");
 }
 
@@ -217,7 +276,8 @@ fn outcome(made: Result<Option<PathBuf>, MakeError>, log: Log) -> Outcome {
     match made {
         Ok(path) => outcome.made = path,
         Err(error) => {
-            outcome.refused = error.refusal().is_some();
+            outcome.hint = error.refusal().map(|(_, hint)| hint).unwrap_or_default();
+            outcome.refused = !outcome.hint.is_empty();
             outcome.error = error.to_string();
             let mut next = std::error::Error::source(&error);
             while let Some(cause) = next {

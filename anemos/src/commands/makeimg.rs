@@ -1,0 +1,129 @@
+//! Command `anemos makeimg`: builds an image from an IMGBUILD.
+
+use std::env;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use makeimg::{MakeError, Options, Step, Watch};
+
+use crate::report::{self, Refusal};
+
+/// The command line of `anemos makeimg`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Folders with input files, later ones win; default: files, if it is there
+    #[arg(value_name = "DIR")]
+    inputs: Vec<PathBuf>,
+    /// Go to this folder first, which holds the IMGBUILD
+    #[arg(short = 'C', value_name = "FOLDER", default_value = ".")]
+    folder: PathBuf,
+    /// Use this instead of the variable format of IMGBUILD
+    #[arg(short, long)]
+    format: Option<String>,
+    /// Put the result into this folder; default: that of the IMGBUILD
+    #[arg(short, long, value_name = "FOLDER")]
+    output: Option<PathBuf>,
+    /// Only reveal all secrets, into secrets.revealed, which later builds then use
+    #[arg(long)]
+    reveal: bool,
+    /// Leave the half-built root folder when the build fails
+    #[arg(short, long)]
+    keep: bool,
+    /// Fetch packages from this mirror: an address, or lines of a source list
+    #[arg(long)]
+    mirror: Option<String>,
+    /// Fetch packages through this HTTP proxy
+    #[arg(long, value_name = "URL")]
+    proxy: Option<String>,
+    /// Verify Debian packages with this keyring
+    #[arg(long, value_name = "FILE")]
+    keyring: Option<PathBuf>,
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+    /// We are in namespaces of our own already
+    #[arg(long, hide = true)]
+    isolated: bool,
+}
+
+impl Args {
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        if self.reveal {
+            let folder = self.folder.canonicalize().context("entering the folder")?;
+            let revealed = makeimg::reveal(&folder, &mut Progress).map_err(refuse)?;
+            report::result(&revealed.display().to_string());
+            return Ok(ExitCode::SUCCESS);
+        }
+        if !self.isolated {
+            return again();
+        }
+        let begun = Instant::now();
+        let json = self.json;
+        let options = self.options();
+        let made = makeimg::evaluate(&options, &mut Progress)
+            .and_then(|project| makeimg::build(project, &options, &mut Progress))
+            .map_err(refuse)?;
+        let path = made.path.map(|path| path.display().to_string());
+        if json {
+            let seconds = begun.elapsed().as_secs_f64();
+            let text = serde_json::json!({ "path": path, "seconds": seconds });
+            report::result(&serde_json::to_string_pretty(&text)?);
+        } else if let Some(path) = path {
+            report::result(&path);
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn options(self) -> Options {
+        Options {
+            inputs: self.inputs,
+            format: self.format,
+            output: Some(self.output.unwrap_or_else(|| self.folder.clone())),
+            keep: self.keep,
+            mirror: self.mirror,
+            proxy: self.proxy,
+            keyring: self.keyring,
+            folder: self.folder,
+        }
+    }
+}
+
+/// Runs the same command once more where it can leave nothing behind.
+fn again() -> anyhow::Result<ExitCode> {
+    let mut arguments: Vec<OsString> = env::args_os().skip(1).collect();
+    // Right after the verb: what follows a `--` is an input folder.
+    arguments.insert(1.min(arguments.len()), "--isolated".into());
+    let program = env::current_exe().unwrap_or_else(|_| Path::new("/proc/self/exe").into());
+    let status = makeimg::isolated(&program, &arguments, &mut Progress).map_err(refuse)?;
+    let code = status.code().and_then(|code| u8::try_from(code).ok());
+    let code = code.with_context(|| format!("the build ended with {status}"))?;
+    Ok(ExitCode::from(code))
+}
+
+fn refuse(error: MakeError) -> anyhow::Error {
+    match error.refusal() {
+        Some((reason, hint)) => Refusal::new(reason, hint).into(),
+        None => error.into(),
+    }
+}
+
+/// Tells each step when it begins and when it ended, and what its programs say.
+struct Progress;
+
+impl Watch for Progress {
+    fn begins(&mut self, step: Step) {
+        report::step(&format!("makeimg: step {step} begins"));
+    }
+
+    fn ended(&mut self, step: Step, took: Duration, failure: Option<&str>) {
+        let outcome = if failure.is_none() { "ok" } else { "failed" };
+        report::step(&format!("makeimg: step {step} ended {outcome} {:.1}s", took.as_secs_f64()));
+    }
+
+    fn line(&mut self, line: &str) {
+        report::step(&format!("  {line}"));
+    }
+}

@@ -1,0 +1,229 @@
+//! Mistakes in an IMGBUILD: each is an error that names the thing, and leaves nothing behind.
+use std::fs;
+
+use crate::world::{SMALLEST, World};
+
+/// A mistake that is made in a project that works, and what is then said.
+struct Mistake {
+    name: &'static str,
+    imgbuild: &'static str,
+    make: fn(&mut World),
+    /// The begin of the error, without the causes that other programs word.
+    error: &'static str,
+    /// Words of the causes.
+    says: &'static str,
+    refused: bool,
+}
+
+const NO: fn(&mut World) = |_| {};
+
+const fn mistake(
+    name: &'static str,
+    imgbuild: &'static str,
+    make: fn(&mut World),
+    error: &'static str,
+) -> Mistake {
+    Mistake { name, imgbuild, make, error, says: "", refused: true }
+}
+
+impl Mistake {
+    /// This one is only found while it is built.
+    const fn fails(self, says: &'static str) -> Self {
+        Self { refused: false, says, ..self }
+    }
+}
+
+const PROJECT: &[Mistake] = &[
+    mistake("unset imgname", "imgname=\n", NO, "step evaluate: imgname is not set"),
+    mistake(
+        "imgname with a slash",
+        "imgname=a/b\n",
+        NO,
+        "step evaluate: imgname \"a/b\" is no name of a file",
+    ),
+    mistake("missing target", "unset target\n", NO, "step evaluate: target is not set"),
+    mistake(
+        "unknown target",
+        "target=gentoo\n",
+        NO,
+        "step evaluate: target \"gentoo\" is not known",
+    ),
+    mistake(
+        "bad format",
+        "format=iso\n",
+        NO,
+        "step evaluate: format \"iso\": it is no format that is known",
+    ),
+    mistake(
+        "bad size",
+        "format='raw 8Q'\n",
+        NO,
+        "step evaluate: format \"raw 8Q\": \"8Q\" is no size, such as 8G",
+    ),
+    mistake(
+        "bad parttype",
+        "format='raw 8G mbr'\n",
+        NO,
+        "step evaluate: format \"raw 8G mbr\": \"mbr\" is neither msdos nor gpt",
+    ),
+    mistake(
+        "bad compression",
+        "format='tar rar'\n",
+        NO,
+        "step prepare: format tar: \"rar\" is no compression that tar(1) knows",
+    ),
+    mistake(
+        "unknown file system",
+        "format='raw 8G gpt nofs'\n",
+        NO,
+        "step prepare: mkfs.nofs is missing, which this file system needs",
+    ),
+    mistake(
+        "custom without setup",
+        "format=custom\n",
+        NO,
+        "step prepare: format custom needs a function setup in IMGBUILD",
+    ),
+    mistake(
+        "unknown hostconf",
+        "hostconf=locale\n",
+        NO,
+        "step evaluate: hostconf has no item \"locale\"",
+    ),
+    mistake(
+        "a package that is an option",
+        "packages=--force\n",
+        NO,
+        "step evaluate: packages: \"--force\" is no package",
+    ),
+    mistake("syntax error", "packages='x'\nif then\n", NO, "step evaluate: IMGBUILD, line 5: "),
+    mistake("exit", "exit 0\n", NO, "step evaluate: IMGBUILD ended the shell that read it"),
+    mistake(
+        "what is not set",
+        "set -u\npackages=$none\n",
+        NO,
+        "step evaluate: IMGBUILD ended the shell that read it, with exit status: 2: ",
+    ),
+    mistake(
+        "no IMGBUILD",
+        "",
+        |world| fs::remove_file(world.path("project/IMGBUILD")).expect("a file"),
+        "step evaluate: there is no IMGBUILD in [project]",
+    ),
+    mistake(
+        "bad anemos.env",
+        "",
+        |world| world.write("project/anemos.env", "A=1\nexport B=2\n"),
+        "step evaluate: anemos.env, line 2: \"export B\" is no name of a variable",
+    ),
+    mistake(
+        "unreadable DIR",
+        "",
+        |world| world.options.inputs = vec!["nowhere".into()],
+        "step prepare: the input folder [project]/nowhere is unreadable: No such file or directory (os error 2)",
+    ),
+    mistake(
+        "a pipe among files",
+        "",
+        |world| drop(world.output("mkdir project/files; mkfifo project/files/pipe")),
+        "step prepare: [project]/files/pipe is no file, symlink or folder",
+    ),
+    mistake(
+        "bad modes",
+        "",
+        |world| world.write("project/modes", "rw root:root /etc\n"),
+        "step prepare: modes, line 1: \"rw\" is no mode, such as 0640",
+    ),
+    mistake(
+        "missing keyring",
+        "debian_keyring=none.gpg\n",
+        NO,
+        "step prepare: there is no keyring [project]/none.gpg",
+    ),
+    mistake(
+        "missing tool",
+        "",
+        |world| {
+            fs::remove_file(world.path("bin/mmdebstrap")).expect("a file");
+            let bare = world.bare_path();
+            world.environment.push(("PATH".to_owned(), bare));
+        },
+        "step prepare: mmdebstrap is missing, which target debian needs",
+    ),
+    mistake(
+        "a mirror for pacstrap",
+        "target=arch\n",
+        |world| world.options.mirror = Some("x".to_owned()),
+        "step prepare: pacstrap takes no mirror on its command line",
+    ),
+    mistake(
+        "a bad time",
+        "",
+        |world| world.environment.push(("SOURCE_DATE_EPOCH".to_owned(), "now".into())),
+        "step prepare: SOURCE_DATE_EPOCH is \"now\", no number of seconds",
+    ),
+];
+
+const fn tool(name: &'static str, says: &'static str) -> Mistake {
+    let make: fn(&mut World) = |world| {
+        world.program("bin/mmdebstrap", "#!/bin/sh\necho \"$SAYS\" >&2\nexit 25\n");
+    };
+    mistake(name, "packages=nosuch\n", make, "step bootstrap: mmdebstrap --mode=root --skip=check/empty --include=nosuch stable [root] ended with exit status: 25: ").fails(says)
+}
+
+const BUILDING: &[Mistake] = &[
+        tool("package that does not exist", "E: Unable to locate package nosuch"),
+        tool("mirror gone", "Could not connect to 127.0.0.1:9"),
+        tool("signature wrong", "The following signatures were invalid: BADSIG"),
+        mistake("failing setup", "format=custom\nsetup() { mount -t tmpfs none \"$1\"; echo no disk; false; }\n", NO, "step prepare: setup of IMGBUILD ended with exit status: 1: ").fails("no disk"),
+        mistake("failing provision", "provision() { echo no user; false; }\n", NO, "step provision: provision of IMGBUILD ended with exit status: 1: ").fails("no user"),
+        mistake("failing cleanup", "format=custom\nsetup() { :; }\ncleanup() { echo no more; false; }\n", NO, "step cleanup: cleanup of IMGBUILD ended with exit status: 1: ").fails("no more"),
+        mistake("patch that does not apply", "", |world| world.write("project/files/etc/numbers.makeimg.patch", "--- a\n+++ b\n@@ -1,3 +1,3 @@\n one\n-2\n+zwei\n three\n"), "step patches: applying [project]/files/etc/numbers.makeimg.patch to /etc/numbers: patch ").fails("1 out of 1 hunk"),
+        mistake("patch that needs fuzz", "", |world| world.write("project/files/etc/numbers.makeimg.patch", "--- a\n+++ b\n@@ -1,5 +1,5 @@\n 1\n two\n-three\n+drei\n four\n five\n"), "step patches: applying [project]/files/etc/numbers.makeimg.patch to /etc/numbers: patch ").fails("1 out of 1 hunk"),
+        mistake("patch without target", "", |world| world.write("project/files/etc/none.makeimg.patch", ""), "step patches: applying [project]/files/etc/none.makeimg.patch to /etc/none: there is no /etc/none in the image").fails(""),
+        mistake("unknown template name", "", |world| world.write("project/files/a.makeimg.template", "x\n${Name}\n"), "step templates: [project]/files/a.makeimg.template, line 2: there is no variable Name").fails(""),
+        mistake("unknown secret", "", |world| world.write("project/files/a.makeimg.template", "${secret:key}\n"), "step templates: [project]/files/a.makeimg.template, line 1: there is no secret key").fails(""),
+        mistake("secret program fails", "", |world| world.program("project/secrets/etc/key", "#!/bin/sh\necho no agent >&2\nexit 7\n"), "step secrets: revealing the secret etc/key: [project]/secrets/etc/key ended with exit status: 7: no agent").fails(""),
+        mistake("modes with an unknown user", "", |world| world.write("project/modes", "0640 alice:root /etc/numbers\n"), "step secrets: modes, line 1: /etc/passwd of the image has no alice").fails(""),
+        mistake("modes with a missing file", "", |world| world.write("project/modes", "0640 root:root /etc/none\n"), "step secrets: modes, line 1: setting mode and owner of /etc/none: No such file or directory (os error 2)").fails(""),
+        mistake("a file where a folder is", "", |world| world.write("project/files/etc", "x"), "step files: copying [project]/files/etc to /etc: Is a directory (os error 21)").fails(""),
+        mistake("disk too small", "format='raw 3M'\n", |world| world.output("mkdir project/files; truncate -s 4M project/files/large").clear(), "step finish: ").fails("of files are too much for a file system of 2 MiB"),
+];
+
+fn mounts() -> String {
+    fs::read_to_string("/proc/self/mountinfo").expect("procfs")
+}
+
+fn check(mistake: &Mistake) {
+    let name = mistake.name;
+    let mut world = World::new(&format!("{SMALLEST}{}", mistake.imgbuild));
+    (mistake.make)(&mut world);
+    world.environment.push(("SAYS".to_owned(), mistake.says.into()));
+    let before = mounts();
+    let outcome = world.build();
+    let project = world.path("project").display().to_string();
+    let root = world.path("out/.small.makeimg/root").display().to_string();
+    let error = outcome.error.replace(&project, "[project]").replace(&root, "[root]");
+    assert_eq!(outcome.made, None, "{name}");
+    assert!(error.starts_with(mistake.error), "{name}: {error}\n{}", outcome.told);
+    assert!(error.contains(mistake.says), "{name}: {error}");
+    assert_eq!(outcome.refused, mistake.refused, "{name}: {error}");
+    assert_eq!(mounts(), before, "{name}: something is still mounted");
+    let left = fs::read_dir(world.path("out")).expect("a folder").flatten();
+    let left: Vec<_> = left.map(|entry| entry.file_name()).collect();
+    assert!(left.is_empty(), "{name}: {left:?} is left\n{}", outcome.told);
+}
+
+#[test]
+fn a_mistake_in_the_project_is_refused_by_its_name() {
+    for mistake in PROJECT {
+        check(mistake);
+    }
+}
+
+#[test]
+fn a_mistake_that_shows_while_building_is_named_and_leaves_nothing() {
+    for mistake in BUILDING {
+        check(mistake);
+    }
+}
