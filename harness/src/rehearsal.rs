@@ -37,7 +37,7 @@ pub mod workspace;
 
 use direct::Direct;
 pub use direct::DirectError;
-use fresh::Fresh;
+use fresh::{Fresh, NEW_SYSTEM};
 use hardware::{Hardware, Recording};
 use host::Host;
 use judge::Expectation;
@@ -72,6 +72,9 @@ pub struct Rehearsal {
     pub expect: Option<Regex>,
     /// Port that the new system must accept connections on.
     pub tcp: Option<u16>,
+    /// Command line that the new system must run for who logs in with the key of the old one, by SSH
+    /// at that port.
+    pub ask: Option<String>,
     /// Whether a control run tells whose fault a failure is.
     pub control: Control,
     /// What becomes of the disks.
@@ -267,7 +270,7 @@ impl Run<'_> {
             End::Deployed => {
                 let start = self.host.at();
                 let wanted = self.wanted(old_root);
-                let mut verdict = self.fresh("new-system", wanted, disk, folder).await?;
+                let mut verdict = self.fresh(NEW_SYSTEM, wanted, disk, folder).await?;
                 verdict.outcome = Some("deployed".to_owned());
                 self.timed("judge new system", start);
                 Ok(verdict)
@@ -337,7 +340,7 @@ impl Run<'_> {
             rebuilt.put(flush.at, &disk).await.map_err(file("rebuilding the disk"))?;
             let folder = jump::part(self.evidence.folder(), &format!("power-cut-{number}"))?;
             // Not by its root: only its own words show that the old system boots.
-            let judged = self.fresh("new-system", self.wanted(None), &disk, &folder).await?;
+            let judged = self.fresh(NEW_SYSTEM, self.wanted(None), &disk, &folder).await?;
             let cut = PowerCut::new(number, flush, &judged);
             let (written, boots) = (Size::of_bytes(cut.written), cut.boots.name());
             let note = format!("power cut at flush {number} ({written} written): boots {boots}");

@@ -48,6 +48,9 @@ use disks::Selected;
 use report::Report;
 use signature::Found;
 
+/// Time in which a shell must have read an image description.
+const CHECK_LIMIT: Duration = Duration::from_mins(2);
+
 /// What is known of a deployment when it ends early.
 #[derive(Debug, Default)]
 struct Known {
@@ -147,7 +150,7 @@ fn deploy(report: &mut Report, known: &mut Known) -> anyhow::Result<()> {
     report.stage(Stage::VerifyPayload, |_| payload::verify(&deploy.payload))?;
     known.prove("payload", &format!("{} sha256:{}", deploy.payload.name, deploy.payload.sha256));
     last_attempt::note(report, known, Stage::Unpack);
-    report.stage(Stage::Unpack, |_| unpack(&deploy, known))?;
+    report.stage(Stage::Unpack, |report| unpack(report, &deploy, known))?;
     let notes = files::write(&network, Path::new(paths::NETWORK))
         .with_context(|| format!("writing {}", paths::NETWORK))?;
     for note in notes {
@@ -161,7 +164,7 @@ fn deploy(report: &mut Report, known: &mut Known) -> anyhow::Result<()> {
 }
 
 /// Unpacks the payload, and makes sure that what it needs to run is there.
-fn unpack(deploy: &Deploy, known: &mut Known) -> anyhow::Result<()> {
+fn unpack(report: &mut Report, deploy: &Deploy, known: &mut Known) -> anyhow::Result<()> {
     let unpacked = payload::unpack(&deploy.payload)?;
     let (members, bytes) = (unpacked.members, unpacked.unpacked);
     known.prove(
@@ -173,7 +176,12 @@ fn unpack(deploy: &Deploy, known: &mut Known) -> anyhow::Result<()> {
     known.kind = Some(unpacked.kind.clone());
     let path = known.environment.get("PATH").map(String::as_str).unwrap_or_default();
     let found = tools::check(&unpacked, path, Path::new(paths::WORK))?;
+    let check = Job::check_of(&unpacked.kind, &disk.device);
     known.prove("tools", &found);
+    if let Some(job) = check {
+        child::run(report, &job, &known.environment, CHECK_LIMIT)?;
+        known.prove("makeimg", "refuses nothing of the image description");
+    }
     Ok(())
 }
 

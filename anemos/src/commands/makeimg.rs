@@ -7,12 +7,13 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use makeimg::{MakeError, Options, Step, Watch};
+use makeimg::{Build, Format, Machine, MakeError, Options, Step, Watch};
 
 use crate::report::{self, Refusal};
 
 /// The command line of `anemos makeimg`.
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct Args {
     /// Folders with input files, later ones win; default: files, if it is there
     #[arg(value_name = "DIR")]
@@ -41,6 +42,13 @@ pub(crate) struct Args {
     /// Verify Debian packages with this keyring
     #[arg(long, value_name = "FILE")]
     keyring: Option<PathBuf>,
+    /// Install onto this disk, as a machine that boots, instead of making an image: all data on it is
+    /// lost. With the format custom, setup does what is to be done with the disk
+    #[arg(long, value_name = "DEVICE", conflicts_with_all = ["output", "keep", "json", "reveal"])]
+    disk: Option<PathBuf>,
+    /// Only refuse what can be refused; change nothing
+    #[arg(long, requires = "disk")]
+    check: bool,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
@@ -60,6 +68,9 @@ impl Args {
         if !self.isolated {
             return again();
         }
+        if let Some(disk) = self.disk.clone() {
+            return self.install(&disk);
+        }
         let begun = Instant::now();
         let json = self.json;
         let options = self.options();
@@ -74,6 +85,21 @@ impl Args {
         } else if let Some(path) = path {
             report::result(&path);
         }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn install(self, disk: &Path) -> anyhow::Result<ExitCode> {
+        let check = self.check;
+        let options = self.options();
+        let machine = Machine::from_environment(disk);
+        let project = makeimg::evaluate(&options, &mut Progress).map_err(refuse)?;
+        let done = match (check, &project.format) {
+            (true, Format::Custom) => Build::prepare(project, &options, &mut Progress).map(drop),
+            (true, _) => makeimg::check(project, &options, &machine, &mut Progress),
+            (false, Format::Custom) => makeimg::build(project, &options, &mut Progress).map(drop),
+            (false, _) => makeimg::install(project, &options, &machine, &mut Progress),
+        };
+        done.map_err(refuse)?;
         Ok(ExitCode::SUCCESS)
     }
 

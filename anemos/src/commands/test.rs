@@ -37,6 +37,9 @@ mod machine;
 mod matrix;
 mod receipt;
 
+/// The port that is asked at.
+const SSH: u16 = 22;
+
 /// The command line of `anemos test`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -64,6 +67,9 @@ struct ExpectArgs {
     /// The new system must answer on this TCP port
     #[arg(long, value_name = "PORT")]
     tcp: Option<u16>,
+    /// The new system must let its user in by SSH with the key of the old one, and run this command
+    #[arg(long, value_name = "COMMAND", conflicts_with = "tcp")]
+    ask: Option<String>,
     /// Boot the VPS from its disk, even where one is kept at its prompt
     #[arg(long)]
     cold: bool,
@@ -227,7 +233,8 @@ impl Args {
             config: self.config.clone(),
             setup,
             expect: self.expect.expect.clone().or(expect),
-            tcp: self.expect.tcp,
+            tcp: self.expect.tcp.or(self.expect.ask.is_some().then_some(SSH)),
+            ask: self.expect.ask.clone(),
             control: if self.expect.no_control || self.machine.memory_floor {
                 Control::Spare
             } else {

@@ -6,7 +6,7 @@ use regex::Regex;
 
 use super::Run;
 use super::direct::DirectError;
-use super::fresh::STATUS;
+use super::fresh::{NEW_SYSTEM, STATUS};
 use super::judge::Expectation;
 use super::jump::SSH;
 use super::power::Boots;
@@ -59,7 +59,7 @@ impl Run<'_> {
         disk: &Path,
         folder: &Path,
     ) -> Result<Option<(Boots, Verdict)>, DirectError> {
-        let judged = self.fresh("new-system", self.wanted(None), disk, folder).await?;
+        let judged = self.fresh(NEW_SYSTEM, self.wanted(None), disk, folder).await?;
         let boots = Boots::of(&judged);
         Ok((boots != Boots::OldSystem).then_some((boots, judged)))
     }

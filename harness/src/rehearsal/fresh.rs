@@ -14,6 +14,7 @@ use super::judge::{Expectation, Judge};
 use super::outside::{Outside, Slot};
 use crate::budget::Watch;
 use crate::chain::Seen;
+use crate::classify::Class;
 use crate::guest::{Event, Guest, GuestError, What};
 use crate::machine::{Board, Disk};
 use crate::ssh::Ssh;
@@ -44,10 +45,16 @@ pub(crate) struct Question {
     pub(crate) ssh: Ssh,
     /// The command line.
     pub(crate) command: String,
+    /// Before every line of the answer, in the evidence.
+    pub(crate) mark: &'static str,
 }
 
-/// Before every line of the answer, in the evidence.
+/// What the new system's guest is called.
+pub(crate) const NEW_SYSTEM: &str = "new-system";
+/// The mark of what the old system says came of a rehearsal.
 pub(crate) const STATUS: &str = "status: ";
+/// The mark of what the new system answers.
+pub(crate) const ANSWER: &str = "answer: ";
 
 /// Boots the disks and judges what happens.
 pub(crate) async fn judge(
@@ -74,8 +81,15 @@ pub(crate) async fn judge(
     if let (Some(question), Some(port)) = (fresh.question, first)
         && verdict.verdict == Ending::Passed
     {
-        let ssh = Ssh { port, ..question.ssh };
-        verdict.evidence.extend(ask(host, &mut guest, &ssh, &question.command).await);
+        let question = Question { ssh: Ssh { port, ..question.ssh }, ..question };
+        let answer = ask(host, &mut guest, &question).await;
+        let text = answer.as_ref().unwrap_or_else(|failed| failed);
+        verdict.evidence.extend(text.lines().map(|line| format!("{}{line}", question.mark)));
+        if answer.is_err() && question.mark == ANSWER {
+            (verdict.verdict, verdict.class) = (Ending::Failed, Some(Class::Expectation));
+            let reason = "the new system boots, but does not answer by SSH as it must";
+            reason.clone_into(&mut verdict.reason);
+        }
     }
     if let Some(knocking) = knocking {
         knocking.abort();
@@ -84,10 +98,10 @@ pub(crate) async fn judge(
     Ok(verdict)
 }
 
-/// Asks, and returns the lines of the answer.
-async fn ask(host: &Host, guest: &mut Guest, ssh: &Ssh, command: &str) -> Vec<String> {
-    let patience = host.budget("an answer of the old system", 6, 6).cap;
-    let answer = timeout(patience, ssh.run(command));
+/// Asks, and returns the answer, or why there is none.
+async fn ask(host: &Host, guest: &mut Guest, question: &Question) -> Result<String, String> {
+    let patience = host.budget("an answer by SSH", 6, 6).cap;
+    let answer = timeout(patience, question.ssh.run(&question.command));
     tokio::pin!(answer);
     let answer = loop {
         tokio::select! {
@@ -97,12 +111,11 @@ async fn ask(host: &Host, guest: &mut Guest, ssh: &Ssh, command: &str) -> Vec<St
             _heard = guest.next(Instant::now() + BEAT) => {}
         }
     };
-    let text = match answer {
-        Ok(Ok(output)) => output.text(),
-        Ok(Err(error)) => error.to_string(),
-        Err(_elapsed) => "no answer by SSH".to_owned(),
-    };
-    text.lines().map(|line| format!("{STATUS}{line}")).collect()
+    match answer {
+        Ok(Ok(output)) => Ok(output.text()),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_elapsed) => Err("no answer by SSH".to_owned()),
+    }
 }
 
 async fn watch_it(

@@ -8,7 +8,7 @@ use super::Run;
 use super::aftermath::OLD_SYSTEM;
 use super::direct::DirectError;
 use super::file;
-use super::fresh::{Question, STATUS};
+use super::fresh::{ANSWER, NEW_SYSTEM, Question, STATUS};
 use super::jump;
 use super::power::Rebuilt;
 use crate::classify::Class;
@@ -66,18 +66,22 @@ impl Run<'_> {
         Ok(verdict)
     }
 
-    /// Asks the old system, when it is back after a rehearsal, what came of it.
+    /// Asks the old system, when it is back after a rehearsal, what came of it; or the new one what
+    /// it is to be asked.
     pub(super) fn question(&self, name: &str) -> Option<Question> {
-        if !self.rehearsal.setup.rehearse || name != OLD_SYSTEM {
-            return None;
-        }
         let fixture = &self.rehearsal.fixture;
         let user = fixture.description.user.clone();
-        let command = jump::ask_for_status(&user);
+        let (command, mark) = match &self.rehearsal.ask {
+            _ if self.rehearsal.setup.rehearse && name == OLD_SYSTEM => {
+                (jump::ask_for_status(&user), STATUS)
+            }
+            Some(command) if name == NEW_SYSTEM => (command.clone(), ANSWER),
+            _ => return None,
+        };
         let known_hosts = self.workspace.join("known_hosts");
         // No port is free before there is a guest.
         let ssh = Ssh { port: 0, user, key: fixture.key(), known_hosts };
-        Some(Question { ssh, command })
+        Some(Question { ssh, command, mark })
     }
 
     /// Compares the disk, byte by byte, with what it was when the kernel of the deploy environment was

@@ -6,7 +6,7 @@ use regex::{Regex, RegexBuilder};
 use serde::Deserialize;
 
 use crate::classify::Class;
-use crate::rehearsal::fresh::STATUS;
+use crate::rehearsal::fresh::{ANSWER, STATUS};
 use crate::verdict::{Blame, Ending, Verdict};
 
 /// What must come of it; what is not named may be anything.
@@ -49,6 +49,11 @@ pub struct Expect {
     pub warnings: Option<Vec<String>>,
     /// A port that the new system must answer on.
     pub tcp: Option<u16>,
+    /// What the new system must run for who logs in by SSH.
+    pub ask: Option<String>,
+    /// Regular expressions, each of which a line of what it answers matches.
+    #[serde(default)]
+    pub answer: Vec<String>,
     /// Files in the new system with a regular expression for their text, by their path.
     #[serde(default)]
     pub files: BTreeMap<String, String>,
@@ -97,7 +102,7 @@ impl Expect {
     /// Complains of a regular expression that is none.
     pub fn check(&self) -> Result<(), String> {
         let patterns = self.reason.iter().chain(&self.console).chain(&self.said);
-        let patterns = patterns.chain(&self.status).chain(&self.twin);
+        let patterns = patterns.chain(&self.status).chain(&self.twin).chain(&self.answer);
         let patterns = patterns.chain(self.warnings.iter().flatten());
         let patterns = patterns.chain(self.files.values());
         for pattern in patterns {
@@ -163,9 +168,12 @@ impl Expect {
                 .push(format!("stage {missing} did not end in its place; those that did: {ended}"));
         }
         let warnings = came.verdict.as_ref().map_or(&[][..], |verdict| &verdict.warnings[..]);
-        let evidence = came.verdict.iter().flat_map(|verdict| &verdict.evidence);
-        let status = evidence.filter_map(|line| line.strip_prefix(STATUS).map(str::to_owned));
-        let status: Vec<_> = status.collect();
+        let marked = |mark: &str| {
+            let evidence = came.verdict.iter().flat_map(|verdict| &verdict.evidence);
+            let lines = evidence.filter_map(|line| line.strip_prefix(mark).map(str::to_owned));
+            lines.collect::<Vec<_>>()
+        };
+        let (status, answer) = (marked(STATUS), marked(ANSWER));
         let none = Vec::new();
         let wanted = self.warnings.as_ref().unwrap_or(&none);
         if self.warnings.as_ref().is_some_and(Vec::is_empty) {
@@ -175,6 +183,7 @@ impl Expect {
             ("console", &self.console, &came.console[..]),
             ("line of anemos deploy", &self.said, &came.said[..]),
             ("line of anemos status", &self.status, &status[..]),
+            ("line of the new system's answer", &self.answer, &answer[..]),
             ("line about the twin", &self.twin, &came.twin[..]),
             ("warning", wanted, warnings),
         ] {

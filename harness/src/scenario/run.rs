@@ -116,6 +116,9 @@ impl Runner {
         if let Some(port) = scenario.expect.tcp {
             command = command.arg("--tcp").arg(port.to_string());
         }
+        if let Some(ask) = &scenario.expect.ask {
+            command = command.arg("--ask").arg(ask);
+        }
         if scenario.expect.wants_disk() {
             command = command.arg("--keep");
         }

@@ -54,21 +54,30 @@ pub(super) struct Job {
 impl Job {
     /// An unpacked payload's own `deploy`, or makeimg for an image description.
     pub(super) fn of(kind: &Kind, disk: &str) -> Self {
-        let folder = PathBuf::from(paths::WORK);
         match kind {
-            Kind::Imgbuild => Self {
-                // The binary that PID 1 is of.
-                program: PathBuf::from("/init"),
-                arguments: ["makeimg", "--disk", disk].map(str::to_owned).into(),
-                folder,
-                name: "makeimg",
-            },
+            Kind::Imgbuild => Self::makeimg(disk, &[]),
             Kind::Deploy { .. } | Kind::Image => Self {
-                program: folder.join("deploy"),
+                program: Path::new(paths::WORK).join("deploy"),
                 arguments: Vec::new(),
-                folder,
+                folder: PathBuf::from(paths::WORK),
                 name: "deploy",
             },
+        }
+    }
+
+    /// What tells, before anything is written, whether makeimg would refuse an image description.
+    pub(super) fn check_of(kind: &Kind, disk: &str) -> Option<Self> {
+        (*kind == Kind::Imgbuild).then(|| Self::makeimg(disk, &["--check"]))
+    }
+
+    fn makeimg(disk: &str, more: &[&str]) -> Self {
+        let arguments = ["makeimg", "--disk", disk];
+        Self {
+            // The binary that PID 1 is of.
+            program: PathBuf::from("/init"),
+            arguments: arguments.iter().chain(more).map(|word| (*word).to_owned()).collect(),
+            folder: PathBuf::from(paths::WORK),
+            name: "makeimg",
         }
     }
 }
