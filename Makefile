@@ -1,6 +1,6 @@
 # An index of commands: `make` lists it. What grows beyond three lines becomes a verb of anemos.
 
-PACKAGES = qemu-system-x86 qemu-utils ovmf mmdebstrap debian-archive-keyring uidmap zstd xz-utils \
+PACKAGES = qemu-system-x86 qemu-utils ovmf mmdebstrap debian-archive-keyring uidmap zstd xz-utils apt-utils gpg patch \
 	cpio fdisk dosfstools e2fsprogs util-linux busybox-static kmod openssh-client initramfs-tools-core
 MISSING = $(strip $(shell for package in $(PACKAGES); do dpkg-query -W -f='$${Status}' $$package \
 	2>/dev/null | grep -q 'ok installed' || echo $$package; done))
@@ -30,6 +30,9 @@ demo: setup target/payloads/debian.tar.zst ## Carries a real Debian onto a simul
 	$(ANEMOS) test target/payloads/debian.tar.zst --disk virtio-blk
 	$(ANEMOS) test target/payloads/debian.tar.zst --disk nvme
 
+imgbuild: setup ## Has an IMGBUILD installed inside of a simulated VPS, from a mirror of its own
+	$(ANEMOS) conformance imgbuild/debian --jobs 1
+
 test: setup build ## Runs every test, then each kind of scenario once
 	cargo run --quiet -- fixture build debian-12
 	ANEMOS_TEST_KERNEL="$$(cargo run --quiet -- fixture list | sed -n 's/^debian-12 .*built, //p')/vmlinuz" cargo test --workspace
@@ -54,4 +57,4 @@ target/payloads/%.tar.zst: payloads/%/build payloads/%/deploy
 	payloads/$*/build target/payloads/$*
 	$(ANEMOS) pack target/payloads/$* -o $@
 
-.PHONY: help setup packages build demo test conformance campaign check bench
+.PHONY: help setup packages build demo imgbuild test conformance campaign check bench

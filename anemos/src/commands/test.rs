@@ -20,8 +20,9 @@ use harness::report::junit;
 use harness::scenario::run::Outcome;
 use harness::size::Size;
 use harness::verdict::{Ending, Verdict};
-use initramfs::payload::{self, Description, Kind, Limits};
+use initramfs::payload::{self, Compression, Description, Kind, Limits};
 use regex::Regex;
+use tempfile::TempDir;
 
 use self::machine::MachineArgs;
 use self::matrix::Cell;
@@ -43,7 +44,7 @@ const SSH: u16 = 22;
 /// The command line of `anemos test`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The payload: a tarball
+    /// The payload: a tarball, or a folder to pack
     payload: PathBuf,
     /// Configuration for `anemos deploy` on the simulated VPS
     #[arg(short, long, value_name = "FILE")]
@@ -106,7 +107,8 @@ struct KeepArgs {
 }
 
 impl Args {
-    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+    pub(crate) fn run(mut self) -> anyhow::Result<ExitCode> {
+        let _packed = self.pack()?;
         let payload = check(&self.payload, self.config.as_deref())?;
         let twin = self.machine.twin()?;
         let setup = self.machine.setup(twin.as_ref())?;
@@ -155,6 +157,23 @@ impl Args {
             report::result(&format!("\n{}", matrix::render(&verdicts)));
         }
         Ok(ExitCode::from(matrix::exit_code(&verdicts)))
+    }
+
+    /// Packs the payload where it is a folder; what is returned keeps the tarball there.
+    fn pack(&mut self) -> anyhow::Result<Option<TempDir>> {
+        if !self.payload.is_dir() {
+            return Ok(None);
+        }
+        let folder = self.payload.canonicalize();
+        let folder = folder.with_context(|| format!("reading {}", self.payload.display()))?;
+        let kept = tempfile::tempdir().context("making a temporary folder")?;
+        let mut name = folder.file_name().unwrap_or_default().to_owned();
+        name.push(".tar.gz");
+        self.payload = kept.path().join(name);
+        payload::pack_file(&folder, &self.payload, Compression::Gzip, None)
+            .map_err(source::refuse)
+            .with_context(|| format!("packing {}", folder.display()))?;
+        Ok(Some(kept))
     }
 
     /// Rehearses with ever less memory; says what is enough.
