@@ -77,9 +77,9 @@ fn help_names_every_command_and_the_exit_codes() {
 
 #[test]
 fn the_first_line_of_a_help_fits_a_terminal() {
-    for name in [
-        "test", "deploy", "plan", "build", "reset", "facts", "pack", "inspect", "makeimg", "base",
-    ] {
+    for name in
+        ["test", "deploy", "plan", "build", "reset", "facts", "pack", "inspect", "makeimg", "base"]
+    {
         let help = run(&[], &[name, "--help"]);
         let first = help.stdout.lines().next().unwrap_or_default().to_owned();
         assert_eq!(help.status, Some(0), "{name}");
