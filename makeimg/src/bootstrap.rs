@@ -7,7 +7,7 @@ mod debian;
 use std::path::Path;
 
 use crate::command::Command;
-use crate::error::Problem;
+use crate::error::{Problem, file};
 use crate::options::Options;
 use crate::project::{Project, Target};
 use crate::stage::Watch;
@@ -47,6 +47,29 @@ pub(crate) fn run(
     watch: &mut dyn Watch,
 ) -> Result<(), Problem> {
     let command = command(tool, project, options, root)?;
+    watch.line(&command.line());
+    Ok(command.run(watch)?)
+}
+
+/// Asks the mirrors for everything that is to be installed, and installs nothing.
+///
+/// What is fetched for that is in a folder that is removed again.
+pub(crate) fn simulate(
+    tool: Tool,
+    project: &Project,
+    options: &Options,
+    watch: &mut dyn Watch,
+) -> Result<(), Problem> {
+    let empty = tempfile::tempdir().map_err(file("making a folder"))?;
+    let command = command(tool, project, options, empty.path())?;
+    let command = match tool {
+        Tool::Mmdebstrap | Tool::Apk => command.arg("--simulate"),
+        Tool::Debootstrap => command.arg("--print-debs"),
+        Tool::Pacstrap => {
+            watch.line("whether the mirrors have all packages, pacstrap cannot tell beforehand");
+            return Ok(());
+        }
+    };
     watch.line(&command.line());
     Ok(command.run(watch)?)
 }

@@ -82,6 +82,11 @@ impl Build {
         self.machine = Some(machine);
     }
 
+    /// Asks the mirrors for all packages, and installs nothing.
+    pub(crate) fn simulate(&self, watch: &mut dyn Watch) -> Result<(), Problem> {
+        bootstrap::simulate(self.tool, &self.project, &self.options, watch)
+    }
+
     /// Tells whether the result holds secrets.
     pub fn has_secrets(&self) -> bool {
         !self.secrets.is_empty()

@@ -99,14 +99,18 @@ pub fn install(
     unmounted.map_err(|problem| MakeError { step: Step::Finish, problem })
 }
 
-/// Refuses what could not be installed on a machine; nothing is changed.
+/// Refuses what could not be installed on a machine, and asks the mirrors for all packages; nothing is
+/// changed.
 pub fn check(
     project: Project,
     options: &Options,
     machine: &Machine,
     watch: &mut dyn Watch,
 ) -> Result<(), MakeError> {
-    step(watch, Step::Prepare, |_| find(project, options, machine).map(drop))
+    step(watch, Step::Prepare, |watch| {
+        let (build, _disk) = find(project, options, machine)?;
+        build.simulate(watch)
+    })
 }
 
 fn find(

@@ -3,10 +3,12 @@
 //! Paths are resolved by openat2(2) as if this folder were `/`, so that a file for `/bin` lands in the
 //! image's own `usr/bin`, and one for `/etc/mtab` never in the `/proc` of the host.
 
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
 use nix::errno::Errno;
@@ -178,17 +180,19 @@ impl Root {
     }
 }
 
-/// Returns the bytes that the files below a folder take, each rounded up as file systems do.
+/// Returns the bytes that the files below a folder take, hard links counted once.
 pub(crate) fn taken(folder: &Path) -> io::Result<u64> {
-    const BLOCK: u64 = 4096;
-    let mut bytes = BLOCK;
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        let kind = entry.file_type()?;
-        if kind.is_dir() {
-            bytes += taken(&entry.path())?;
-        } else if kind.is_file() {
-            bytes += entry.metadata()?.len().next_multiple_of(BLOCK);
+    let (mut bytes, mut seen, mut folders) = (0, BTreeSet::new(), vec![folder.to_path_buf()]);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            let found = entry.metadata()?;
+            if found.is_dir() {
+                folders.push(entry.path());
+            }
+            if found.is_dir() || found.nlink() < 2 || seen.insert((found.dev(), found.ino())) {
+                bytes += found.blocks() * 512;
+            }
         }
     }
     Ok(bytes)

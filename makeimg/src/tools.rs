@@ -1,7 +1,7 @@
 //! Finds the programs that a build needs, before it begins.
 
 use std::env;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -45,11 +45,20 @@ pub(crate) fn find_in(path: Option<&OsStr>, program: &str) -> Option<PathBuf> {
     folders.map(|folder| folder.join(program)).find(|file| runs(file))
 }
 
+/// Folders that the `PATH` of root alone has.
+const ADMINISTRATOR: &str = "/usr/local/sbin:/usr/sbin:/sbin";
+
+/// Returns our own `PATH` with the folders of root's at its end.
+pub(crate) fn path() -> OsString {
+    let mut path = env::var_os("PATH").unwrap_or_default();
+    path.push(":");
+    path.push(ADMINISTRATOR);
+    path
+}
+
 /// Finds a program in our own `PATH`, or in the folders that only root's has.
 pub(crate) fn find(program: &str) -> Option<PathBuf> {
-    let administrator = OsStr::new("/usr/local/sbin:/usr/sbin:/sbin");
-    find_in(env::var_os("PATH").as_deref(), program)
-        .or_else(|| find_in(Some(administrator), program))
+    find_in(Some(&path()), program)
 }
 
 /// Finds a program, or says which package has it.

@@ -1,6 +1,10 @@
 //! The contract: one test for each row of the table of features that concerns IMGBUILD and makeimg.
 #![expect(clippy::expect_used, reason = "the helpers of a test may fail it")]
 
+#[path = "support/arch.rs"]
+mod arch;
+#[path = "support/debian.rs"]
+mod debian;
 #[path = "support/formats.rs"]
 mod formats;
 #[path = "support/mistakes.rs"]
@@ -17,6 +21,12 @@ use world::{Log, SMALLEST, World};
 #[test]
 fn worker() {
     world::work();
+}
+
+/// Says why a test did nothing.
+#[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
+fn skipped(reason: &str) {
+    eprintln!("skipped: {reason}");
 }
 
 fn smallest(more: &str) -> World {

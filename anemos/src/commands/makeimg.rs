@@ -60,7 +60,8 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         if self.reveal {
-            let folder = self.folder.canonicalize().context("entering the folder")?;
+            self.enter()?;
+            let folder = env::current_dir().context("finding the current folder")?;
             let revealed = makeimg::reveal(&folder, &mut Progress).map_err(refuse)?;
             report::result(&revealed.display().to_string());
             return Ok(ExitCode::SUCCESS);
@@ -68,6 +69,7 @@ impl Args {
         if !self.isolated {
             return again();
         }
+        self.enter()?;
         if let Some(disk) = self.disk.clone() {
             return self.install(&disk);
         }
@@ -103,16 +105,24 @@ impl Args {
         Ok(ExitCode::SUCCESS)
     }
 
+    /// Every path that was given is one from that folder on.
+    fn enter(&self) -> anyhow::Result<()> {
+        env::set_current_dir(&self.folder).map_err(|error| {
+            let reason = format!("the folder {} cannot be entered: {error}", self.folder.display());
+            Refusal::new(reason, "name a folder that holds an IMGBUILD").into()
+        })
+    }
+
     fn options(self) -> Options {
         Options {
             inputs: self.inputs,
             format: self.format,
-            output: Some(self.output.unwrap_or_else(|| self.folder.clone())),
+            output: self.output,
             keep: self.keep,
             mirror: self.mirror,
             proxy: self.proxy,
             keyring: self.keyring,
-            folder: self.folder,
+            folder: ".".into(),
         }
     }
 }

@@ -67,7 +67,7 @@ pub(super) fn make(
         offset: first * SECTOR,
         bytes: sectors * SECTOR,
     };
-    room(folder, filesystem.bytes)?;
+    let taken = room(folder, filesystem.bytes)?;
     let image = File::create(result).and_then(|image| image.set_len(raw.size.0));
     image.map_err(file("making the image"))?;
     let script = result.with_extension("sfdisk");
@@ -79,17 +79,19 @@ pub(super) fn make(
         .arg(result)
         .input(&script)
         .run(watch)?;
-    filesystem.make(folder, result, epoch, watch)?;
+    let about =
+        format!("putting {taken} of files into a file system of {}", Size(filesystem.bytes));
+    filesystem.make(folder, result, epoch, watch).map_err(|problem| problem.about(about))?;
     let Some(boot) = boot else { return Ok(()) };
     let image = OpenOptions::new().write(true).open(result);
     image.and_then(|image| boot.write(&image, raw.table)).map_err(file("writing GRUB"))
 }
 
 /// Refuses a root folder that has no room, before a tool says so in its own words.
-fn room(folder: &Path, bytes: u64) -> Result<(), Problem> {
+fn room(folder: &Path, bytes: u64) -> Result<Size, Problem> {
     let taken = root::taken(folder).map_err(file("measuring the root folder"))?;
     if taken <= bytes {
-        return Ok(());
+        return Ok(Size(taken));
     }
     let reason =
         format!("{} of files are too much for a file system of {}", Size(taken), Size(bytes));
