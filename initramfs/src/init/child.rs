@@ -105,11 +105,16 @@ pub(super) fn run(
         .spawn()
         .map_err(|error| explain_start(job, error))?;
     let pid = Pid::from_raw(i32::try_from(child.id()).context("reading the process id")?);
-    let ended = Watched { pid, deadline: Instant::now() + limit }.follow(report, output);
+    let mut watched =
+        Watched { pid, deadline: Instant::now() + limit, last_error: LastError::default() };
+    let ended = watched.follow(report, output);
     kill_all(pid);
     match ended? {
         Some(WaitStatus::Exited(_, 0)) => Ok(()),
-        Some(WaitStatus::Exited(_, status)) => bail!("`{name}` ended with status {status}"),
+        Some(WaitStatus::Exited(_, status)) => {
+            let why = watched.last_error.found.map(|error| format!(": {error}"));
+            bail!("`{name}` ended with status {status}{}", why.unwrap_or_default())
+        }
         Some(WaitStatus::Signaled(_, signal, _)) => bail!("`{name}` was killed by {signal}"),
         Some(status) => bail!("`{name}` ended oddly: {status:?}"),
         None => bail!("`{name}` took longer than its limit of {} s", limit.as_secs()),
@@ -131,6 +136,32 @@ fn explain_start(job: &Job, error: io::Error) -> anyhow::Error {
 struct Watched {
     pid: Pid,
     deadline: Instant,
+    last_error: LastError,
+}
+
+/// The last line of its output that says `error: …`, as programs do that end with a status.
+#[derive(Debug, Default)]
+struct LastError {
+    line: Vec<u8>,
+    found: Option<String>,
+}
+
+impl LastError {
+    fn hear(&mut self, bytes: &[u8]) {
+        const LONGEST: usize = 1024;
+        for byte in bytes {
+            if *byte != b'\n' {
+                self.line.truncate(LONGEST);
+                self.line.push(*byte);
+                continue;
+            }
+            let line = String::from_utf8_lossy(&self.line);
+            if let Some(error) = line.strip_prefix("error: ") {
+                self.found = Some(error.trim_end().to_owned());
+            }
+            self.line.clear();
+        }
+    }
 }
 
 impl Watched {
@@ -139,7 +170,7 @@ impl Watched {
     /// The deadline is looked at in every turn: a child that never stops talking would
     /// otherwise never be late.
     fn follow(
-        &self,
+        &mut self,
         report: &mut Report,
         output: PipeReader,
     ) -> anyhow::Result<Option<WaitStatus>> {
@@ -147,7 +178,7 @@ impl Watched {
         loop {
             let ended = reap(self.pid);
             // After the end too, so that its last words are seen.
-            let open = output.as_mut().map_or(Ok(false), |output| pass_on(report, output))?;
+            let open = output.as_mut().map_or(Ok(false), |output| self.pass_on(report, output))?;
             output = output.filter(|_| open);
             let left = self.deadline.saturating_duration_since(Instant::now());
             if ended.is_some() || left.is_zero() {
@@ -155,6 +186,25 @@ impl Watched {
             }
             wait(output.as_ref(), left.min(TURN))?;
         }
+    }
+
+    /// Passes on what is there, up to a limit; false at the end of the stream.
+    fn pass_on(&mut self, report: &mut Report, output: &mut PipeReader) -> anyhow::Result<bool> {
+        let mut bytes = [0; 4096];
+        for _ in 0..CHUNKS_A_TURN {
+            match output.read(&mut bytes) {
+                Ok(0) => return Ok(false),
+                Ok(length) => {
+                    let bytes = bytes.get(..length).unwrap_or_default();
+                    report.output(bytes);
+                    self.last_error.hear(bytes);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error).context("reading the output of `deploy`"),
+            }
+        }
+        Ok(true)
     }
 }
 
@@ -169,21 +219,6 @@ fn wait(output: Option<&PipeReader>, turn: Duration) -> anyhow::Result<()> {
         Ok(_) | Err(Errno::EINTR) => Ok(()),
         Err(errno) => Err(errno).context("waiting for `deploy`"),
     }
-}
-
-/// Passes on what is there, up to a limit; false at the end of the stream.
-fn pass_on(report: &mut Report, output: &mut PipeReader) -> anyhow::Result<bool> {
-    let mut bytes = [0; 4096];
-    for _ in 0..CHUNKS_A_TURN {
-        match output.read(&mut bytes) {
-            Ok(0) => return Ok(false),
-            Ok(length) => report.output(bytes.get(..length).unwrap_or_default()),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error).context("reading the output of `deploy`"),
-        }
-    }
-    Ok(true)
 }
 
 /// Reaps all that has ended; PID 1 inherits every orphan. Returns the status of `pid`.
@@ -252,6 +287,10 @@ mod tests {
         for (script, want) in [
             ("exit 0", "ok"),
             ("exit 7", "`deploy` ended with status 7"),
+            (
+                "echo error: one; echo 'error: two' >&2; echo x; exit 7",
+                "`deploy` ended with status 7: two",
+            ),
             ("kill -9 $$", "`deploy` was killed by SIGKILL"),
             ("exec >&- 2>&-; exit 3", "`deploy` ended with status 3"),
             ("sleep 600 & exit 0", "ok"),
