@@ -12,6 +12,7 @@ mod environment;
 mod identity;
 mod last_attempt;
 mod left_overs;
+mod memory;
 mod modules;
 mod mounts;
 mod network;

@@ -17,6 +17,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
+use super::memory::Peak;
 use super::report::Report;
 use crate::paths;
 use crate::payload::Kind;
@@ -105,10 +106,17 @@ pub(super) fn run(
         .spawn()
         .map_err(|error| explain_start(job, error))?;
     let pid = Pid::from_raw(i32::try_from(child.id()).context("reading the process id")?);
-    let mut watched =
-        Watched { pid, deadline: Instant::now() + limit, last_error: LastError::default() };
+    let mut watched = Watched {
+        pid,
+        deadline: Instant::now() + limit,
+        last_error: LastError::default(),
+        peak: Peak::default(),
+    };
     let ended = watched.follow(report, output);
     kill_all(pid);
+    if let Some(told) = watched.peak.told(name) {
+        report.line(&told);
+    }
     match ended? {
         Some(WaitStatus::Exited(_, 0)) => Ok(()),
         Some(WaitStatus::Exited(_, status)) => {
@@ -137,6 +145,7 @@ struct Watched {
     pid: Pid,
     deadline: Instant,
     last_error: LastError,
+    peak: Peak,
 }
 
 /// The last line of its output that says `error: …`, as programs do that end with a status.
@@ -177,6 +186,7 @@ impl Watched {
         let mut output = Some(output);
         loop {
             let ended = reap(self.pid);
+            self.peak.look();
             // After the end too, so that its last words are seen.
             let open = output.as_mut().map_or(Ok(false), |output| self.pass_on(report, output))?;
             output = output.filter(|_| open);

@@ -15,7 +15,8 @@ pub(super) fn mmdebstrap(
     root: &Path,
 ) -> Result<Command, Problem> {
     // `setup` may have mounted something below the root folder already.
-    let command = Command::new("mmdebstrap").args(["--mode=root", "--skip=check/empty"]);
+    let command =
+        Command::new("mmdebstrap").args(["--mode=root", "--verbose", "--skip=check/empty"]);
     let command = common(command, project, options)?;
     Ok(command.arg(suite(project)).arg(root).args(mirrors(project, options)?))
 }
