@@ -8,6 +8,11 @@ use crate::error::Problem;
 use crate::options::Options;
 use crate::project::{Project, Target};
 
+/// Nobody reads a half-made system, so dpkg(1) need not have every file on the disk before the next.
+const HURRY: &str = "--setup-hook=mkdir -p \"$1/etc/dpkg/dpkg.cfg.d\" && \
+                     echo force-unsafe-io >\"$1/etc/dpkg/dpkg.cfg.d/makeimg\"";
+const CALM_DOWN: &str = "--customize-hook=rm \"$1/etc/dpkg/dpkg.cfg.d/makeimg\"";
+
 /// Makes the command line of mmdebstrap.
 pub(super) fn mmdebstrap(
     project: &Project,
@@ -17,6 +22,7 @@ pub(super) fn mmdebstrap(
     // `setup` may have mounted something below the root folder already.
     let command =
         Command::new("mmdebstrap").args(["--mode=root", "--verbose", "--skip=check/empty"]);
+    let command = command.args([HURRY, CALM_DOWN]);
     let command = common(command, project, options)?;
     Ok(command.arg(suite(project)).arg(root).args(mirrors(project, options)?))
 }
