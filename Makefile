@@ -1,7 +1,8 @@
 # An index of commands: `make` lists it. What grows beyond three lines becomes a verb of anemos.
 
-PACKAGES = qemu-system-x86 qemu-utils ovmf mmdebstrap debian-archive-keyring uidmap zstd xz-utils apt-utils gpg patch \
-	cpio fdisk dosfstools e2fsprogs util-linux busybox-static kmod openssh-client initramfs-tools-core
+PACKAGES = qemu-system-x86 qemu-utils ovmf mmdebstrap debian-archive-keyring uidmap zstd xz-utils \
+	cpio fdisk dosfstools e2fsprogs util-linux busybox-static kmod openssh-client initramfs-tools-core \
+	apt-utils patch gpg dpkg-dev arch-install-scripts pacman-package-manager makepkg libarchive-tools
 MISSING = $(strip $(shell for package in $(PACKAGES); do dpkg-query -W -f='$${Status}' $$package \
 	2>/dev/null | grep -q 'ok installed' || echo $$package; done))
 CHECKS = 'cargo fmt --all --check' 'cargo clippy --workspace --all-targets -- -D warnings' \

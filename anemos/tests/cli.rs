@@ -199,10 +199,18 @@ fn a_payload_that_is_none_is_refused_before_anything_else() {
 
 #[test]
 fn an_imgbuild_that_is_wrong_is_refused_with_a_hint() {
-    let refused = run(&[("IMGBUILD", "imgname=a\n")], &["makeimg"]);
+    let folder = tempfile::tempdir().expect("making a folder");
+    fs::write(folder.path().join("IMGBUILD"), "imgname=a\n").expect("writing an IMGBUILD");
+    let mut makeimg = command(folder.path(), &["makeimg"]);
+    let refused = Run::of(&makeimg.env("PATH", "/usr/bin:/bin").output().expect("running anemos"));
     assert_eq!((refused.status, refused.stdout.as_str()), (Some(3), ""), "{}", refused.stderr);
     insta::with_settings!({ filters => [(r"ended failed [\d.]+s", "ended failed [time]")] }, {
-        insta::assert_snapshot!(refused.stderr, @"");
+        insta::assert_snapshot!(refused.stderr, @r#"
+        makeimg: step evaluate begins
+        makeimg: step evaluate ended failed [time]
+        error: target is not set
+        hint: set it in IMGBUILD: target="arch", "alpine" or "debian"
+        "#);
     });
 }
 

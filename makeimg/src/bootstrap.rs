@@ -92,3 +92,59 @@ fn command(
         .flat_map(|proxy| [("http_proxy", proxy.as_str()), ("https_proxy", proxy.as_str())]);
     Ok(command.folder(&project.folder).envs(&project.environment).envs(proxies))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::ffi::OsString;
+
+    use super::*;
+
+    fn project(variables: &[(&str, &str)]) -> Project {
+        let all = [("imgname", "a"), ("format", "dir")].iter().chain(variables);
+        let variables = all.map(|(name, value)| ((*name).to_owned(), OsString::from(value)));
+        let folder = Path::new("/nonexistent");
+        Project::from_variables(folder, variables.collect(), BTreeSet::new(), None)
+            .expect("a good project")
+    }
+
+    fn line(tool: Tool, variables: &[(&str, &str)], options: &Options) -> String {
+        let command = command(tool, &project(variables), options, Path::new("/r"));
+        command.map_or_else(|problem| problem.to_string(), |command| command.line())
+    }
+
+    #[test]
+    fn variables_and_options_become_a_command_line() {
+        let debian = [
+            ("target", "debian"),
+            ("debian_suite", "trixie"),
+            ("debian_components", "main contrib\nnon-free"),
+            ("debian_variant", "minbase"),
+            ("debian_mirror", "http://mirror.invalid/debian"),
+            ("packages", "a\nb"),
+            ("bootstrap_options", "--verbose\n--aptopt=Acquire::Retries \"3\""),
+        ];
+        let plain = Options::default();
+        let mirror = |mirror: &str| Options { mirror: Some(mirror.to_owned()), ..plain.clone() };
+        let lists =
+            mirror("deb http://one.invalid x main\n# none\ndeb http://two.invalid x main\n");
+        let lines = [
+            line(Tool::Mmdebstrap, &debian, &plain),
+            line(Tool::Mmdebstrap, &debian, &lists),
+            line(Tool::Debootstrap, &debian, &plain),
+            line(Tool::Debootstrap, &debian, &mirror("http://other.invalid")),
+            line(Tool::Debootstrap, &debian, &lists),
+            line(Tool::Apk, &[("target", "alpine")], &mirror("http://mirror.invalid/v3.20/main")),
+            line(Tool::Pacstrap, &[("target", "arch"), ("packages", "base")], &mirror("x")),
+        ];
+        insta::assert_snapshot!(lines.join("\n"), @r#"
+        mmdebstrap --mode=root --skip=check/empty --variant=minbase --components=main,contrib,non-free --include=a,b --verbose '--aptopt=Acquire::Retries "3"' trixie /r http://mirror.invalid/debian
+        mmdebstrap --mode=root --skip=check/empty --variant=minbase --components=main,contrib,non-free --include=a,b --verbose '--aptopt=Acquire::Retries "3"' trixie /r 'deb http://one.invalid x main' 'deb http://two.invalid x main'
+        debootstrap --variant=minbase --components=main,contrib,non-free --include=a,b --verbose '--aptopt=Acquire::Retries "3"' trixie /r http://mirror.invalid/debian
+        debootstrap --variant=minbase --components=main,contrib,non-free --include=a,b --verbose '--aptopt=Acquire::Retries "3"' trixie /r http://other.invalid
+        debootstrap takes no lines of a source list
+        apk --root /r --initdb --repositories-file /dev/null --repository http://mirror.invalid/v3.20/main add alpine-base
+        pacstrap takes no mirror on its command line
+        "#);
+    }
+}

@@ -13,7 +13,7 @@ use crate::report::{self, Refusal};
 
 /// The command line of `anemos makeimg`.
 #[derive(Debug, clap::Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
+#[expect(clippy::struct_excessive_bools, reason = "they are switches of a command line")]
 pub(crate) struct Args {
     /// Folders with input files, later ones win; default: files, if it is there
     #[arg(value_name = "DIR")]

@@ -227,3 +227,23 @@ fn a_mistake_that_shows_while_building_is_named_and_leaves_nothing() {
         check(mistake);
     }
 }
+
+#[test]
+fn what_a_killed_build_has_left_is_removed_by_the_next() {
+    let world = World::new(SMALLEST);
+    world.write("out/.small.makeimg/root/etc/left", "x");
+    let outcome = world.builds();
+    assert!(outcome.told.contains("which a build has left"), "{}", outcome.told);
+    assert!(!world.path("out/small/etc/left").exists());
+    assert_eq!(fs::read_dir(world.path("out")).expect("a folder").count(), 1);
+}
+
+#[test]
+fn keep_leaves_the_root_folder_of_a_build_that_failed() {
+    let mut world = World::new(&format!("{SMALLEST}provision() {{ echo x >/x; false; }}\n"));
+    world.options.keep = true;
+    let outcome = world.build();
+    assert!(outcome.told.contains("| kept: "), "{}", outcome.told);
+    assert_eq!(world.read("out/.small.makeimg/root/x"), "x\n");
+    assert!(!world.path("out/small").exists());
+}
