@@ -46,7 +46,8 @@ pub(crate) fn run(
     root: &Path,
     watch: &mut dyn Watch,
 ) -> Result<(), Problem> {
-    let command = command(tool, project, options, root)?;
+    let (options, _kept) = debian::publish_keyring(project, options)?;
+    let command = command(tool, project, &options, root)?;
     watch.line(&command.line());
     Ok(command.run(watch)?)
 }
@@ -61,7 +62,8 @@ pub(crate) fn simulate(
     watch: &mut dyn Watch,
 ) -> Result<(), Problem> {
     let empty = tempfile::tempdir().map_err(file("making a folder"))?;
-    let command = command(tool, project, options, empty.path())?;
+    let (options, _kept) = debian::publish_keyring(project, options)?;
+    let command = command(tool, project, &options, empty.path())?;
     let command = match tool {
         Tool::Mmdebstrap | Tool::Apk => command.arg("--simulate"),
         Tool::Debootstrap => command.arg("--print-debs"),

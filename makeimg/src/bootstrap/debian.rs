@@ -1,10 +1,14 @@
 //! Calls mmdebstrap(1) or debootstrap(8).
 
 use std::env;
-use std::path::Path;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
 
 use crate::command::Command;
-use crate::error::Problem;
+use crate::error::{Problem, file};
 use crate::options::Options;
 use crate::project::{Project, Target};
 
@@ -58,21 +62,49 @@ fn common(mut command: Command, project: &Project, options: &Options) -> Result<
     if !components.is_empty() {
         command = command.arg(format!("--components={}", components.join(",")));
     }
-    let keyring = match &options.keyring {
-        Some(keyring) => Some(std::path::absolute(keyring).unwrap_or_else(|_| keyring.clone())),
-        None => project.text("debian_keyring")?.map(|keyring| project.folder.join(keyring)),
-    };
-    if let Some(keyring) = keyring {
-        if !keyring.exists() {
-            let reason = format!("there is no keyring {}", keyring.display());
-            return Err(Problem::refused(reason, "name one that exists by --keyring"));
-        }
+    if let Some(keyring) = keyring(project, options)? {
         command = command.arg(format!("--keyring={}", keyring.display()));
     }
     if !project.packages.is_empty() {
         command = command.arg(format!("--include={}", project.packages.join(",")));
     }
     Ok(command.args(project.list("bootstrap_options")?))
+}
+
+/// Returns the keyring of the option, else of IMGBUILD.
+fn keyring(project: &Project, options: &Options) -> Result<Option<PathBuf>, Problem> {
+    let keyring = match &options.keyring {
+        Some(keyring) => std::path::absolute(keyring).unwrap_or_else(|_| keyring.clone()),
+        None => match project.text("debian_keyring")? {
+            Some(keyring) => project.folder.join(keyring),
+            None => return Ok(None),
+        },
+    };
+    if !keyring.exists() {
+        let reason = format!("there is no keyring {}", keyring.display());
+        return Err(Problem::refused(reason, "name one that exists by --keyring"));
+    }
+    Ok(Some(keyring))
+}
+
+/// Returns options with a copy of the keyring that everybody can read, and what keeps it there.
+///
+/// apt verifies signatures as another user, who cannot enter private folders, and says of a keyring
+/// there that it has no key.
+pub(super) fn publish_keyring(
+    project: &Project,
+    options: &Options,
+) -> Result<(Options, Option<TempDir>), Problem> {
+    let Some(keyring) = keyring(project, options)? else { return Ok((options.clone(), None)) };
+    let copying = || file(format!("copying the keyring {}", keyring.display()));
+    let folder = tempfile::tempdir().map_err(copying())?;
+    let public = folder.path().join(keyring.file_name().unwrap_or_default());
+    let copied = fs::copy(&keyring, &public).and_then(|_size| {
+        fs::set_permissions(&public, Permissions::from_mode(0o644))?;
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o755))
+    });
+    copied.map_err(copying())?;
+    Ok((Options { keyring: Some(public), ..options.clone() }, Some(folder)))
 }
 
 /// Returns the mirror of the option, else of the environment, else of IMGBUILD; or none, for the
