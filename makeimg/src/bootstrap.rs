@@ -140,8 +140,8 @@ mod tests {
             line(Tool::Pacstrap, &[("target", "arch"), ("packages", "base")], &mirror("x")),
         ];
         insta::assert_snapshot!(lines.join("\n"), @r#"
-        mmdebstrap --mode=root --skip=check/empty --variant=minbase --components=main,contrib,non-free --include=a,b --verbose '--aptopt=Acquire::Retries "3"' trixie /r http://mirror.invalid/debian
-        mmdebstrap --mode=root --skip=check/empty --variant=minbase --components=main,contrib,non-free --include=a,b --verbose '--aptopt=Acquire::Retries "3"' trixie /r 'deb http://one.invalid x main' 'deb http://two.invalid x main'
+        mmdebstrap --mode=root --verbose --skip=check/empty '--setup-hook=mkdir -p "$1/etc/dpkg/dpkg.cfg.d" && echo force-unsafe-io >"$1/etc/dpkg/dpkg.cfg.d/makeimg"' '--customize-hook=rm "$1/etc/dpkg/dpkg.cfg.d/makeimg"' --variant=minbase --components=main,contrib,non-free --include=a,b --verbose '--aptopt=Acquire::Retries "3"' trixie /r http://mirror.invalid/debian
+        mmdebstrap --mode=root --verbose --skip=check/empty '--setup-hook=mkdir -p "$1/etc/dpkg/dpkg.cfg.d" && echo force-unsafe-io >"$1/etc/dpkg/dpkg.cfg.d/makeimg"' '--customize-hook=rm "$1/etc/dpkg/dpkg.cfg.d/makeimg"' --variant=minbase --components=main,contrib,non-free --include=a,b --verbose '--aptopt=Acquire::Retries "3"' trixie /r 'deb http://one.invalid x main' 'deb http://two.invalid x main'
         debootstrap --variant=minbase --components=main,contrib,non-free --include=a,b --verbose '--aptopt=Acquire::Retries "3"' trixie /r http://mirror.invalid/debian
         debootstrap --variant=minbase --components=main,contrib,non-free --include=a,b --verbose '--aptopt=Acquire::Retries "3"' trixie /r http://other.invalid
         debootstrap takes no lines of a source list
