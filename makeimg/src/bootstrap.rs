@@ -48,7 +48,8 @@ pub(crate) fn run(
 ) -> Result<(), Problem> {
     let command = command(tool, project, options, root)?;
     watch.line(&command.line());
-    Ok(command.run(watch)?)
+    // The tools unmount what they have mounted, but not when they are killed.
+    Ok(command.enclosed().run(watch)?)
 }
 
 fn command(

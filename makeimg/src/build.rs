@@ -53,9 +53,7 @@ impl Build {
         if !inputs.patches.is_empty() {
             tools::require("patch", "applying patches")?;
         }
-        if project.functions.contains(&Function::Provision) {
-            tools::require("unshare", "provision")?;
-        }
+        tools::require("unshare", "every build")?;
         let settings = modes::read(&project.folder)?;
         let secrets = Secrets::find(&project.folder)?;
         Ok(Self { project, options: options.clone(), tool, inputs, settings, secrets })
