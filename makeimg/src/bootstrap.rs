@@ -73,7 +73,8 @@ pub(crate) fn simulate(
         }
     };
     watch.line(&command.line());
-    Ok(command.run(watch)?)
+    // The tools unmount what they have mounted, but not when they are killed.
+    Ok(command.enclosed().run(watch)?)
 }
 
 fn command(

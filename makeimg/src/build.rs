@@ -16,7 +16,7 @@ use crate::project::{Function, Project};
 use crate::root::Root;
 use crate::secrets::Secrets;
 use crate::stage::{Step, Watch, step};
-use crate::{files, hostconf, patches, provision, templates, tools};
+use crate::{chroot, files, hostconf, patches, provision, templates, tools};
 
 /// A build that nothing foreseen stands against.
 #[derive(Debug)]
@@ -56,9 +56,7 @@ impl Build {
         if !inputs.patches.is_empty() {
             tools::require("patch", "applying patches")?;
         }
-        if project.functions.contains(&Function::Provision) {
-            tools::require("unshare", "provision")?;
-        }
+        tools::require("unshare", "every build")?;
         let settings = modes::read(&project.folder)?;
         let secrets = Secrets::find(&project.folder)?;
         Ok(Self {
@@ -116,6 +114,20 @@ impl Build {
             modes::set(&root, &self.settings)
         })?;
         step(watch, Step::Provision, |watch| provision::provision(project, &root, watch))
+    }
+
+    /// Runs a script by the image's own shell, as `provision` is run: for a boot loader, say.
+    ///
+    /// `name` is what errors call it. Its mounts end with it.
+    pub fn in_image(
+        &self,
+        folder: &Path,
+        name: &str,
+        script: &str,
+        watch: &mut dyn Watch,
+    ) -> Result<(), Problem> {
+        let root = Root::open(folder).map_err(file("opening the root folder"))?;
+        chroot::run(&root, &self.project, (name, script, b""), watch)
     }
 }
 

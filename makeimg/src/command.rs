@@ -9,6 +9,7 @@ use std::process::{Child, ExitStatus, Stdio};
 use std::thread;
 
 use crate::stage::Watch;
+use crate::tools;
 
 /// How many lines of what a program said an error quotes.
 const TAIL_LINES: usize = 12;
@@ -118,6 +119,14 @@ impl Command {
         self
     }
 
+    /// Has the program run in a mount namespace of its own: what it mounts ends with it.
+    #[must_use]
+    pub(crate) fn enclosed(self) -> Self {
+        let shown = Some(self.line());
+        let arguments = ["--mount".into(), self.program].into_iter().chain(self.arguments);
+        Self { program: "unshare".into(), arguments: arguments.collect(), shown, ..self }
+    }
+
     /// Returns the command line as a shell would read it.
     pub(crate) fn line(&self) -> String {
         let words = std::iter::once(&self.program).chain(&self.arguments);
@@ -189,7 +198,7 @@ impl Command {
     #[expect(clippy::disallowed_methods, reason = "this is the crate's one wrapper")]
     fn described(&self) -> std::process::Command {
         let mut command = std::process::Command::new(&self.program);
-        command.args(&self.arguments);
+        command.args(&self.arguments).env("PATH", tools::path());
         for (name, value) in &self.environment {
             match value {
                 Some(value) => command.env(name, value),

@@ -33,9 +33,7 @@ pub fn isolated(
         if tools::find("setpriv").is_none() {
             command = Command::new("unshare");
         }
-        // The tools of distributions take it for granted that root calls them.
-        let command =
-            command.env("PATH", tools::path()).args(&namespaces).args(["sh", "-c", FIRST, "sh"]);
+        let command = command.args(&namespaces).args(["sh", "-c", FIRST, "sh"]);
         Ok(command.arg(program).args(arguments).attach()?)
     };
     run().map_err(|problem| MakeError { step: Step::Evaluate, problem })

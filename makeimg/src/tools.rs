@@ -46,14 +46,21 @@ pub(crate) fn find_in(path: Option<&OsStr>, program: &str) -> Option<PathBuf> {
 }
 
 /// Folders that the `PATH` of root alone has.
-const ADMINISTRATOR: &str = "/usr/local/sbin:/usr/sbin:/sbin";
+const ADMINISTRATOR: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
 
-/// Returns our own `PATH` with the folders of root's at its end.
+/// Returns our own `PATH`, with the folders of root's at its end where they are missing.
+///
+/// The tools of distributions take it for granted that root calls them.
 pub(crate) fn path() -> OsString {
-    let mut path = env::var_os("PATH").unwrap_or_default();
-    path.push(":");
-    path.push(ADMINISTRATOR);
-    path
+    let path = env::var_os("PATH").unwrap_or_default();
+    let mut folders: Vec<PathBuf> = env::split_paths(&path).collect();
+    for folder in ADMINISTRATOR.map(PathBuf::from) {
+        if !folders.contains(&folder) {
+            folders.push(folder);
+        }
+    }
+    // No folder that came out of a PATH has a colon in it.
+    env::join_paths(folders).unwrap_or(path)
 }
 
 /// Finds a program in our own `PATH`, or in the folders that only root's has.

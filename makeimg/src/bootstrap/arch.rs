@@ -29,8 +29,7 @@ pub(super) fn command(
         return Err(Problem::refused("pacstrap takes no mirror on its command line", hint));
     }
     let mut command = if isolate::in_user_namespace() {
-        let nested = Command::new("unshare").args(["--mount", "sh", "-euc", NESTED, "pacstrap"]);
-        nested.shown("pacstrap -N")
+        Command::new("sh").args(["-euc", NESTED, "pacstrap"]).shown("pacstrap -N")
     } else {
         Command::new("pacstrap")
     };

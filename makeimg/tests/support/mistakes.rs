@@ -142,13 +142,13 @@ const PROJECT: &[Mistake] = &[
     ),
     mistake(
         "missing tool",
-        "",
+        "target=alpine\n",
         |world| {
-            fs::remove_file(world.path("bin/mmdebstrap")).expect("a file");
+            fs::remove_file(world.path("bin/apk")).expect("a file");
             let bare = world.bare_path();
             world.environment.push(("PATH".to_owned(), bare));
         },
-        "step prepare: mmdebstrap is missing, which target debian needs",
+        "step prepare: apk is missing, which target alpine needs",
     ),
     mistake(
         "a mirror for pacstrap",
