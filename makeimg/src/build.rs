@@ -16,7 +16,7 @@ use crate::project::{Function, Project};
 use crate::root::Root;
 use crate::secrets::Secrets;
 use crate::stage::{Step, Watch, step};
-use crate::{chroot, files, hostconf, patches, provision, templates, tools};
+use crate::{files, hostconf, patches, provision, templates, tools};
 
 /// A build that nothing foreseen stands against.
 #[derive(Debug)]
@@ -114,20 +114,6 @@ impl Build {
             modes::set(&root, &self.settings)
         })?;
         step(watch, Step::Provision, |watch| provision::provision(project, &root, watch))
-    }
-
-    /// Runs a script by the image's own shell, as `provision` is run: for a boot loader, say.
-    ///
-    /// `name` is what errors call it. Its mounts end with it.
-    pub fn in_image(
-        &self,
-        folder: &Path,
-        name: &str,
-        script: &str,
-        watch: &mut dyn Watch,
-    ) -> Result<(), Problem> {
-        let root = Root::open(folder).map_err(file("opening the root folder"))?;
-        chroot::run(&root, &self.project, (name, script, b""), watch)
     }
 }
 
