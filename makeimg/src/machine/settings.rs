@@ -176,19 +176,7 @@ fn put(root: &Root, path: &str, mut bytes: &[u8], mode: u32) -> Result<(), Probl
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stage::Step;
-    use std::time::Duration;
-
-    #[derive(Default)]
-    struct Said(Vec<String>);
-
-    impl Watch for Said {
-        fn begins(&mut self, _step: Step) {}
-        fn ended(&mut self, _step: Step, _took: Duration, _failure: Option<&str>) {}
-        fn line(&mut self, line: &str) {
-            self.0.push(line.to_owned());
-        }
-    }
+    use crate::stage::tests::Said;
 
     fn project(target: Target, packages: &[&str]) -> Project {
         let values = [("imgname", "i"), ("target", "arch"), ("format", "dir")];
