@@ -96,7 +96,7 @@ pub fn install(
             boot::install(machine, &disk, build.project(), &machine.root, watch)
         })
     });
-    let unmounted = disk.unmount(&machine.root, watch);
+    let unmounted = disk.unmount(&machine.root);
     if let (Err(_), Err(problem)) = (&done, &unmounted) {
         // Why the build failed counts more.
         watch.line(&told(problem));

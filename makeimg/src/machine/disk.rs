@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use nix::libc;
 use nix::mount::{MntFlags, umount2};
 use nix::sys::stat::{major, minor};
@@ -190,14 +191,17 @@ impl Disk {
         Ok(Command::new("mount").args(["-t", "vfat"]).args([&esp, &folder]).run(watch)?)
     }
 
-    /// Unmounts what is mounted, and says what stands against that.
-    pub(super) fn unmount(&self, root: &Path, watch: &mut dyn Watch) -> Result<(), Problem> {
+    /// Unmounts both.
+    pub(super) fn unmount(&self, root: &Path) -> Result<(), Problem> {
         let esp = root.join(ESP_FOLDER);
-        if self.esp().is_some() && is_mounted(&esp) {
-            watch.line(&format!("unmounting {}", esp.display()));
-            unmount(&esp)?;
+        if self.esp().is_some() {
+            match umount2(&esp, MntFlags::UMOUNT_NOFOLLOW) {
+                // It is mounted at the end only.
+                Err(Errno::EINVAL | Errno::ENOENT) => {}
+                done => done.map_err(file(format!("unmounting {}", esp.display())))?,
+            }
         }
-        if is_mounted(root) { unmount(root) } else { Ok(()) }
+        umount2(root, MntFlags::empty()).map_err(file(format!("unmounting {}", root.display())))
     }
 
     /// The lines of fstab(5).
@@ -207,16 +211,6 @@ impl Disk {
         let esp = format!("UUID={} /{ESP_FOLDER} vfat umask=0077 0 2\n", self.esp_id);
         if self.esp().is_some() { root + &esp } else { root }
     }
-}
-
-fn unmount(point: &Path) -> Result<(), Problem> {
-    umount2(point, MntFlags::UMOUNT_NOFOLLOW)
-        .map_err(file(format!("unmounting {}", point.display())))
-}
-
-fn is_mounted(point: &Path) -> bool {
-    let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    table.lines().filter_map(|line| line.split(' ').nth(4)).any(|it| Path::new(it) == point)
 }
 
 /// A random UUID, as the kernel draws it (random(4)).
@@ -279,43 +273,50 @@ mod tests {
         }
     }
 
-    /// A disk that is a file, as long as this lives.
-    struct Loop {
-        device: PathBuf,
-        _file: tempfile::NamedTempFile,
-    }
+    /// A part of a file as a disk, as long as this lives.
+    struct Loop(PathBuf);
 
     impl Loop {
-        /// None where the kernel has no loop devices for us.
-        fn of(bytes: u64) -> Option<Self> {
-            let file = tempfile::NamedTempFile::new().unwrap();
-            file.as_file().set_len(bytes).unwrap();
-            let losetup = Command::new("losetup").args(["-f", "--show"]).arg(file.path());
-            let device = losetup.output(&mut Said::default()).ok()?;
-            let device = String::from_utf8(device).unwrap().trim().into();
-            Some(Self { device, _file: file })
+        /// Or says why there is none.
+        #[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
+        fn of(file: &Path, first_mib: u64, mib: u64) -> Option<Self> {
+            let (offset, size) = ((first_mib << 20).to_string(), (mib << 20).to_string());
+            let losetup = Command::new("losetup").args(["-f", "--show", "-o", &offset]);
+            let losetup = losetup.args(["--sizelimit", &size]).arg(file);
+            match losetup.output(&mut Said::default()) {
+                Ok(device) => Some(Self(String::from_utf8(device).unwrap().trim().into())),
+                Err(problem) => {
+                    eprintln!("skipped: {problem}");
+                    None
+                }
+            }
         }
     }
 
     impl Drop for Loop {
         fn drop(&mut self) {
-            let _gone =
-                Command::new("losetup").arg("-d").arg(&self.device).run(&mut Said::default());
+            let _gone = Command::new("losetup").arg("-d").arg(&self.0).run(&mut Said::default());
         }
     }
 
+    /// A folder with a file that has room for a disk.
+    fn image() -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let image = folder.path().join("image");
+        File::create(&image).unwrap().set_len(1 << 30).unwrap();
+        (folder, image)
+    }
+
     #[test]
-    #[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
     fn what_is_small_in_use_or_boots_nowhere_is_refused_by_name() {
-        let Some(disk) = Loop::of(600 << 20) else {
-            return eprintln!("skipped: there are no loop devices for us");
-        };
-        let machine = |firmware| Machine { firmware, ..Machine::from_environment(&disk.device) };
+        let (_folder, image) = image();
+        let Some(disk) = Loop::of(&image, 0, 600) else { return };
+        let machine = |firmware| Machine { firmware, ..Machine::from_environment(&disk.0) };
         let find = |filesystem: &str, firmware| {
             let found = Disk::find(&machine(firmware), filesystem);
             found.map(drop).map_err(|problem| problem.to_string())
         };
-        let shown = disk.device.display();
+        let shown = disk.0.display();
         assert_eq!(
             find("ext4", Firmware::Uefi),
             Err(format!("{shown} has 600 MiB, and a system needs 768 MiB"))
@@ -324,10 +325,37 @@ mod tests {
             find("minix", Firmware::Bios),
             Err("no machine boots from \"minix\" here".to_owned())
         );
-        let held =
-            OpenOptions::new().read(true).custom_flags(libc::O_EXCL).open(&disk.device).unwrap();
+        let held = OpenOptions::new().read(true).custom_flags(libc::O_EXCL).open(&disk.0).unwrap();
         assert_eq!(find("ext4", Firmware::Bios), Err(format!("{shown} is in use")));
         drop(held);
         assert_eq!(find("ext4", Firmware::Bios), Ok(()));
+    }
+
+    #[test]
+    fn what_is_mounted_is_unmounted_with_the_esp_and_without() {
+        let (folder, image) = image();
+        let at = |name: &str| folder.path().join(name);
+        let mut loops = Vec::new();
+        // Where sfdisk puts the partitions, which the kernel may not show us.
+        for (name, first, mib) in [("disk", 0, 1024), ("disk1", 1, 256), ("disk2", 257, 766)] {
+            let Some(part) = Loop::of(&image, first, mib) else { return };
+            std::os::unix::fs::symlink(&part.0, at(name)).unwrap();
+            loops.push(part);
+        }
+        let machine =
+            Machine { firmware: Firmware::Uefi, ..Machine::from_environment(&at("disk")) };
+        let (disk, mut said) = (Disk::find(&machine, "ext4").unwrap(), Said::default());
+        disk.make(&mut said).unwrap();
+        let (root, device) = (at("a root"), |path: &Path| fs::metadata(path).unwrap().dev());
+        for with_esp in [true, false] {
+            disk.mount(&root, &mut said).unwrap();
+            assert_ne!(device(&root), device(folder.path()), "{:?}", said.0);
+            if with_esp {
+                // Not every kernel has FAT, and then this is the failure that leaves the root mounted.
+                let _mounted_or_not = disk.mount_esp(&root, &mut said);
+            }
+            disk.unmount(&root).unwrap();
+            assert_eq!(device(&root), device(folder.path()), "{:?}", said.0);
+        }
     }
 }
