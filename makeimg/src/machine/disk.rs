@@ -17,8 +17,9 @@ use crate::machine::{Firmware, Machine};
 use crate::stage::Watch;
 use crate::tools;
 
-/// Room for the boot loaders of several systems and for updates of the firmware.
-const ESP_MIB: u64 = 256;
+/// Room for the boot loaders of several systems and for updates of the firmware, and the least that is
+/// FAT32 on a disk with sectors of 4096 bytes.
+const ESP_MIB: u64 = 260;
 /// The root of the smallest of the distributions with a kernel; most need three times as much.
 const ROOT_MIB: u64 = 512;
 /// Where the ESP is mounted in the new system.
@@ -263,8 +264,8 @@ mod tests {
         for (facts, firmware, want) in [
             (mib(512, false), Firmware::Bios, None),
             (mib(511, false), Firmware::Bios, Some("has 511 MiB, and a system needs 512 MiB")),
-            (mib(768, false), Firmware::Uefi, None),
-            (mib(767, false), Firmware::Uefi, Some("has 767 MiB, and a system needs 768 MiB")),
+            (mib(772, false), Firmware::Uefi, None),
+            (mib(771, false), Firmware::Uefi, Some("has 771 MiB, and a system needs 772 MiB")),
             (Facts::default(), Firmware::Bios, Some("has 0 bytes, and a system needs 512 MiB")),
             (mib(9000, true), Firmware::Bios, Some("is a partition")),
         ] {
@@ -319,7 +320,7 @@ mod tests {
         let shown = disk.0.display();
         assert_eq!(
             find("ext4", Firmware::Uefi),
-            Err(format!("{shown} has 600 MiB, and a system needs 768 MiB"))
+            Err(format!("{shown} has 600 MiB, and a system needs 772 MiB"))
         );
         assert_eq!(
             find("minix", Firmware::Bios),
@@ -332,12 +333,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_mounted_is_unmounted_with_the_esp_and_without() {
+    fn a_disk_is_made_mounted_and_unmounted_with_the_esp_and_without() {
         let (folder, image) = image();
         let at = |name: &str| folder.path().join(name);
         let mut loops = Vec::new();
         // Where sfdisk puts the partitions, which the kernel may not show us.
-        for (name, first, mib) in [("disk", 0, 1024), ("disk1", 1, 256), ("disk2", 257, 766)] {
+        for (name, first, mib) in [("disk", 0, 1024), ("disk1", 1, 260), ("disk2", 261, 762)] {
             let Some(part) = Loop::of(&image, first, mib) else { return };
             std::os::unix::fs::symlink(&part.0, at(name)).unwrap();
             loops.push(part);
@@ -346,6 +347,9 @@ mod tests {
             Machine { firmware: Firmware::Uefi, ..Machine::from_environment(&at("disk")) };
         let (disk, mut said) = (Disk::find(&machine, "ext4").unwrap(), Said::default());
         disk.make(&mut said).unwrap();
+        let mut esp = [0; 90];
+        File::open(at("disk1")).unwrap().read_exact(&mut esp).unwrap();
+        assert_eq!(esp[82..], *b"FAT32   ");
         let (root, device) = (at("a root"), |path: &Path| fs::metadata(path).unwrap().dev());
         for with_esp in [true, false] {
             disk.mount(&root, &mut said).unwrap();
