@@ -22,6 +22,17 @@ pub(crate) enum Tool {
     Debootstrap,
 }
 
+impl Tool {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Pacstrap => "pacstrap",
+            Self::Apk => "apk",
+            Self::Mmdebstrap => "mmdebstrap",
+            Self::Debootstrap => "debootstrap",
+        }
+    }
+}
+
 /// Finds the tool for the target, and refuses what it cannot do.
 pub(crate) fn tool(project: &Project, options: &Options) -> Result<Tool, Problem> {
     let tool = match project.target {
@@ -48,8 +59,7 @@ pub(crate) fn run(
 ) -> Result<(), Problem> {
     let (options, _kept) = debian::publish_keyring(project, options)?;
     let command = command(tool, project, &options, root)?;
-    watch.line(&command.line());
-    Ok(command.run(watch)?)
+    Ok(command.announced(tool.name(), watch).run(watch)?)
 }
 
 /// Asks the mirrors for everything that is to be installed, and installs nothing.
@@ -72,9 +82,8 @@ pub(crate) fn simulate(
             return Ok(());
         }
     };
-    watch.line(&command.line());
     // The tools unmount what they have mounted, but not when they are killed.
-    Ok(command.enclosed().run(watch)?)
+    Ok(command.announced(tool.name(), watch).enclosed().run(watch)?)
 }
 
 fn command(

@@ -1,4 +1,4 @@
-//! Runs programs, so that what they say is heard at once and a failure tells the whole command.
+//! Runs programs, so that what they say is heard at once and a failure tells which one it was.
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
@@ -31,7 +31,7 @@ pub enum CommandError {
     /// It could not be started, or not be listened to.
     #[error("running {command}")]
     Run {
-        /// The whole command line.
+        /// What it is called, or the whole command line.
         command: String,
         /// The reason.
         source: io::Error,
@@ -39,11 +39,11 @@ pub enum CommandError {
     /// It ended badly.
     #[error("{command} ended with {status}{}", quoted(tail))]
     Status {
-        /// The whole command line.
+        /// What it is called, or the whole command line.
         command: String,
         /// How it ended.
         status: ExitStatus,
-        /// The last lines of what it said.
+        /// The last lines of what it said, from the first on that calls itself an error.
         tail: String,
     },
 }
@@ -119,15 +119,31 @@ impl Command {
         self
     }
 
+    /// Tells the whole command line to `watch`; from then on errors call this command `shown`.
+    ///
+    /// For lines so long that nobody would find in them what went wrong.
+    #[must_use]
+    pub(crate) fn announced(self, shown: &str, watch: &mut dyn Watch) -> Self {
+        watch.line(&self.line());
+        self.shown(shown)
+    }
+
+    /// Has another program start this one, whose name it keeps.
+    #[must_use]
+    pub(crate) fn started_by(self, program: &str, first: &[&str]) -> Self {
+        let shown = Some(self.line());
+        let arguments = first.iter().map(OsString::from).chain([self.program]);
+        let arguments = arguments.chain(self.arguments).collect();
+        Self { program: program.into(), arguments, shown, ..self }
+    }
+
     /// Has the program run in a mount namespace of its own: what it mounts ends with it.
     #[must_use]
     pub(crate) fn enclosed(self) -> Self {
-        let shown = Some(self.line());
-        let arguments = ["--mount".into(), self.program].into_iter().chain(self.arguments);
-        Self { program: "unshare".into(), arguments: arguments.collect(), shown, ..self }
+        self.started_by("unshare", &["--mount"])
     }
 
-    /// Returns the command line as a shell would read it.
+    /// Returns what it is called, else the command line as a shell would read it.
     pub(crate) fn line(&self) -> String {
         let words = std::iter::once(&self.program).chain(&self.arguments);
         let line = || words.map(|word| quote(&word.to_string_lossy())).collect::<Vec<_>>();
@@ -228,7 +244,17 @@ fn listen(reader: PipeReader, watch: &mut dyn Watch) -> io::Result<String> {
         }
         tail.push_back(text);
     }
-    Ok(Vec::from(tail).join("\n").trim().to_owned())
+    Ok(telling(tail.make_contiguous()).join("\n").trim().to_owned())
+}
+
+/// The lines from the first on that calls itself an error, or all of them: what apt(8), pacman(8) and
+/// apk(8) say before that is of what went well.
+fn telling(lines: &[String]) -> &[String] {
+    let is_error = |line: &String| {
+        ["E: ", "Err:", "error: ", "ERROR: "].iter().any(|word| line.starts_with(word))
+    };
+    let first = lines.iter().position(is_error).unwrap_or_default();
+    lines.get(first..).unwrap_or_default()
 }
 
 /// Quotes a word for a shell when it needs it.
@@ -242,4 +268,24 @@ pub(crate) fn quote(word: &str) -> String {
 
 fn quoted(tail: &str) -> String {
     if tail.is_empty() { String::new() } else { format!(": {tail}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::telling;
+
+    #[test]
+    fn what_went_well_before_an_error_is_not_quoted() {
+        for (said, want) in [
+            ("Get:1\nE: no such package\nI: ends", "E: no such package\nI: ends"),
+            ("Get:1\nErr:2\n  no key\nE: not signed", "Err:2\n  no key\nE: not signed"),
+            (":: looking\nerror: no target: x", "error: no target: x"),
+            ("fetch\nERROR: bad signature", "ERROR: bad signature"),
+            ("one\ntwo", "one\ntwo"),
+            ("", ""),
+        ] {
+            let lines: Vec<_> = said.lines().map(str::to_owned).collect();
+            assert_eq!(telling(&lines).join("\n"), want, "{said:?}");
+        }
+    }
 }

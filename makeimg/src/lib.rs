@@ -10,6 +10,7 @@ mod error;
 mod evaluate;
 mod files;
 mod format;
+mod fstab;
 mod hostconf;
 mod inputs;
 mod isolate;

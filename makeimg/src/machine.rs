@@ -15,10 +15,12 @@ use crate::build::Build;
 use crate::error::{MakeError, Problem};
 use crate::format::Format;
 use crate::options::Options;
-use crate::project::Project;
-use crate::stage::{Step, Watch, step};
+use crate::output;
+use crate::project::{Project, Target};
+use crate::stage::{Step, Watch, step, told};
 
 use self::disk::Disk;
+pub(crate) use self::settings::apply;
 
 /// Platform firmware.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -94,13 +96,19 @@ pub fn install(
             boot::install(machine, &disk, build.project(), &machine.root, watch)
         })
     });
-    let unmounted = disk.unmount(&machine.root, watch);
+    let unmounted = disk.unmount(&machine.root);
+    if let (Err(_), Err(problem)) = (&done, &unmounted) {
+        // Why the build failed counts more.
+        watch.line(&told(problem));
+    }
     done?;
     unmounted.map_err(|problem| MakeError { step: Step::Finish, problem })
 }
 
 /// Refuses what could not be installed on a machine, and asks the mirrors for all packages; nothing is
 /// changed.
+///
+/// For the format custom nobody is asked: `setup` may be what makes packages available.
 pub fn check(
     project: Project,
     options: &Options,
@@ -108,6 +116,10 @@ pub fn check(
     watch: &mut dyn Watch,
 ) -> Result<(), MakeError> {
     step(watch, Step::Prepare, |watch| {
+        if project.format == Format::Custom {
+            output::check(&project)?;
+            return Build::find(project, options).map(drop);
+        }
         let (build, _disk) = find(project, options, machine)?;
         build.simulate(watch)
     })
@@ -122,6 +134,10 @@ fn find(
         Format::Raw(raw) => raw.filesystem.clone(),
         Format::Tar(_) | Format::Dir | Format::Custom => "ext4".to_owned(),
     };
+    if project.target == Target::Alpine && !filesystem.starts_with("ext") {
+        let reason = format!("the initramfs of Alpine does not mount {filesystem}");
+        return Err(Problem::refused(reason, "use ext4 in the format"));
+    }
     packages::complete(&mut project, machine.firmware, &filesystem);
     let mut build = Build::find(project, options)?;
     let disk = Disk::find(machine, &filesystem)?;
@@ -129,4 +145,25 @@ fn find(
     Ok((build, disk))
 }
 
-pub(crate) use self::settings::apply;
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stage::tests::Said;
+
+    #[test]
+    fn what_would_not_be_built_or_boot_is_refused_by_the_check() {
+        for (target, format, want) in [
+            ("debian", "custom", "format custom needs a function setup in IMGBUILD"),
+            ("alpine", "raw 2G gpt xfs", "the initramfs of Alpine does not mount xfs"),
+        ] {
+            let values = [("imgname", "i"), ("target", target), ("format", format)];
+            let values = values.map(|(name, value)| (name.to_owned(), value.into()));
+            let folder = Path::new("/nonexistent");
+            let project = Project::from_variables(folder, values.into(), [].into(), None).unwrap();
+            let machine = Machine::from_environment(Path::new("/dev/null"));
+            let refused = check(project, &Options::default(), &machine, &mut Said::default());
+            let said = refused.unwrap_err().refusal().map(|(reason, _)| reason);
+            assert_eq!(said.as_deref(), Some(want), "{target} {format}");
+        }
+    }
+}

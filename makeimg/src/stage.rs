@@ -73,7 +73,7 @@ pub(crate) fn step<T>(
 }
 
 /// Returns a problem with its causes on one line.
-fn told(problem: &Problem) -> String {
+pub(crate) fn told(problem: &Problem) -> String {
     let mut text = problem.to_string();
     let mut next = problem.source();
     while let Some(cause) = next {
@@ -82,4 +82,21 @@ fn told(problem: &Problem) -> String {
         next = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// Keeps what is said.
+    #[derive(Default)]
+    pub(crate) struct Said(pub(crate) Vec<String>);
+
+    impl Watch for Said {
+        fn begins(&mut self, _step: Step) {}
+        fn ended(&mut self, _step: Step, _took: Duration, _failure: Option<&str>) {}
+        fn line(&mut self, line: &str) {
+            self.0.push(line.to_owned());
+        }
+    }
 }

@@ -1,6 +1,8 @@
 //! The contract: one test for each row of the table of features that concerns IMGBUILD and makeimg.
 #![expect(clippy::expect_used, reason = "the helpers of a test may fail it")]
 
+#[path = "support/alpine.rs"]
+mod alpine;
 #[path = "support/arch.rs"]
 mod arch;
 #[path = "support/debian.rs"]

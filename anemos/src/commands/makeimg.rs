@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use makeimg::{Build, Format, Machine, MakeError, Options, Step, Watch};
+use makeimg::{Format, Machine, MakeError, Options, Step, Watch};
 
 use crate::report::{self, Refusal};
 
@@ -42,8 +42,9 @@ pub(crate) struct Args {
     /// Verify Debian packages with this keyring
     #[arg(long, value_name = "FILE")]
     keyring: Option<PathBuf>,
-    /// Install onto this disk, as a machine that boots, instead of making an image: all data on it is
-    /// lost. With the format custom, setup does what is to be done with the disk
+    /// Install onto this disk, all data of which is lost, instead of making an image
+    ///
+    /// With the format custom, setup does what is to be done with the disk.
     #[arg(long, value_name = "DEVICE", conflicts_with_all = ["output", "keep", "json", "reveal"])]
     disk: Option<PathBuf>,
     /// Only refuse what can be refused; change nothing
@@ -96,7 +97,6 @@ impl Args {
         let machine = Machine::from_environment(disk);
         let project = makeimg::evaluate(&options, &mut Progress).map_err(refuse)?;
         let done = match (check, &project.format) {
-            (true, Format::Custom) => Build::prepare(project, &options, &mut Progress).map(drop),
             (true, _) => makeimg::check(project, &options, &machine, &mut Progress),
             (false, Format::Custom) => makeimg::build(project, &options, &mut Progress).map(drop),
             (false, _) => makeimg::install(project, &options, &machine, &mut Progress),

@@ -15,7 +15,7 @@ echo root:1:65535 >"$ids"
 mount --bind "$ids" /etc/subuid
 mount --bind "$ids" /etc/subgid
 rm -f "$ids"
-exec pacstrap -N "$@"
+exec "$@"
 "#;
 
 /// Makes the command line of pacstrap.
@@ -28,11 +28,11 @@ pub(super) fn command(
         let hint = "name the mirror in pacman.conf beside IMGBUILD: Server = …";
         return Err(Problem::refused("pacstrap takes no mirror on its command line", hint));
     }
-    let mut command = if isolate::in_user_namespace() {
-        Command::new("sh").args(["-euc", NESTED, "pacstrap"]).shown("pacstrap -N")
-    } else {
-        Command::new("pacstrap")
-    };
+    let nested = isolate::in_user_namespace();
+    let mut command = Command::new("pacstrap");
+    if nested {
+        command = command.arg("-N");
+    }
     let configuration = project.folder.join("pacman.conf");
     if configuration.is_file() {
         command = command.arg("-C").arg(configuration);
@@ -43,5 +43,7 @@ pub(super) fn command(
     if !project.hostconf.contains(&HostItem::Mirrorlist) {
         command = command.arg("-M");
     }
-    Ok(command.args(project.list("bootstrap_options")?).arg(root).args(&project.packages))
+    let command = command.args(project.list("bootstrap_options")?);
+    let command = command.arg(root).args(&project.packages);
+    Ok(if nested { command.started_by("sh", &["-euc", NESTED, "sh"]) } else { command })
 }

@@ -8,6 +8,7 @@ use std::path::Path;
 use crate::chroot;
 use crate::command::quote;
 use crate::error::{Problem, file};
+use crate::fstab;
 use crate::machine::disk::Disk;
 use crate::machine::{Firmware, Machine};
 use crate::project::{Project, Target};
@@ -23,15 +24,10 @@ pub(super) fn install(
     watch: &mut dyn Watch,
 ) -> Result<(), Problem> {
     let root = Root::open(folder).map_err(file("opening the root folder"))?;
-    let table = Path::new("etc/fstab");
-    let text = root.read(table).map_err(file("reading /etc/fstab"))?.unwrap_or_default();
-    if is_empty(&String::from_utf8_lossy(&text)) {
-        let lines = disk.table();
-        root.place(table, &mut lines.as_bytes(), 0o644).map_err(file("writing /etc/fstab"))?;
-    } else {
+    if !fstab::write(&root, &disk.table())? {
         watch.line("/etc/fstab is as the project has it");
     }
-    let settings = grub_settings(machine.console.as_deref());
+    let settings = grub_settings(machine.console.as_deref(), root_parameter(project, disk));
     let placed = match project.target {
         Target::Debian { .. } => {
             let place = Path::new("etc/default/grub.d/anemos.cfg");
@@ -41,7 +37,8 @@ pub(super) fn install(
         Target::Arch | Target::Alpine => {
             let place = Path::new("etc/default/grub");
             root.read(place).and_then(|own| {
-                let text = [own.unwrap_or_default(), settings.into_bytes()].concat();
+                let text =
+                    [&own.unwrap_or_default(), "\n".as_bytes(), settings.as_bytes()].concat();
                 root.place(place, &mut &*text, 0o644)
             })
         }
@@ -87,14 +84,22 @@ fn script(firmware: Firmware, target: &Target, disk: &Disk) -> String {
     format!("set -e\n{install}\ngrub-mkconfig -o /boot/grub/grub.cfg\n")
 }
 
-/// The last console named is `/dev/console`, so the one that people look at comes last.
-fn grub_settings(console: Option<&str>) -> String {
+/// The initramfs of Alpine loads the driver of a file system only when it is told which one.
+fn root_parameter(project: &Project, disk: &Disk) -> Option<String> {
+    (project.target == Target::Alpine).then(|| format!("rootfstype={}", disk.filesystem))
+}
+
+/// The last console named is `/dev/console`, so the one that people look at comes last. Parameters of
+/// the project's own settings, which a shell reads before, stay.
+fn grub_settings(console: Option<&str>, root: Option<String>) -> String {
     let mut consoles = vec!["tty0"];
     consoles.extend(console.filter(|console| *console != "tty0"));
-    let kernel: Vec<_> = consoles.iter().map(|console| format!("console={console}")).collect();
+    let consoles = consoles.iter().map(|console| format!("console={console}"));
+    let parameters: Vec<_> = root.into_iter().chain(consoles).collect();
     let mut text = format!(
-        "GRUB_TIMEOUT=1\nGRUB_CMDLINE_LINUX_DEFAULT=\nGRUB_CMDLINE_LINUX=\"{}\"\n",
-        kernel.join(" ")
+        "GRUB_TIMEOUT=1\nGRUB_CMDLINE_LINUX_DEFAULT=\n\
+         GRUB_CMDLINE_LINUX=\"$GRUB_CMDLINE_LINUX {}\"\n",
+        parameters.join(" ")
     );
     if let Some(serial) = console.and_then(|console| console.strip_prefix("ttyS")) {
         let (unit, options) = serial.split_once(',').unwrap_or((serial, "115200"));
@@ -109,27 +114,23 @@ fn grub_settings(console: Option<&str>) -> String {
     text
 }
 
-fn is_empty(table: &str) -> bool {
-    table.lines().map(str::trim).all(|line| line.is_empty() || line.starts_with('#'))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn grub_talks_where_the_kernel_does() {
-        insta::assert_snapshot!(grub_settings(Some("ttyS1,57600n8")), @r#"
+        insta::assert_snapshot!(grub_settings(Some("ttyS1,57600n8"), None), @r#"
         GRUB_TIMEOUT=1
         GRUB_CMDLINE_LINUX_DEFAULT=
-        GRUB_CMDLINE_LINUX="console=tty0 console=ttyS1,57600n8"
+        GRUB_CMDLINE_LINUX="$GRUB_CMDLINE_LINUX console=tty0 console=ttyS1,57600n8"
         GRUB_TERMINAL="console serial"
         GRUB_SERIAL_COMMAND="serial --unit=1 --speed=57600"
         "#);
-        insta::assert_snapshot!(grub_settings(Some("tty0")), @r#"
+        insta::assert_snapshot!(grub_settings(Some("tty0"), Some("rootfstype=ext4".into())), @r#"
         GRUB_TIMEOUT=1
         GRUB_CMDLINE_LINUX_DEFAULT=
-        GRUB_CMDLINE_LINUX="console=tty0"
+        GRUB_CMDLINE_LINUX="$GRUB_CMDLINE_LINUX rootfstype=ext4 console=tty0"
         "#);
     }
 }

@@ -2,26 +2,68 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use nix::libc;
 use nix::mount::{MntFlags, umount2};
+use nix::sys::stat::{major, minor};
 
 use crate::command::Command;
 use crate::error::{Problem, file};
+use crate::format::Size;
 use crate::machine::{Firmware, Machine};
 use crate::stage::Watch;
 use crate::tools;
 
-/// Room for the boot loaders of several systems and for updates of the firmware.
-const ESP: &str = "256MiB";
+/// Room for the boot loaders of several systems and for updates of the firmware, and the least that is
+/// FAT32 on a disk with sectors of 4096 bytes.
+const ESP_MIB: u64 = 260;
+/// The root of the smallest of the distributions with a kernel; most need three times as much.
+const ROOT_MIB: u64 = 512;
 /// Where the ESP is mounted in the new system.
 const ESP_FOLDER: &str = "boot/efi";
 
 /// The features that GRUB 2.06 reads, whatever the mkfs.ext4 at hand has for defaults.
 const EXT4: &str = "none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,64bit,flex_bg,\
                     sparse_super,large_file,huge_file,dir_nlink,extra_isize,metadata_csum";
+
+/// File systems that GRUB reads, and that we can give a UUID for fstab(5) to name.
+const FILESYSTEMS: [&str; 5] = ["ext2", "ext3", "ext4", "xfs", "btrfs"];
+
+/// What the kernel says of a block device, in `/sys/dev/block`.
+#[derive(Clone, Copy, Debug, Default)]
+struct Facts {
+    bytes: u64,
+    is_partition: bool,
+}
+
+impl Facts {
+    fn read(number: u64) -> io::Result<Self> {
+        let folder = format!("/sys/dev/block/{}:{}", major(number), minor(number));
+        let folder = Path::new(&folder);
+        let sectors = fs::read_to_string(folder.join("size"))?;
+        Ok(Self {
+            // Of 512 bytes, whatever the disk has.
+            bytes: sectors.trim().parse::<u64>().map_err(io::Error::other)? * 512,
+            is_partition: folder.join("partition").exists(),
+        })
+    }
+
+    /// Returns what is wrong with it, and the way out. A disk may be read-only until it is written.
+    fn refused(self, firmware: Firmware) -> Option<(String, &'static str)> {
+        let esp = if firmware == Firmware::Uefi { ESP_MIB } else { 0 };
+        let least = Size((esp + ROOT_MIB) << 20);
+        if self.is_partition {
+            return Some(("is a partition".to_owned(), "name the whole disk that it is on"));
+        }
+        (self.bytes < least.0).then(|| {
+            let reason = format!("has {}, and a system needs {least}", Size(self.bytes));
+            (reason, "name a larger disk")
+        })
+    }
+}
 
 /// A disk that may be written.
 #[derive(Clone, Debug)]
@@ -38,17 +80,22 @@ pub(super) struct Disk {
 }
 
 impl Disk {
-    /// Refuses a disk that is none, that is in use, or whose tools are missing.
+    /// Refuses a disk that is none, too small or in use, a file system that would not boot, and
+    /// missing tools.
     pub(super) fn find(machine: &Machine, filesystem: &str) -> Result<Self, Problem> {
         let device = machine.disk.clone();
         let shown = device.display();
         let refused = |reason: &str, hint: &str| {
             Err(Problem::refused(format!("{shown} {reason}"), hint.to_owned()))
         };
-        match fs::metadata(&device) {
-            Ok(found) if found.file_type().is_block_device() => {}
-            Ok(_) => return refused("is no disk", "name a whole disk, such as /dev/vda"),
-            Err(error) => return Err(file(format!("looking at {shown}"))(error)),
+        let looking = || file(format!("looking at {shown}"));
+        let found = fs::metadata(&device).map_err(looking())?;
+        if !found.file_type().is_block_device() {
+            return refused("is no disk", "name a whole disk, such as /dev/vda");
+        }
+        let facts = Facts::read(found.rdev()).map_err(looking())?;
+        if let Some((reason, hint)) = facts.refused(machine.firmware) {
+            return refused(&reason, hint);
         }
         // Linux gives a device that is mounted, or part of something, to nobody else (open(2)).
         if let Err(error) = OpenOptions::new().read(true).custom_flags(libc::O_EXCL).open(&device) {
@@ -57,7 +104,13 @@ impl Disk {
                 _ => Err(file(format!("opening {shown}"))(error)),
             };
         }
+        if !FILESYSTEMS.contains(&filesystem) {
+            let reason = format!("no machine boots from {filesystem:?} here");
+            let hint = format!("use one of {} in the format", FILESYSTEMS.join(", "));
+            return Err(Problem::refused(reason, hint));
+        }
         tools::require("sfdisk", "partitioning")?;
+        tools::require("mount", "the new root")?;
         tools::require(&format!("mkfs.{filesystem}"), "the root file system")?;
         if machine.firmware == Firmware::Uefi {
             tools::require("mkfs.vfat", "the ESP")?;
@@ -94,7 +147,7 @@ impl Disk {
             Firmware::Bios => {
                 "1: size=1MiB, type=21686148-6449-6E6F-744E-656564454649, name=bios".to_owned()
             }
-            Firmware::Uefi => format!("1: size={ESP}, type=uefi, name=esp"),
+            Firmware::Uefi => format!("1: size={ESP_MIB}MiB, type=uefi, name=esp"),
         };
         let work = tempfile::tempdir().map_err(file("making a folder"))?;
         let script = work.path().join("table");
@@ -108,7 +161,8 @@ impl Disk {
         if let Some(esp) = self.esp() {
             let id = self.esp_id.replace('-', "");
             let mkfs = Command::new(tools::require("mkfs.vfat", "the ESP")?);
-            mkfs.args(["-i", &id, "-n", "ESP"]).arg(esp).run(watch)?;
+            // At this size it would choose FAT16, which UEFI knows from removable media alone.
+            mkfs.args(["-F", "32", "-i", &id, "-n", "ESP"]).arg(esp).run(watch)?;
         }
         let mkfs = tools::require(&format!("mkfs.{}", self.filesystem), "the root file system")?;
         let mkfs = Command::new(mkfs);
@@ -116,13 +170,13 @@ impl Disk {
             "ext4" => mkfs.args(["-q", "-F", "-U", &self.uuid, "-O", EXT4]),
             "ext2" | "ext3" => mkfs.args(["-q", "-F", "-U", &self.uuid]),
             "xfs" => mkfs.args(["-q", "-f", "-m", &format!("uuid={}", self.uuid)]),
-            "btrfs" => mkfs.args(["-q", "-f", "-U", &self.uuid]),
-            _ => mkfs,
+            _ => mkfs.args(["-q", "-f", "-U", &self.uuid]),
         };
-        Ok(mkfs.arg(self.root()).run(watch)?)
+        let shown = format!("mkfs.{} {}", self.filesystem, self.root().display());
+        Ok(mkfs.arg(self.root()).announced(&shown, watch).run(watch)?)
     }
 
-    /// Mounts the root file system, and the ESP in it.
+    /// Mounts the root file system.
     pub(super) fn mount(&self, root: &Path, watch: &mut dyn Watch) -> Result<(), Problem> {
         fs::create_dir_all(root).map_err(file(format!("making {}", root.display())))?;
         let mount = Command::new("mount");
@@ -138,14 +192,17 @@ impl Disk {
         Ok(Command::new("mount").args(["-t", "vfat"]).args([&esp, &folder]).run(watch)?)
     }
 
-    /// Unmounts what is mounted; whatever is left in use is told by the error.
-    pub(super) fn unmount(&self, root: &Path, watch: &mut dyn Watch) -> Result<(), Problem> {
+    /// Unmounts both.
+    pub(super) fn unmount(&self, root: &Path) -> Result<(), Problem> {
         let esp = root.join(ESP_FOLDER);
-        if self.esp().is_some() && is_mounted(&esp) {
-            watch.line(&format!("unmounting {}", esp.display()));
-            unmount(&esp)?;
+        if self.esp().is_some() {
+            match umount2(&esp, MntFlags::UMOUNT_NOFOLLOW) {
+                // It is mounted at the end only.
+                Err(Errno::EINVAL | Errno::ENOENT) => {}
+                done => done.map_err(file(format!("unmounting {}", esp.display())))?,
+            }
         }
-        if is_mounted(root) { unmount(root) } else { Ok(()) }
+        umount2(root, MntFlags::empty()).map_err(file(format!("unmounting {}", root.display())))
     }
 
     /// The lines of fstab(5).
@@ -155,16 +212,6 @@ impl Disk {
         let esp = format!("UUID={} /{ESP_FOLDER} vfat umask=0077 0 2\n", self.esp_id);
         if self.esp().is_some() { root + &esp } else { root }
     }
-}
-
-fn unmount(point: &Path) -> Result<(), Problem> {
-    umount2(point, MntFlags::UMOUNT_NOFOLLOW)
-        .map_err(file(format!("unmounting {}", point.display())))
-}
-
-fn is_mounted(point: &Path) -> bool {
-    let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    table.lines().filter_map(|line| line.split(' ').nth(4)).any(|it| Path::new(it) == point)
 }
 
 /// A random UUID, as the kernel draws it (random(4)).
@@ -177,6 +224,7 @@ fn random_uuid() -> io::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stage::tests::Said;
 
     fn disk(device: &str, firmware: Firmware) -> Disk {
         Disk {
@@ -208,5 +256,110 @@ mod tests {
         let machine = Machine::from_environment(Path::new("/etc/passwd"));
         let said = Disk::find(&machine, "ext4").unwrap_err().to_string();
         assert_eq!(said, "/etc/passwd is no disk");
+    }
+
+    #[test]
+    fn partitions_and_small_disks_are_refused() {
+        let mib = |mib: u64, is_partition| Facts { bytes: mib << 20, is_partition };
+        for (facts, firmware, want) in [
+            (mib(512, false), Firmware::Bios, None),
+            (mib(511, false), Firmware::Bios, Some("has 511 MiB, and a system needs 512 MiB")),
+            (mib(772, false), Firmware::Uefi, None),
+            (mib(771, false), Firmware::Uefi, Some("has 771 MiB, and a system needs 772 MiB")),
+            (Facts::default(), Firmware::Bios, Some("has 0 bytes, and a system needs 512 MiB")),
+            (mib(9000, true), Firmware::Bios, Some("is a partition")),
+        ] {
+            let said = facts.refused(firmware).map(|(reason, _)| reason);
+            assert_eq!(said.as_deref(), want, "{facts:?} {firmware:?}");
+        }
+    }
+
+    /// A part of a file as a disk, as long as this lives.
+    struct Loop(PathBuf);
+
+    impl Loop {
+        /// Or says why there is none.
+        #[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
+        fn of(file: &Path, first_mib: u64, mib: u64) -> Option<Self> {
+            let (offset, size) = ((first_mib << 20).to_string(), (mib << 20).to_string());
+            let losetup = Command::new("losetup").args(["-f", "--show", "-o", &offset]);
+            let losetup = losetup.args(["--sizelimit", &size]).arg(file);
+            match losetup.output(&mut Said::default()) {
+                Ok(device) => Some(Self(String::from_utf8(device).unwrap().trim().into())),
+                Err(problem) => {
+                    eprintln!("skipped: {problem}");
+                    None
+                }
+            }
+        }
+    }
+
+    impl Drop for Loop {
+        fn drop(&mut self) {
+            let _gone = Command::new("losetup").arg("-d").arg(&self.0).run(&mut Said::default());
+        }
+    }
+
+    /// A folder with a file that has room for a disk.
+    fn image() -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let image = folder.path().join("image");
+        File::create(&image).unwrap().set_len(1 << 30).unwrap();
+        (folder, image)
+    }
+
+    #[test]
+    fn what_is_small_in_use_or_boots_nowhere_is_refused_by_name() {
+        let (_folder, image) = image();
+        let Some(disk) = Loop::of(&image, 0, 600) else { return };
+        let machine = |firmware| Machine { firmware, ..Machine::from_environment(&disk.0) };
+        let find = |filesystem: &str, firmware| {
+            let found = Disk::find(&machine(firmware), filesystem);
+            found.map(drop).map_err(|problem| problem.to_string())
+        };
+        let shown = disk.0.display();
+        assert_eq!(
+            find("ext4", Firmware::Uefi),
+            Err(format!("{shown} has 600 MiB, and a system needs 772 MiB"))
+        );
+        assert_eq!(
+            find("minix", Firmware::Bios),
+            Err("no machine boots from \"minix\" here".to_owned())
+        );
+        let held = OpenOptions::new().read(true).custom_flags(libc::O_EXCL).open(&disk.0).unwrap();
+        assert_eq!(find("ext4", Firmware::Bios), Err(format!("{shown} is in use")));
+        drop(held);
+        assert_eq!(find("ext4", Firmware::Bios), Ok(()));
+    }
+
+    #[test]
+    fn a_disk_is_made_mounted_and_unmounted_with_the_esp_and_without() {
+        let (folder, image) = image();
+        let at = |name: &str| folder.path().join(name);
+        let mut loops = Vec::new();
+        // Where sfdisk puts the partitions, which the kernel may not show us.
+        for (name, first, mib) in [("disk", 0, 1024), ("disk1", 1, 260), ("disk2", 261, 762)] {
+            let Some(part) = Loop::of(&image, first, mib) else { return };
+            std::os::unix::fs::symlink(&part.0, at(name)).unwrap();
+            loops.push(part);
+        }
+        let machine =
+            Machine { firmware: Firmware::Uefi, ..Machine::from_environment(&at("disk")) };
+        let (disk, mut said) = (Disk::find(&machine, "ext4").unwrap(), Said::default());
+        disk.make(&mut said).unwrap();
+        let mut esp = [0; 90];
+        File::open(at("disk1")).unwrap().read_exact(&mut esp).unwrap();
+        assert_eq!(esp[82..], *b"FAT32   ");
+        let (root, device) = (at("a root"), |path: &Path| fs::metadata(path).unwrap().dev());
+        for with_esp in [true, false] {
+            disk.mount(&root, &mut said).unwrap();
+            assert_ne!(device(&root), device(folder.path()), "{:?}", said.0);
+            if with_esp {
+                // Not every kernel has FAT, and then this is the failure that leaves the root mounted.
+                let _mounted_or_not = disk.mount_esp(&root, &mut said);
+            }
+            disk.unmount(&root).unwrap();
+            assert_eq!(device(&root), device(folder.path()), "{:?}", said.0);
+        }
     }
 }

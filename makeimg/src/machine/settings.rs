@@ -13,20 +13,15 @@ use crate::project::{Project, Target};
 use crate::root::Root;
 use crate::stage::Watch;
 
-/// A service, by the file that shows that it is there.
-const SYSTEMD_UNITS: &[(&str, &str)] = &[
-    ("usr/lib/systemd/system/systemd-networkd.service", "systemd-networkd"),
-    ("usr/lib/systemd/system/systemd-resolved.service", "systemd-resolved"),
-    ("usr/lib/systemd/system/ssh.service", "ssh"),
-    ("usr/lib/systemd/system/sshd.service", "sshd"),
-];
+/// The services of systemd(1), whoever sets links up.
+const UNITS: &[&str] = &["systemd-resolved", "ssh", "sshd", "dropbear"];
 
 /// The services of Alpine with their runlevels, as its own installer chooses them.
 const OPENRC: &[(&str, &str)] = &[
     ("devfs dmesg mdev hwdrivers", "sysinit"),
     ("hwclock modules sysctl hostname bootmisc syslog networking", "boot"),
     ("mount-ro killprocs savecache", "shutdown"),
-    ("sshd", "default"),
+    ("sshd dropbear", "default"),
 ];
 
 /// A program that sets links up, and where its files go.
@@ -34,6 +29,9 @@ struct Links {
     /// The folder below that of the network.
     from: &'static str,
     to: &'static str,
+    /// What systemd(1) starts for it. No other one may be: networkd without a file of its own has the
+    /// system wait for links for two minutes.
+    unit: &'static str,
 }
 
 /// Gives the new system name, network and keys of the machine, and starts what it needs for them.
@@ -92,16 +90,18 @@ fn network(
 /// The program that sets links up: the one that IMGBUILD asks for, else the usual one.
 fn links(project: &Project) -> Links {
     let has = |name: &str| project.packages.iter().any(|package| package == name);
-    let (from, to) = match &project.target {
-        Target::Alpine => ("alpine", "etc/network"),
-        _ if has("netplan.io") || has("netplan") => ("netplan", "etc/netplan"),
+    let (from, to, unit) = match &project.target {
+        Target::Alpine => ("alpine", "etc/network", ""),
+        _ if has("netplan.io") || has("netplan") => ("netplan", "etc/netplan", "systemd-networkd"),
         _ if has("network-manager") || has("networkmanager") => {
-            ("networkmanager", "etc/NetworkManager/system-connections")
+            ("networkmanager", "etc/NetworkManager/system-connections", "NetworkManager")
         }
-        Target::Debian { .. } if has("ifupdown") || has("ifupdown2") => ("ifupdown", "etc/network"),
-        _ => ("networkd", "etc/systemd/network"),
+        Target::Debian { .. } if has("ifupdown") || has("ifupdown2") => {
+            ("ifupdown", "etc/network", "networking")
+        }
+        _ => ("networkd", "etc/systemd/network", "systemd-networkd"),
     };
-    Links { from, to }
+    Links { from, to, unit }
 }
 
 /// The keys of the running system, instead of those that packages have drawn; without any, those stay.
@@ -125,6 +125,11 @@ fn host_keys(machine: &Machine, root: &Root) -> Result<(), Problem> {
 
 /// Has those services start that the distribution leaves off.
 fn services(project: &Project, root: &Root, watch: &mut dyn Watch) -> Result<(), Problem> {
+    let script = starting(project, root);
+    chroot::run(root, project, ("having services start", &script, b""), watch)
+}
+
+fn starting(project: &Project, root: &Root) -> String {
     let mut script = String::from("set -e\n");
     if project.target == Target::Alpine {
         for (services, level) in OPENRC {
@@ -134,13 +139,14 @@ fn services(project: &Project, root: &Root, watch: &mut dyn Watch) -> Result<(),
                 }
             }
         }
-    } else {
-        let here = SYSTEMD_UNITS.iter().filter(|(path, _)| root.has(Path::new(path)));
-        for (_, unit) in here {
+        return script;
+    }
+    for unit in [links(project).unit].iter().chain(UNITS) {
+        if root.has(Path::new(&format!("usr/lib/systemd/system/{unit}.service"))) {
             let _infallible = writeln!(script, "systemctl --quiet enable {unit}");
         }
     }
-    chroot::run(root, project, ("having services start", &script, b""), watch)
+    script
 }
 
 /// The files of a folder by their names; none where there is no such folder.
@@ -176,19 +182,7 @@ fn put(root: &Root, path: &str, mut bytes: &[u8], mode: u32) -> Result<(), Probl
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stage::Step;
-    use std::time::Duration;
-
-    #[derive(Default)]
-    struct Said(Vec<String>);
-
-    impl Watch for Said {
-        fn begins(&mut self, _step: Step) {}
-        fn ended(&mut self, _step: Step, _took: Duration, _failure: Option<&str>) {}
-        fn line(&mut self, line: &str) {
-            self.0.push(line.to_owned());
-        }
-    }
+    use crate::stage::tests::Said;
 
     fn project(target: Target, packages: &[&str]) -> Project {
         let values = [("imgname", "i"), ("target", "arch"), ("format", "dir")];
@@ -211,6 +205,38 @@ mod tests {
             (Target::Alpine, &[], "alpine"),
         ] {
             assert_eq!(links(&project(target, packages)).from, want, "{packages:?}");
+        }
+    }
+
+    #[test]
+    fn what_sets_links_up_starts_and_nothing_else_that_would() {
+        let image = tempfile::tempdir().unwrap();
+        let root = Root::open(image.path()).unwrap();
+        let units = ["systemd-networkd", "NetworkManager", "sshd", "dropbear"];
+        for unit in units {
+            let path = format!("usr/lib/systemd/system/{unit}.service");
+            put(&root, &path, b"", 0o644).unwrap();
+        }
+        for service in ["networking", "dropbear"] {
+            put(&root, &format!("etc/init.d/{service}"), b"", 0o755).unwrap();
+        }
+        let ssh = "systemctl --quiet enable sshd\nsystemctl --quiet enable dropbear\n";
+        for (target, package, want) in [
+            (Target::Arch, "base", format!("systemctl --quiet enable systemd-networkd\n{ssh}")),
+            (
+                Target::Arch,
+                "networkmanager",
+                format!("systemctl --quiet enable NetworkManager\n{ssh}"),
+            ),
+            (
+                Target::Alpine,
+                "alpine-base",
+                "rc-update --quiet add networking boot\nrc-update --quiet add dropbear default\n"
+                    .to_owned(),
+            ),
+        ] {
+            let script = starting(&project(target, &[package]), &root);
+            assert_eq!(script, format!("set -e\n{want}"), "{package}");
         }
     }
 

@@ -1,7 +1,7 @@
 //! Makes a disk image of the root folder: one partition, without a loop device.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read};
+use std::io::Read;
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
@@ -11,6 +11,7 @@ use super::{clamp, grub};
 use crate::command::Command;
 use crate::error::{Problem, file};
 use crate::format::{PartitionTable, Raw, Size};
+use crate::fstab;
 use crate::project::Project;
 use crate::root::{self, Root};
 use crate::stage::Watch;
@@ -50,7 +51,10 @@ pub(super) fn make(
     let root = Root::open(folder).map_err(file("opening the root folder"))?;
     let identity = identity(project, epoch)?;
     let boot = grub::prepare(project, raw, &root, &identity, watch)?;
-    fstab(&root, &raw.filesystem, &identity.filesystem).map_err(file("writing /etc/fstab"))?;
+    if filesystem::has_uuid(&raw.filesystem) {
+        let (uuid, kind) = (&identity.filesystem, &raw.filesystem);
+        fstab::write(&root, &format!("UUID={uuid} / {kind} defaults 0 1\n"))?;
+    }
     clamp(folder, epoch)?;
     let first = match (raw.table, &boot) {
         (PartitionTable::Gpt, Some(_)) => 2 * ALIGNMENT,
@@ -154,16 +158,4 @@ fn table(
 /// Returns the number that a DOS partition table has for its disk.
 pub(super) fn disk_id(identity: &Identity) -> &str {
     identity.disk.get(..8).unwrap_or_default()
-}
-
-/// Writes `/etc/fstab` where nobody else has.
-fn fstab(root: &Root, filesystem: &str, uuid: &str) -> io::Result<()> {
-    let path = Path::new("etc/fstab");
-    let text = String::from_utf8_lossy(&root.read(path)?.unwrap_or_default()).into_owned();
-    let empty = text.lines().map(str::trim).all(|line| line.is_empty() || line.starts_with('#'));
-    if !empty || !filesystem::has_uuid(filesystem) {
-        return Ok(());
-    }
-    let line = format!("UUID={uuid} / {filesystem} defaults 0 1\n");
-    root.place(path, &mut line.as_bytes(), 0o644)
 }

@@ -101,7 +101,7 @@ fn pacstrap_refuses_a_package_that_was_changed_after_it_was_signed() {
         "printf 'X' | dd of=repo/base-1-1-x86_64.pkg.tar.gz bs=1 seek=9 conv=notrunc status=none",
     );
     let outcome = world.build();
-    assert!(outcome.error.starts_with("step bootstrap: pacstrap -C "), "{}", outcome.error);
+    assert!(outcome.error.starts_with("step bootstrap: pacstrap ended with "), "{}", outcome.error);
     assert!(outcome.error.contains("invalid or corrupted package"), "{}", outcome.error);
     assert_eq!(fs::read_dir(world.path("out")).expect("a folder").count(), 0);
 }

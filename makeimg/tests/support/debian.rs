@@ -88,7 +88,9 @@ fn mmdebstrap_tells_what_is_wrong_with_packages_mirrors_and_signatures() {
         let Some(mut world) = project(more) else { return };
         world.options.mirror = mirror.map(str::to_owned);
         let outcome = world.build();
-        assert!(outcome.error.starts_with("step bootstrap: mmdebstrap "), "{}", outcome.error);
+        let begin = "step bootstrap: mmdebstrap ended with exit status: 25: E";
+        assert!(outcome.error.starts_with(begin), "{}", outcome.error);
+        assert!(outcome.told.contains("| mmdebstrap --mode=root "), "the log has the whole line");
         assert!(outcome.error.contains(says), "{says}: {}", outcome.error);
         assert_eq!(fs::read_dir(world.path("out")).expect("a folder").count(), 0, "{says}");
     }

@@ -168,7 +168,13 @@ const fn tool(name: &'static str, says: &'static str) -> Mistake {
     let make: fn(&mut World) = |world| {
         world.program("bin/mmdebstrap", "#!/bin/sh\necho \"$SAYS\" >&2\nexit 25\n");
     };
-    mistake(name, "packages=nosuch\n", make, "step bootstrap: mmdebstrap --mode=root ").fails(says)
+    mistake(
+        name,
+        "packages=nosuch\n",
+        make,
+        "step bootstrap: mmdebstrap ended with exit status: 25: ",
+    )
+    .fails(says)
 }
 
 const BUILDING: &[Mistake] = &[
