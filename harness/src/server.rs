@@ -102,10 +102,15 @@ impl Offer<'_> {
                 let len = file.metadata()?.len();
                 Ok(Some((Box::new(file), len)))
             }
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            Err(error) if !missing(&error) => Err(error),
             _ => Ok(None),
         }
     }
+}
+
+/// Whether nothing lies at a path, or something that is no folder lies on the way there.
+fn missing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 /// Puts back what a client wrote as `%2b` (RFC 3986, section 2.1).
@@ -207,9 +212,14 @@ mod tests {
         ] {
             assert_eq!(body(path, "", manners), (ok.clone(), want), "{path} {manners:?}");
         }
-        for path in
-            ["/else", "/mirror/pool", "/mirror/pool/none", "/mirror/../payload", "/mirror//etc"]
-        {
+        for path in [
+            "/else",
+            "/mirror/pool",
+            "/mirror/pool/none",
+            "/mirror/pool/g++_4%253a12.deb/x",
+            "/mirror/../payload",
+            "/mirror//etc",
+        ] {
             assert_eq!(body(path, "", Manners::Good).0, "HTTP/1.1 404 Not Found", "{path}");
         }
         let encoded = body("/mirror/pool/g%2b%2b_4%253a12.deb", "", Manners::Good);

@@ -114,6 +114,7 @@ pub(super) fn run(
     };
     let ended = watched.follow(report, output);
     kill_all(pid);
+    watched.last_error.end_line();
     if let Some(told) = watched.peak.told(name) {
         report.line(&told);
     }
@@ -160,16 +161,21 @@ impl LastError {
         const LONGEST: usize = 1024;
         for byte in bytes {
             if *byte != b'\n' {
-                self.line.truncate(LONGEST);
-                self.line.push(*byte);
+                if self.line.len() < LONGEST {
+                    self.line.push(*byte);
+                }
                 continue;
             }
-            let line = String::from_utf8_lossy(&self.line);
-            if let Some(error) = line.strip_prefix("error: ") {
-                self.found = Some(error.trim_end().to_owned());
-            }
-            self.line.clear();
+            self.end_line();
         }
+    }
+
+    fn end_line(&mut self) {
+        let line = String::from_utf8_lossy(&self.line);
+        if let Some(error) = line.strip_prefix("error: ") {
+            self.found = Some(error.trim_end().to_owned());
+        }
+        self.line.clear();
     }
 }
 
@@ -211,7 +217,7 @@ impl Watched {
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error).context("reading the output of `deploy`"),
+                Err(error) => return Err(error).context("reading the output of the payload"),
             }
         }
         Ok(true)
@@ -227,7 +233,7 @@ fn wait(output: Option<&PipeReader>, turn: Duration) -> anyhow::Result<()> {
         output.map(|output| PollFd::new(output.as_fd(), PollFlags::POLLIN)).into_iter().collect();
     match poll(&mut fds, PollTimeout::try_from(turn).unwrap_or(PollTimeout::ZERO)) {
         Ok(_) | Err(Errno::EINTR) => Ok(()),
-        Err(errno) => Err(errno).context("waiting for `deploy`"),
+        Err(errno) => Err(errno).context("waiting for the output of the payload"),
     }
 }
 
@@ -298,7 +304,7 @@ mod tests {
             ("exit 0", "ok"),
             ("exit 7", "`deploy` ended with status 7"),
             (
-                "echo error: one; echo 'error: two' >&2; echo x; exit 7",
+                "echo error: one; echo x; printf 'error: two' >&2; exit 7",
                 "`deploy` ended with status 7: two",
             ),
             ("kill -9 $$", "`deploy` was killed by SIGKILL"),

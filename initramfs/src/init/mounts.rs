@@ -20,6 +20,12 @@ const MOUNTS: &[Mount] = &[
     Mount { target: "/sys", fstype: "sysfs", flags: NO_SUID_DEV_EXEC, data: None },
     Mount { target: "/dev", fstype: "devtmpfs", flags: MsFlags::MS_NOSUID, data: None },
     Mount { target: "/dev/pts", fstype: "devpts", flags: NO_SUID_DEV_EXEC, data: None },
+    Mount {
+        target: "/dev/shm",
+        fstype: "tmpfs",
+        flags: MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV),
+        data: Some("mode=1777"),
+    },
     Mount { target: "/run", fstype: "tmpfs", flags: NO_SUID_DEV_EXEC, data: Some("mode=755") },
     Mount { target: "/tmp", fstype: "tmpfs", flags: MsFlags::MS_NOSUID, data: Some("mode=1777") },
 ];
