@@ -71,7 +71,7 @@ fn script(firmware: Firmware, target: &Target, disk: &Disk) -> String {
         }
         // By shim, so that secure boot holds, and where firmware without boot entries looks.
         (Firmware::Uefi, Target::Debian { .. }) => {
-            "grub-install --target=x86_64-efi --efi-directory=/boot/efi --no-nvram \
+            "grub-install --target=x86_64-efi --efi-directory=/boot/efi --bootloader-id=debian --no-nvram \
              --force-extra-removable"
                 .to_owned()
         }
