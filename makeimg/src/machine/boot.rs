@@ -69,10 +69,11 @@ fn script(firmware: Firmware, target: &Target, disk: &Disk) -> String {
             let device = quote(&disk.device.to_string_lossy());
             format!("grub-install --target=i386-pc {device}")
         }
-        // By shim, so that secure boot holds, and where firmware without boot entries looks.
+        // By shim, so that secure boot holds, and where firmware without boot entries looks. The signed
+        // GRUB has its configuration in EFI/debian, whatever the distribution's settings call it.
         (Firmware::Uefi, Target::Debian { .. }) => {
-            "grub-install --target=x86_64-efi --efi-directory=/boot/efi --bootloader-id=debian --no-nvram \
-             --force-extra-removable"
+            "grub-install --target=x86_64-efi --efi-directory=/boot/efi --bootloader-id=debian \
+             --no-nvram --force-extra-removable"
                 .to_owned()
         }
         (Firmware::Uefi, _) => {
