@@ -144,7 +144,9 @@ impl Args {
         let payloads = Payloads::new(&anemos, &cache::folder(), work);
         let root = std::path::absolute(&self.scenarios).context("finding the scenarios")?;
         let arguments = self.arguments();
-        Ok(Runner { anemos, root, arguments, payloads, payload, evidence })
+        // Guests that share the host get one processor each; a single one may use two.
+        let cpus = if self.jobs > 1 { 1 } else { 2 };
+        Ok(Runner { anemos, root, arguments, cpus, payloads, payload, evidence })
     }
 
     /// Leaves what came of each in `done`, as soon as it came.
@@ -185,10 +187,8 @@ impl Args {
         Ok(())
     }
 
-    /// Guests that share the host get one processor each; a single one may use two.
     fn arguments(&self) -> Vec<String> {
-        let cpus = if self.jobs > 1 { "1" } else { "2" };
-        let mut arguments = vec!["--cpus".to_owned(), cpus.to_owned()];
+        let mut arguments = Vec::new();
         if self.cold {
             arguments.push("--cold".to_owned());
         }

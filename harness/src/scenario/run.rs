@@ -39,6 +39,8 @@ pub struct Runner {
     pub anemos: PathBuf,
     /// Arguments for every scenario, such as `--fixtures DIR`.
     pub arguments: Vec<String>,
+    /// Processors of a machine whose scenario does not say how many.
+    pub cpus: u32,
     /// Folder of the scenarios.
     pub root: PathBuf,
     /// Its payloads.
@@ -105,6 +107,9 @@ impl Runner {
         let mut command = Command::new(&self.anemos).arg("test").arg(payload);
         command = command.args(&self.arguments).args(&scenario.arguments);
         command = command.arg("--evidence").arg(evidence);
+        if scenario.machine.cpus.is_none() {
+            command = command.arg("--cpus").arg(self.cpus.to_string());
+        }
         if let Some(twin) = &scenario.twin {
             command = command.arg("--twin").arg(scenario.folder.join(twin));
         } else {
