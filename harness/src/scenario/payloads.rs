@@ -27,13 +27,16 @@ pub enum PayloadError {
     Command(#[from] CommandError),
 }
 
+/// What a payload is made of: a folder, and one that is laid over it.
+type Key = (PathBuf, Option<PathBuf>);
+
 /// Makes payloads, each once.
 #[derive(Debug)]
 pub struct Payloads {
     anemos: PathBuf,
     cache: PathBuf,
     work: PathBuf,
-    made: Mutex<BTreeMap<PathBuf, PathBuf>>,
+    made: Mutex<BTreeMap<Key, PathBuf>>,
 }
 
 impl Payloads {
@@ -55,12 +58,12 @@ impl Payloads {
         if !source.is_dir() {
             return Ok(source.to_owned());
         }
-        let key = overlay.map_or_else(|| source.to_owned(), Path::to_owned);
+        let key = (source.to_owned(), overlay.map(Path::to_owned));
         let mut made = self.made.lock().await;
         if let Some(packed) = made.get(&key) {
             return Ok(packed.clone());
         }
-        let name = key.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = format!("{}-{}", made.len(), file_name(overlay.unwrap_or(source)));
         let folder = self.folder(source).await?;
         let folder = match overlay {
             Some(overlay) => self.overlaid(&folder, overlay, &name).await?,
@@ -79,8 +82,7 @@ impl Payloads {
         if !source.join("build").is_file() {
             return Ok(source.to_owned());
         }
-        let name = source.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let built = self.cache.join(format!("{name}-{}", &digest(source)?[..16]));
+        let built = self.cache.join(format!("{}-{}", file_name(source), &digest(source)?[..16]));
         if built.is_dir() {
             return Ok(built);
         }
@@ -89,7 +91,7 @@ impl Payloads {
         let aside = aside.map_err(file(&self.cache))?;
         let script = std::path::absolute(source.join("build")).map_err(file(source))?;
         let payload = aside.path().join("payload");
-        script_command(&script).arg(&payload).run().await?;
+        script_command(&script).arg(&payload).env("ANEMOS", &self.anemos).run().await?;
         match fs::rename(&payload, &built) {
             // Another run was first, with the same.
             Err(_) if built.is_dir() => {}
@@ -111,6 +113,10 @@ impl Payloads {
         }
         Ok(whole)
     }
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 fn file(path: &Path) -> impl FnOnce(io::Error) -> PayloadError {
