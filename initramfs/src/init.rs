@@ -146,7 +146,8 @@ fn deploy(report: &mut Report, known: &mut Known) -> anyhow::Result<()> {
     last_attempt::note(report, known, Stage::Network);
     let restored = report.stage(Stage::Network, |report| network::restore(report, &deploy))?;
     known.prove("network", &restored.proved);
-    let network = deploy.network.clone().or(restored.network).unwrap_or_default();
+    let mut network = deploy.network.clone().or(restored.network.clone()).unwrap_or_default();
+    restored.reject_servers(&mut network);
     last_attempt::note(report, known, Stage::VerifyPayload);
     report.stage(Stage::VerifyPayload, |_| payload::verify(&deploy.payload))?;
     known.prove("payload", &format!("{} sha256:{}", deploy.payload.name, deploy.payload.sha256));

@@ -36,11 +36,14 @@ pub struct Network {
     /// Search list of the resolver.
     #[serde(default)]
     pub search: Vec<String>,
+    /// Whether the name servers are these, whatever DHCP servers say.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fixed_resolvers: bool,
 }
 
 impl Network {
     /// The same network without links that are of no use: those without addresses on them, on what
-    /// they are a part of, or on what is over them.
+    /// they are a part of, on their own parts, or on what is over them.
     #[must_use]
     pub fn in_use(&self) -> Self {
         let mut used: BTreeSet<&str> = BTreeSet::new();
@@ -53,7 +56,10 @@ impl Network {
                     let is_over = matches!(&other.kind, Kind::Vlan { over, .. } if over == name);
                     is_over && used.contains(other.name.as_str())
                 });
-                if !link.addresses.is_empty() || part || below {
+                let has_part = self.links.iter().any(|other| {
+                    other.master.as_deref() == Some(name) && used.contains(other.name.as_str())
+                });
+                if !link.addresses.is_empty() || part || below || has_part {
                     used.insert(name);
                 }
             }

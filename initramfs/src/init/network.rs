@@ -9,6 +9,7 @@ mod dynamic;
 mod hardware;
 
 use std::fs;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 
 use anyhow::{Context, anyhow, bail};
@@ -17,7 +18,7 @@ use rtnetlink::Handle;
 use super::report::Report;
 use crate::deploy::{Deploy, Mode};
 use crate::network::proof::{Answer, Judgement, Patience, Subject, ask_all, subjects};
-use crate::network::{Network, Restore, capture};
+use crate::network::{Address, Network, Origin, Restore, capture};
 
 /// What came of it.
 #[derive(Debug, Default)]
@@ -26,12 +27,25 @@ pub(super) struct Restored {
     pub(super) network: Option<Network>,
     /// What was proved, for people.
     pub(super) proved: String,
+    /// DHCP servers that contradict it, each by an address that a link was given by another one.
+    contradicting: Vec<(IpAddr, Ipv4Addr)>,
 }
 
 impl Restored {
     /// No network that works.
     fn nothing(why: impl Into<String>) -> Self {
-        Self { network: None, proved: why.into() }
+        Self { proved: why.into(), ..Self::default() }
+    }
+
+    /// Has the new system not listen to servers that contradict its network.
+    pub(super) fn reject_servers(&self, network: &mut Network) {
+        for link in &mut network.links {
+            let here = |(given, _): &&(IpAddr, Ipv4Addr)| {
+                link.addresses.iter().any(|address| address.address == *given)
+            };
+            let servers = self.contradicting.iter().filter(here).map(|(_, server)| *server);
+            link.rejected_servers = servers.collect();
+        }
     }
 }
 
@@ -84,7 +98,7 @@ impl Ladder<'_> {
             Err(error) => error,
         };
         let given = |link: &&crate::network::Link| {
-            link.accepts_ra || link.addresses.iter().any(|address| !address.origin.is_static())
+            link.addresses.iter().any(|address| !address.origin.is_static())
         };
         let macs: Vec<_> = network
             .links
@@ -108,7 +122,41 @@ impl Ladder<'_> {
         apply::apply(self.report, &self.handle, &network).await?;
         self.compare(&network).await;
         let proved = self.prove(&network, "exactly that of the running system").await?;
-        Ok(Restored { network: None, proved })
+        let contradicting = self.hear_servers(&network);
+        Ok(Restored { network: None, proved, contradicting })
+    }
+
+    /// Finds DHCP servers that would give the new system another network, where one that gives it
+    /// this one answers, too. Who is the first to answer is a matter of luck.
+    fn hear_servers(&mut self, network: &Network) -> Vec<(IpAddr, Ipv4Addr)> {
+        let mut contradicting = Vec::new();
+        for link in &network.links {
+            let leased = |one: &&Address| one.origin == Origin::Dhcp && one.address.is_ipv4();
+            let Some(given) = link.addresses.iter().find(leased) else { continue };
+            let routes = network.routes.iter().filter(|route| route.link == link.name);
+            let gateways: Vec<_> = routes.filter_map(|route| route.gateway).collect();
+            let heard = match dhcp::hear(link, &gateways) {
+                Ok(heard) => heard,
+                Err(error) => {
+                    self.report.line(&format!("link {}: {error:#}", link.name));
+                    continue;
+                }
+            };
+            for dhcp::Contradiction { server, offered } in heard.contradictions {
+                let consequence = if heard.agreed {
+                    contradicting.push((given.address, server));
+                    "the new system must not listen to it"
+                } else {
+                    "no other one answers, so the new system may get that"
+                };
+                self.report.line(&format!(
+                    "link {}: the DHCP server {server} offers {offered}, which is of another \
+                     network than {}/{}: {consequence}",
+                    link.name, given.address, given.prefix
+                ));
+            }
+        }
+        contradicting
     }
 
     /// Says in what the network differs from what it should be.
@@ -135,7 +183,7 @@ impl Ladder<'_> {
         let network = dynamic::ask(self.report, &self.handle, &names, before).await?;
         write_resolvers(&network.resolvers, &network.search)?;
         let proved = self.prove(&network, "what DHCP and routers gave").await?;
-        Ok(Restored { network: Some(network), proved })
+        Ok(Restored { network: Some(network), proved, ..Restored::default() })
     }
 
     /// Has gateways, resolvers and the payload's server answer as they did in the running system;
@@ -210,7 +258,7 @@ impl Ladder<'_> {
 
 /// Writes the resolvers, those that answer first: programs wait for each.
 fn order_resolvers(network: &Network, answers: &[Answer]) -> anyhow::Result<()> {
-    let answers_now = |address: &std::net::IpAddr| {
+    let answers_now = |address: &IpAddr| {
         let subject = Subject::Resolver(*address);
         answers.iter().any(|answer| answer.answered && answer.subject == subject)
     };
@@ -220,7 +268,7 @@ fn order_resolvers(network: &Network, answers: &[Answer]) -> anyhow::Result<()> 
     write_resolvers(&resolvers, &network.search)
 }
 
-fn write_resolvers(resolvers: &[std::net::IpAddr], search: &[String]) -> anyhow::Result<()> {
+fn write_resolvers(resolvers: &[IpAddr], search: &[String]) -> anyhow::Result<()> {
     let (resolvers, search) = (resolvers.to_vec(), search.to_vec());
     let network = Network { resolvers, search, ..Network::default() };
     let text = crate::network::files::resolv_conf(&network);

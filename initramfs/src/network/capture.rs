@@ -21,6 +21,9 @@ use rtnetlink::{Handle, IpVersion, RouteMessageBuilder};
 
 use super::{Neighbour, Network};
 
+/// How what is left out begins where it is a way out of the main table.
+pub const LOST_DEFAULT: &str = "the default route over ";
+
 /// A network as it was found.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Captured {
@@ -102,9 +105,11 @@ async fn rules_of_both_families(handle: &Handle) -> anyhow::Result<Vec<RuleMessa
 /// Puts together what belongs together; `device` tells the device of a link by its name.
 fn put_together(answers: &Answers, device: impl Fn(&str) -> Option<String>) -> Captured {
     let found = links::read(&answers.links, &answers.addresses, device);
+    let all_names = links::names(&answers.links);
     let mut network = Network { links: found.all, ..Network::default() };
     let mut left_out = found.left_out;
     network.routes = routes::read(&answers.routes, &found.names, &network.links, &mut left_out);
+    left_out.extend(routes::lost_defaults(&answers.routes, &found.names, &all_names));
     network.rules = rules::read(&answers.rules, &mut left_out);
     let neighbours = answers.neighbours.iter();
     network.neighbours =

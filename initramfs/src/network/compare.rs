@@ -241,6 +241,19 @@ mod tests {
     }
 
     #[test]
+    fn a_domain_is_in_use_where_a_part_of_it_is() {
+        let mut network = network("ens3", 1500);
+        let domain =
+            Link { name: "red".to_owned(), kind: Kind::Vrf { table: 10 }, ..Link::default() };
+        network.links[0].addresses = vec![Address::fixed([192, 0, 2, 7].into(), 24)];
+        network.links[0].master = Some(domain.name.clone());
+        network.links.push(domain);
+        network.links.push(Link { name: "ens9".to_owned(), ..Link::default() });
+        let used = network.in_use();
+        assert_eq!(used.links.iter().map(|it| &it.name).collect::<Vec<_>>(), ["ens3", "red"]);
+    }
+
+    #[test]
     fn a_link_of_another_name_is_the_same_where_its_hardware_is() {
         assert_eq!(network("ens3", 1500).differences(&network("eth0", 1500)), []);
     }

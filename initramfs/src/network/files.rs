@@ -26,12 +26,25 @@ type Render = fn(&Network) -> Rendered;
 
 /// The formats by the name of their folder.
 const FORMATS: [(&str, Render); 5] = [
-    ("networkd", networkd::render),
-    ("ifupdown", ifupdown::render),
-    ("networkmanager", network_manager::render),
-    ("netplan", netplan::render),
-    ("alpine", alpine::render),
+    ("networkd", |network| with_idle_cards(networkd::render, network)),
+    ("ifupdown", |network| with_idle_cards(ifupdown::render, network)),
+    ("networkmanager", |network| with_idle_cards(network_manager::render, network)),
+    ("netplan", |network| netplan::render(&network.in_use())),
+    ("alpine", |network| alpine::render(&network.in_use())),
 ];
+
+/// Renders what is in use. Cards that are not keep their names, lest others get them, and stay down:
+/// what may be advertised to them is not this machine's network.
+fn with_idle_cards(render: Render, network: &Network) -> Rendered {
+    let used = network.in_use();
+    let mut rendered = render(&used);
+    for link in network.links.iter().filter(|link| !used.links.contains(link)) {
+        if let Some(text) = networkd::link_file(link) {
+            rendered.add(format!("10-{}.link", link.name), text);
+        }
+    }
+    rendered
+}
 
 /// Writes all files below `folder`, which exists. Returns what a format has no words for, or needs
 /// for it; the files say so at that place, too.
@@ -53,7 +66,11 @@ pub fn write(network: &Network, folder: &Path) -> io::Result<Vec<String>> {
 
 /// Names and texts of the files for systemd-networkd alone.
 pub fn for_networkd(network: &Network) -> Vec<(String, String)> {
-    networkd::render(network).files.into_iter().map(|file| (file.name, file.text)).collect()
+    networkd::render(&network.in_use())
+        .files
+        .into_iter()
+        .map(|file| (file.name, file.text))
+        .collect()
 }
 
 fn write_file(folder: &Path, file: &File) -> io::Result<()> {

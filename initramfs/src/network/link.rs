@@ -1,6 +1,6 @@
 //! Links with their addresses.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +32,10 @@ pub struct Link {
     /// Whether router advertisements are accepted, by the kernel or by a program.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub accepts_ra: bool,
+    /// DHCP servers that offer another network than this one, which works: the new system must not
+    /// listen to them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rejected_servers: Vec<Ipv4Addr>,
     /// Addresses of global scope.
     pub addresses: Vec<Address>,
 }

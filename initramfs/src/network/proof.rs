@@ -84,10 +84,27 @@ impl Subject {
         }
     }
 
-    /// Whether another one is of the same kind and family, and so may stand in for it.
+    /// Whether another one is of the same kind and family, and so may stand in for it. A gateway on
+    /// another link leads elsewhere, unless it is the same one, of a link with another name.
     pub fn is_like(&self, other: &Self) -> bool {
-        std::mem::discriminant(self) == std::mem::discriminant(other)
-            && self.is_v6() == other.is_v6()
+        match (self, other) {
+            (
+                Self::Gateway { address, link, .. },
+                Self::Gateway { address: second, link: other_link, .. },
+            ) if link != other_link => address == second && !is_link_local(*address),
+            _ => {
+                std::mem::discriminant(self) == std::mem::discriminant(other)
+                    && self.is_v6() == other.is_v6()
+            }
+        }
+    }
+}
+
+/// Whether machines on several links may have the same one.
+fn is_link_local(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(four) => four.is_link_local(),
+        IpAddr::V6(six) => six.is_unicast_link_local(),
     }
 }
 
@@ -302,6 +319,24 @@ mod tests {
 
     fn resolver(text: &str) -> Subject {
         Subject::Resolver(text.parse().unwrap())
+    }
+
+    #[test]
+    fn a_gateway_stands_in_for_another_one_of_its_own_link_only() {
+        let gateway = |address: &str, link: &str| Subject::Gateway {
+            address: address.parse().unwrap(),
+            link: link.to_owned(),
+            v6: address.contains(':'),
+        };
+        for (one, other, is_like) in [
+            (gateway("192.0.2.1", "ens3"), gateway("192.0.2.9", "ens3"), true),
+            (gateway("192.0.2.1", "ens3"), gateway("192.0.2.1", "ens4"), true),
+            (gateway("192.0.2.1", "ens3"), gateway("198.51.100.1", "ens4"), false),
+            (gateway("fe80::1", "ens3"), gateway("fe80::1", "ens4"), false),
+            (gateway("192.0.2.1", "ens3"), gateway("fe80::1", "ens3"), false),
+        ] {
+            assert_eq!(one.is_like(&other), is_like, "{one} {other}");
+        }
     }
 
     #[test]

@@ -336,6 +336,27 @@ pub(super) async fn set_up(handle: &Handle, name: &str) -> anyhow::Result<()> {
     handle.link().set(up).execute().await.with_context(|| format!("setting up link {name}"))
 }
 
+/// Sets a link down: it loses its routes, and its addresses of IPv6.
+pub(super) async fn set_down(handle: &Handle, name: &str) -> anyhow::Result<()> {
+    let index = index_of(handle, name).await?;
+    let down = LinkUnspec::new_with_index(index).down().build();
+    handle.link().set(down).execute().await.with_context(|| format!("setting down link {name}"))
+}
+
+/// Gives a link its MTU; one that its driver refuses is said.
+pub(super) async fn set_mtu(
+    report: &mut Report,
+    handle: &Handle,
+    link: &Link,
+) -> anyhow::Result<()> {
+    let index = index_of(handle, &link.name).await?;
+    let message = LinkUnspec::new_with_index(index).mtu(link.mtu).build();
+    if let Err(error) = handle.link().set(message).execute().await {
+        report.line(&format!("link {} does not take an MTU of {}: {error}", link.name, link.mtu));
+    }
+    Ok(())
+}
+
 pub(super) async fn index_of(handle: &Handle, name: &str) -> anyhow::Result<u32> {
     let mut links = handle.link().get().execute();
     while let Some(link) = links.try_next().await.context("listing links")? {

@@ -38,6 +38,71 @@ pub(super) fn ask(link: &str, had: &[IpAddr]) -> anyhow::Result<Network> {
     network_of(link, &mac, lease.first().context("reading the lease")?)
 }
 
+/// How long other servers may take than the first question: none that agrees has answered yet. A
+/// server may first ask for three seconds whether an address is in use (dnsmasq(8), `--no-ping`).
+const AGREEING_SECS: u64 = 7;
+
+/// An offer that a machine with this network should not take.
+#[derive(Debug, Eq, PartialEq)]
+pub(super) struct Contradiction {
+    /// Who made it.
+    pub(super) server: Ipv4Addr,
+    /// The address.
+    pub(super) offered: Ipv4Addr,
+}
+
+/// What servers came to offer on a link that has an address of another one.
+#[derive(Debug, Default)]
+pub(super) struct Heard {
+    /// Whether a server offers this network.
+    pub(super) agreed: bool,
+    /// Offers of others.
+    pub(super) contradictions: Vec<Contradiction>,
+}
+
+/// Asks who would give a machine an address on `link`, whose network works, and takes none of them.
+pub(super) fn hear(link: &Link, gateways: &[IpAddr]) -> anyhow::Result<Heard> {
+    let mac = read_mac(&link.name)?;
+    let socket = open(&link.name).context("opening the DHCP socket")?;
+    let transaction = u32::from_le_bytes(random()?);
+    let question = discover(transaction, &mac).to_vec().context("encoding a DHCP message")?;
+    let mut heard = Heard::default();
+    for secs in [1, AGREEING_SECS] {
+        socket.send_to(&question, (Ipv4Addr::BROADCAST, SERVER_PORT)).context("sending DHCP")?;
+        let deadline = Instant::now() + Duration::from_secs(secs);
+        while let Some(offer) = receive(&socket, transaction, MessageType::Offer, deadline)? {
+            heard.add(link, gateways, &offer);
+        }
+        if heard.agreed {
+            break;
+        }
+    }
+    Ok(heard)
+}
+
+impl Heard {
+    /// Another pool, or another router of the same network, is no contradiction.
+    fn add(&mut self, link: &Link, gateways: &[IpAddr], offer: &Message) {
+        let Some(DhcpOption::ServerIdentifier(server)) =
+            offer.opts().get(OptionCode::ServerIdentifier)
+        else {
+            return;
+        };
+        let same_router = match offer.opts().get(OptionCode::Router) {
+            Some(DhcpOption::Router(routers)) => {
+                routers.iter().any(|router| gateways.contains(&IpAddr::V4(*router)))
+            }
+            _ => false,
+        };
+        let offered = offer.yiaddr();
+        if same_router || link.addresses.iter().any(|own| own.covers(IpAddr::V4(offered))) {
+            self.agreed = true;
+        } else if self.contradictions.iter().all(|other| other.server != *server) {
+            self.contradictions.push(Contradiction { server: *server, offered });
+        }
+    }
+}
+
 /// The offer to accept.
 fn best<'o>(offers: &'o [Message], had: &[IpAddr]) -> Option<&'o Message> {
     let known = offers.iter().find(|offer| had.contains(&IpAddr::V4(offer.yiaddr())));
@@ -255,6 +320,37 @@ mod tests {
         let taken = |had: &[IpAddr]| best(&offers, had).unwrap().yiaddr().to_string();
         assert_eq!(taken(&["10.0.2.15".parse().unwrap()]), "10.0.2.15");
         assert_eq!(taken(&[]), "192.168.66.6");
+    }
+
+    #[test]
+    fn a_server_contradicts_where_neither_address_nor_router_are_of_this_network() {
+        let link = Link {
+            addresses: vec![Address::fixed([203, 0, 113, 10].into(), 24)],
+            ..Link::default()
+        };
+        let gateways = [IpAddr::from([203, 0, 113, 1])];
+        let offer = |server: [u8; 4], address: [u8; 4], router: [u8; 4]| {
+            let mut offer = message(7, &[0; 6], MessageType::Offer);
+            offer.set_yiaddr(address);
+            offer.opts_mut().insert(DhcpOption::ServerIdentifier(server.into()));
+            offer.opts_mut().insert(DhcpOption::Router(vec![router.into()]));
+            offer
+        };
+        let right = [203, 0, 113, 1];
+        for (address, router, contradicts) in [
+            ([203, 0, 113, 10], right, false),
+            ([203, 0, 113, 99], right, false),
+            ([198, 51, 100, 7], right, false),
+            ([203, 0, 113, 10], [203, 0, 113, 2], false),
+            ([192, 168, 66, 66], [192, 168, 66, 1], true),
+        ] {
+            let mut heard = Heard::default();
+            for _ in 0..2 {
+                heard.add(&link, &gateways, &offer([192, 168, 66, 1], address, router));
+            }
+            assert_eq!(heard.agreed, !contradicts, "{address:?} {router:?}");
+            assert_eq!(heard.contradictions.len(), usize::from(contradicts));
+        }
     }
 
     #[test]

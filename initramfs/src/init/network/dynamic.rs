@@ -28,6 +28,8 @@ pub(super) async fn ask(
     let mut reasons = Vec::new();
     for name in names {
         accept_advertisements(name);
+        // A link that is up already asks no router, and has what did not work on it.
+        apply::set_down(handle, name).await?;
         apply::set_up(handle, name).await?;
         apply::wait_for_carrier(report, name)?;
         let had = before.links.iter().flat_map(|link| &link.addresses);
@@ -39,8 +41,11 @@ pub(super) async fn ask(
                 Network::default()
             }
         };
-        for address in leased.links.iter().flat_map(|link| &link.addresses) {
-            apply::add_address(handle, name, address).await?;
+        for link in &leased.links {
+            apply::set_mtu(report, handle, link).await?;
+            for address in &link.addresses {
+                apply::add_address(handle, name, address).await?;
+            }
         }
         for route in &leased.routes {
             apply::add_route(report, handle, route).await?;

@@ -33,10 +33,7 @@ pub(super) fn read(
     addresses: &[AddressMessage],
     device: impl Fn(&str) -> Option<String>,
 ) -> Links {
-    let all: BTreeMap<u32, String> = messages
-        .iter()
-        .filter_map(|message| Some((message.header.index, name_of(message)?)))
-        .collect();
+    let all = names(messages);
     let mut links = Vec::new();
     for message in messages {
         let Some(mut link) = link(message, &all, &device) else { continue };
@@ -44,19 +41,17 @@ pub(super) fn read(
         link.accepts_ra |= link.addresses.iter().any(|address| address.origin == Origin::Ra);
         links.push((message.header.index, link));
     }
-    let masters: BTreeSet<String> = links
-        .iter()
-        .filter(|(_, link)| {
-            matches!(link.kind, Kind::Bond(_) | Kind::Bridge { .. } | Kind::Vrf { .. })
-        })
-        .map(|(_, link)| link.name.clone())
-        .collect();
+    let kinds: BTreeMap<String, Kind> =
+        links.iter().map(|(_, link)| (link.name.clone(), link.kind.clone())).collect();
+    let master_of = |link: &Link| link.master.as_ref().and_then(|master| kinds.get(master));
+    // On Hyper-V a card is a part of another one with the same MAC address; the kernel sees to it.
+    links.retain(|(_, link)| !master_of(link).is_some_and(Kind::is_hardware));
     for (_, link) in &mut links {
-        // On Hyper-V a card is a part of another one, which the kernel sees to.
-        link.master = link.master.take().filter(|master| masters.contains(master));
-        if link.master.is_some() {
-            // Bonds and bridges give it to their parts.
-            link.used_mac = None;
+        match master_of(link) {
+            // It gives its own to its parts.
+            Some(Kind::Bond(_)) => link.used_mac = None,
+            Some(Kind::Bridge { .. } | Kind::Vrf { .. }) => {}
+            Some(Kind::Hardware | Kind::Vlan { .. }) | None => link.master = None,
         }
     }
     let kept = leading_to_hardware(&links);
@@ -73,6 +68,12 @@ pub(super) fn read(
         names,
         left_out: left_out.into_iter().map(|name| format!("link {name}")).collect(),
     }
+}
+
+/// Names of all links by their indices.
+pub(super) fn names(messages: &[LinkMessage]) -> BTreeMap<u32, String> {
+    let named = messages.iter().map(|message| (message.header.index, name_of(message)));
+    named.filter_map(|(index, name)| Some((index, name?))).collect()
 }
 
 /// What can be made earlier. VLANs over VLANs have the higher index.
@@ -248,8 +249,14 @@ pub(super) fn mac_text(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":")
 }
 
+/// The addresses of a link in the order in which they were added, which decides what is preferred
+/// as the source. The kernel tells those of IPv6 in the opposite one.
 fn addresses_of(messages: &[AddressMessage], index: u32) -> Vec<Address> {
-    messages.iter().filter(|message| message.header.index == index).filter_map(address).collect()
+    let of_link = messages.iter().filter(|message| message.header.index == index);
+    let (four, mut six): (Vec<_>, Vec<_>) =
+        of_link.filter_map(address).partition(|one| one.address.is_ipv4());
+    six.reverse();
+    four.into_iter().chain(six).collect()
 }
 
 /// Reads an address of global scope; temporary ones of IPv6 are made anew by each system.

@@ -9,7 +9,8 @@ use rtnetlink::packet_route::route::{
     RouteVia,
 };
 
-use crate::network::{Address, Link, Origin, Route, RouteKind};
+use super::LOST_DEFAULT;
+use crate::network::{Address, Kind, Link, MAIN_TABLE, Origin, Route, RouteKind};
 
 /// The table of a system's own addresses (ip-route(8)).
 const LOCAL_TABLE: u8 = 255;
@@ -23,7 +24,13 @@ pub(super) fn read(
 ) -> Vec<Route> {
     let mut routes = Vec::new();
     for message in messages {
-        routes.extend(route(message, names, left_out));
+        let mut read = route(message, names, left_out);
+        if let Some(route) = &mut read
+            && message.header.protocol == RouteProtocol::Boot
+        {
+            route.origin = brought_along(route, links);
+        }
+        routes.extend(read);
     }
     // A gateway can only be used once the route to itself is there.
     routes.sort_by_key(|route| route.gateway.is_some());
@@ -33,20 +40,53 @@ pub(super) fn read(
         let link = links.iter().find(|link| link.name == route.link);
         let addresses: &[Address] = link.map_or(&[], |link| &link.addresses);
         route.reach_gateway(addresses, &direct);
-        if route.origin.is_static() {
-            route.origin = brought_along(route, addresses);
-        }
     }
     routes
 }
 
+/// Default routes of the main table over links that cannot be had again, each in a few words.
+pub(super) fn lost_defaults(
+    messages: &[RouteMessage],
+    kept: &BTreeMap<u32, String>,
+    all: &BTreeMap<u32, String>,
+) -> Vec<String> {
+    let lost = |message: &&RouteMessage| {
+        let header = &message.header;
+        let named = message.attributes.iter().find_map(|attribute| match attribute {
+            RouteAttribute::Table(table) => Some(*table),
+            _ => None,
+        });
+        header.destination_prefix_length == 0
+            && named.unwrap_or(header.table.into()) == MAIN_TABLE
+            && header.kind == RouteType::Unicast
+    };
+    let over = |message: &RouteMessage| {
+        message.attributes.iter().find_map(|attribute| match attribute {
+            RouteAttribute::Oif(index) => Some(*index),
+            _ => None,
+        })
+    };
+    let links = messages.iter().filter(lost).filter_map(over);
+    let names = links.filter(|index| !kept.contains_key(index)).filter_map(|it| all.get(&it));
+    names.map(|name| format!("{LOST_DEFAULT}{name}")).collect()
+}
+
 /// Says where a route comes from that nobody signed: dhclient, the kernel's own client and others
-/// add the default route and those to the link itself as anybody would.
-fn brought_along(route: &Route, addresses: &[Address]) -> Origin {
+/// add the default route and the one to its gateway as anybody would, to no table of their own.
+fn brought_along(route: &Route, links: &[Link]) -> Origin {
+    let Some(link) = links.iter().find(|link| link.name == route.link) else {
+        return Origin::Static;
+    };
+    let domain = links.iter().find(|other| link.master.as_ref() == Some(&other.name));
+    let table = match domain.map(|domain| &domain.kind) {
+        Some(Kind::Vrf { table }) => *table,
+        _ => MAIN_TABLE,
+    };
+    let to_one = route.prefix == if route.destination.is_ipv4() { 32 } else { 128 };
+    let may_be_brought = route.prefix == 0 || (to_one && route.gateway.is_none());
     let same_family = |one: &&Address| one.address.is_ipv4() == route.destination.is_ipv4();
-    let may_be_brought = route.prefix == 0 || route.gateway.is_none();
-    (addresses.iter().filter(same_family).map(|address| address.origin))
-        .find(|origin| may_be_brought && !origin.is_static())
+    (link.addresses.iter().filter(same_family).map(|address| address.origin))
+        .find(|origin| may_be_brought && route.table == table && !origin.is_static())
         .unwrap_or_default()
 }
 

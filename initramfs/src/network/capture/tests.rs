@@ -20,7 +20,8 @@ use rtnetlink::packet_route::route::{
 
 use rtnetlink::packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
 
-use super::{Answers, capture, put_together};
+use super::{Answers, LOST_DEFAULT, capture, put_together};
+use crate::network::Origin;
 
 fn link(index: u32, attributes: &[LinkAttribute]) -> LinkMessage {
     let mut message = LinkMessage::default();
@@ -102,9 +103,15 @@ fn routes() -> Vec<RouteMessage> {
     let eth0 = RouteAttribute::Oif(2);
     let mut on_link = route(None, 0, &[RouteAttribute::Gateway(v4("172.31.1.1")), eth0.clone()]);
     on_link.header.flags = RouteFlags::Onlink;
+    on_link.header.protocol = RouteProtocol::Boot;
+    let mut to_gateway = route(Some("172.31.1.1"), 32, std::slice::from_ref(&eth0));
+    to_gateway.header.protocol = RouteProtocol::Boot;
+    let mut by_hand = route(Some("10.5.0.0"), 16, std::slice::from_ref(&eth0));
+    by_hand.header.protocol = RouteProtocol::Boot;
     let mut made_by_kernel = route(Some("10.0.0.0"), 24, std::slice::from_ref(&eth0));
     made_by_kernel.header.protocol = RouteProtocol::Kernel;
-    let other_table = route(None, 0, &[RouteAttribute::Table(100), eth0.clone()]);
+    let mut other_table = route(None, 0, &[RouteAttribute::Table(100), eth0.clone()]);
+    other_table.header.protocol = RouteProtocol::Boot;
     let mut blackhole = route(Some("10.1.0.0"), 16, &[]);
     blackhole.header.kind = RouteType::BlackHole;
     let details = [
@@ -120,7 +127,8 @@ fn routes() -> Vec<RouteMessage> {
     let by_bridge = route(Some("10.4.0.0"), 16, &[RouteAttribute::Oif(4)]);
     vec![
         on_link,
-        route(Some("172.31.1.1"), 32, &[RouteAttribute::Oif(2)]),
+        to_gateway,
+        by_hand,
         made_by_kernel,
         other_table,
         blackhole,
@@ -157,7 +165,8 @@ fn hardware_is_kept_with_its_global_addresses_and_its_own_routes() {
     link eth1: MAC address 52:54:00:00:00:01
     link eth1: MTU 1500
     route 172.31.1.1/32 on eth0 by DHCP
-    route 0.0.0.0/0 on eth0, table 100 by DHCP
+    route 10.5.0.0/16 on eth0
+    route 0.0.0.0/0 on eth0, table 100
     blackhole 10.1.0.0/16
     route 0.0.0.0/0 by 172.31.1.1 on eth0, gateway on the link by DHCP
     route 10.2.0.0/16 by fe80::1 on eth0, metric 100, from 10.0.0.2
@@ -165,6 +174,55 @@ fn hardware_is_kept_with_its_global_addresses_and_its_own_routes() {
     left out: link br0
     left out: every next hop but the first of the route to 10.3.0.0/16
     ");
+}
+
+#[test]
+fn what_a_dhcp_client_adds_is_told_from_what_was_configured() {
+    let eth0 = [RouteAttribute::Gateway(v4("10.0.0.1")), RouteAttribute::Oif(2)];
+    let origin = |protocol: RouteProtocol| {
+        let mut added = route(None, 0, &eth0);
+        added.header.protocol = protocol;
+        let answers = Answers { routes: vec![added], ..answers() };
+        put_together(&answers, device).network.routes.first().unwrap().origin
+    };
+    assert_eq!(origin(RouteProtocol::Boot), Origin::Dhcp);
+    assert_eq!(origin(RouteProtocol::Dhcp), Origin::Dhcp);
+    assert_eq!(origin(RouteProtocol::Static), Origin::Static);
+}
+
+#[test]
+fn a_way_out_that_cannot_be_had_again_is_told() {
+    let by_bridge = route(None, 0, &[RouteAttribute::Oif(4)]);
+    let in_a_table = route(None, 0, &[RouteAttribute::Table(7), RouteAttribute::Oif(4)]);
+    let answers = Answers { routes: vec![by_bridge, in_a_table], ..answers() };
+    let captured = put_together(&answers, device);
+    let of_routes: Vec<_> =
+        captured.left_out.iter().filter(|it| it.starts_with(LOST_DEFAULT)).collect();
+    assert_eq!(of_routes, ["the default route over br0"]);
+}
+
+/// The kernel tells the address that was added last first, and prefers it as the source.
+#[test]
+fn addresses_are_in_the_order_in_which_they_were_added() {
+    let told = ["192.0.2.1", "192.0.2.2", "2001:db8::2", "2001:db8::1"];
+    let told = told.map(|text| address(2, text, 64, u32::MAX));
+    let answers = Answers { addresses: told.into(), routes: Vec::new(), ..answers() };
+    let captured = put_together(&answers, device).network;
+    let all: Vec<_> =
+        captured.links[0].addresses.iter().map(|one| one.address.to_string()).collect();
+    assert_eq!(all, ["192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2"]);
+}
+
+/// On Hyper-V: both have the same MAC address.
+#[test]
+fn a_card_that_is_a_part_of_another_one_is_no_card_of_its_own() {
+    let mac = LinkAttribute::Address(vec![2, 0, 0, 0, 0, 9]);
+    let links = vec![
+        link(2, &[name("eth0"), mac.clone()]),
+        link(3, &[name("eth1"), mac, LinkAttribute::Controller(2)]),
+    ];
+    let captured = put_together(&Answers { links, ..Answers::default() }, device).network;
+    assert_eq!(captured.links.iter().map(|link| &link.name).collect::<Vec<_>>(), ["eth0"]);
 }
 
 #[test]

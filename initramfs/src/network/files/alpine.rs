@@ -42,6 +42,7 @@ fn stanza(rendered: &mut Rendered, text: &mut String, entry: &Entry<'_>) {
         // Ports of switches may need longer than udhcpc waits.
         put!(text, "    udhcpc_opts -b\n");
     }
+    entry.rejections().for_each(|what| rendered.leave_out(text, "    ", &what));
     if let Some(metric) = entry.dhcp4_metric {
         put!(text, "    metric {metric}\n");
     }

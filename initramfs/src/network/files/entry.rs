@@ -43,6 +43,14 @@ pub(super) struct Entry<'a> {
     pub(super) search: &'a [String],
 }
 
+impl Entry<'_> {
+    /// What a format leaves out that cannot be told which DHCP servers lie.
+    pub(super) fn rejections(&self) -> impl Iterator<Item = String> {
+        let servers = self.link.rejected_servers.iter();
+        servers.map(|server| format!("rejection of the DHCP server {server} on {}", self.link.name))
+    }
+}
+
 /// Returns an entry for each link, in the order of the network.
 pub(super) fn entries(network: &Network) -> Vec<Entry<'_>> {
     let resolving = resolving_link(network);
@@ -155,9 +163,11 @@ fn home(network: &Network, table: u32) -> Option<&Link> {
 }
 
 /// The link along with which the name servers are written down: that of the default route, unless
-/// DHCP brings them along with it.
+/// DHCP brings them along with it and may do so.
 fn resolving_link(network: &Network) -> Option<&Link> {
-    let asks = |link: &Link| link.addresses.iter().any(|one| one.origin == Origin::Dhcp);
+    let asks = |link: &Link| {
+        !network.fixed_resolvers && link.addresses.iter().any(|one| one.origin == Origin::Dhcp)
+    };
     let leads_out = |link: &Link| {
         network.routes.iter().any(|route| route.is_default() && route.link == link.name)
     };

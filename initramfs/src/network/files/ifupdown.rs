@@ -19,14 +19,14 @@ pub(super) fn render(network: &Network) -> Rendered {
         if let Some(link) = link_file(entry.link) {
             rendered.add(format!("10-{}.link", entry.link.name), link);
         }
-        text += &stanzas(&entry);
+        text += &stanzas(&mut rendered, &entry);
     }
     rendered.add("interfaces".into(), text);
     rendered
 }
 
 /// The stanzas of a link; they are worked off from the first to the last.
-fn stanzas(entry: &Entry<'_>) -> String {
+fn stanzas(rendered: &mut Rendered, entry: &Entry<'_>) -> String {
     let name = &entry.link.name;
     let mut text = format!("\nauto {name}\niface {name} inet manual\n");
     for command in commands::before(entry) {
@@ -41,6 +41,7 @@ fn stanzas(entry: &Entry<'_>) -> String {
         if let Some(metric) = entry.dhcp4_metric {
             put!(text, "    metric {metric}\n");
         }
+        entry.rejections().for_each(|what| rendered.leave_out(&mut text, "    ", &what));
     }
     entry.addresses.iter().for_each(|one| text += &address_stanza(entry, one));
     if entry.dhcp6 {

@@ -58,6 +58,7 @@ fn definition(rendered: &mut Rendered, text: &mut String, entry: &Entry<'_>) {
     if let Some(metric) = entry.dhcp4_metric {
         put!(text, "{KEY}dhcp4-overrides:\n{KEY}  route-metric: {metric}\n");
     }
+    entry.rejections().for_each(|what| rendered.leave_out(text, KEY, &what));
     put!(text, "{KEY}dhcp6: {}\n", entry.dhcp6);
     put!(text, "{KEY}accept-ra: {}\n", entry.ra || entry.dhcp6);
     addresses(rendered, text, entry);

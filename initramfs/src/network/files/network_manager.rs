@@ -151,6 +151,11 @@ fn family(rendered: &mut Rendered, text: &mut String, entry: &Entry<'_>, family:
             if let Some(metric) = entry.dhcp4_metric {
                 put!(text, "route-metric={metric}\n");
             }
+            if !entry.link.rejected_servers.is_empty() {
+                *text += "dhcp-reject-servers=";
+                entry.link.rejected_servers.iter().for_each(|server| put!(text, "{server};"));
+                *text += "\n";
+            }
         }
         ("auto", Family::V6) => {}
         // Of the routes to what is on the link; all others name their own.

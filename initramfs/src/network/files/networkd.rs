@@ -101,6 +101,7 @@ fn network_file(entry: &Entry<'_>) -> String {
         if let Some(metric) = entry.dhcp4_metric {
             put!(text, "RouteMetric={metric}\n");
         }
+        link.rejected_servers.iter().for_each(|server| put!(text, "DenyList={server}\n"));
     }
     entry.routes.iter().for_each(|route| text += &route_section(route));
     entry.rules.iter().for_each(|rule| text += &rule_section(rule));

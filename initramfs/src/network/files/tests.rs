@@ -5,6 +5,7 @@
 use std::fmt::Write as _;
 
 use super::*;
+use crate::network::Link;
 
 /// All files of a network, one below the other, and what is said to be left out.
 fn rendered(network: &Network) -> String {
@@ -56,6 +57,33 @@ fn what_a_format_has_no_words_for_is_told_and_written_there() {
     assert!(notes.iter().any(|one| one == note), "{notes:?}");
     let text = fs::read_to_string(folder.path().join("netplan/50-anemos.yaml")).unwrap();
     assert!(text.contains("# left out: neighbour 198.51.100.1 of ens3\n"), "{text}");
+}
+
+#[test]
+fn a_card_without_use_keeps_its_name_and_stays_down() {
+    let mut network = network("two-uplinks");
+    let idle =
+        Link { name: "ens9".into(), mac: "52:54:00:aa:00:09".into(), ..network.links[0].clone() };
+    network.links.push(Link { addresses: Vec::new(), accepts_ra: true, ..idle });
+    let text = rendered(&network);
+    let files: Vec<_> = text.lines().filter(|line| line.contains("ens9")).collect();
+    insta::assert_snapshot!(files.join("\n"), @r"
+    ==> networkd/10-ens9.link 644
+    Name=ens9
+    ==> ifupdown/10-ens9.link 644
+    Name=ens9
+    ==> networkmanager/10-ens9.link 644
+    Name=ens9
+    ");
+}
+
+#[test]
+fn name_servers_that_were_configured_stay_beside_dhcp() {
+    let mut network = network("dhcp");
+    for (fixed, wanted) in [(false, 0), (true, 5)] {
+        network.fixed_resolvers = fixed;
+        assert_eq!(rendered(&network).matches("10.0.2.3").count(), wanted, "{fixed}");
+    }
 }
 
 #[test]
