@@ -33,6 +33,9 @@ pub(crate) struct Receipt {
     /// What the machine is like that it was the twin of, where it was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) twin_of: Option<Likeness>,
+    /// In what it was not like that one, although it should have been.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) twin_differs: Vec<String>,
 }
 
 /// What a deployment is made of: digests, and words where there is nothing to digest.
@@ -109,7 +112,8 @@ impl Receipt {
         written: String,
     ) -> Self {
         let (verdict, reason) = (verdict.verdict, verdict.reason.clone());
-        Self { verdict, reason, written, rehearsed, machine, twin_of }
+        let twin_differs = Vec::new();
+        Self { verdict, reason, written, rehearsed, machine, twin_of, twin_differs }
     }
 
     /// Reads one; what is none is refused.
@@ -156,6 +160,9 @@ impl Receipt {
         let differences = self.twin_of.as_ref().map(|original| original.compare(like).differences);
         for difference in differences.into_iter().flatten() {
             refusals.push(Refusal::NotItsTwin { difference });
+        }
+        for difference in self.twin_differs.iter().cloned() {
+            refusals.push(Refusal::NoTwin { difference });
         }
         refusals
     }

@@ -26,7 +26,7 @@ use tempfile::TempDir;
 
 use self::machine::MachineArgs;
 use self::matrix::Cell;
-use self::receipt::Draft;
+use self::receipt::{Draft, Inputs};
 use super::fixture::Fixtures;
 use crate::config::{ConfigArgs, Location};
 use crate::report::{self, Broken, Refusal};
@@ -130,12 +130,8 @@ impl Args {
         for Cell { name, setup } in cells {
             let folder = folder.join(&name);
             let draft = self.keep.receipt.clone().map(|path| {
-                Draft::new(
-                    path,
-                    &payload,
-                    self.config.as_deref(),
-                    (&setup, twin.as_ref(), &fixture),
-                )
+                let inputs = Inputs { payload: self.payload.clone(), config: self.config.clone() };
+                Draft::new(path, &payload, inputs, (&setup, twin.as_ref(), &fixture))
             });
             let draft = draft.transpose()?;
             let evidence = Evidence::create(&folder)
@@ -147,10 +143,10 @@ impl Args {
                 Err(interrupted) => return self.interrupted(interrupted, &evidence),
             };
             report::result(&render(&verdict, &times, evidence.folder()));
-            tell_of_twin(twin.as_ref(), evidence.folder())?;
+            let twin_differs = tell_of_twin(twin.as_ref(), evidence.folder())?;
             self.report(&about, &verdict, &times, evidence.folder())?;
             self.write_json(&verdict, &times, &evidence)?;
-            draft.map_or(Ok(()), |draft| draft.write(&verdict))?;
+            draft.map_or(Ok(()), |draft| draft.write(&verdict, twin_differs))?;
             verdicts.push((name, verdict));
         }
         if self.machine.matrix {
@@ -329,18 +325,22 @@ struct Made<'m> {
 }
 
 /// Tells in what the simulated machine was like its original, and keeps that with the evidence.
-fn tell_of_twin(twin: Option<&Twin>, folder: &Path) -> anyhow::Result<()> {
-    let Some(twin) = twin else { return Ok(()) };
+/// Returns in what it was not.
+fn tell_of_twin(twin: Option<&Twin>, folder: &Path) -> anyhow::Result<Vec<String>> {
+    let Some(twin) = twin else { return Ok(Vec::new()) };
     let path = folder.join(rehearsal::FACTS);
     if !path.exists() {
-        report::result("twin: there was no old system whose facts could be compared");
-        return Ok(());
+        let unknown = "there was no old system whose facts could be compared";
+        report::result(&format!("twin: {unknown}"));
+        return Ok(vec![unknown.to_owned()]);
     }
     let facts = twin::read_facts(&path)?;
-    let text = twin.original.compare(&Likeness::of(&facts)).render();
+    let comparison = twin.original.compare(&Likeness::of(&facts));
+    let text = comparison.render();
     report::result(&text);
     let path = folder.join(harness::scenario::found::TWIN);
-    std::fs::write(&path, text + "\n").with_context(|| format!("writing {}", path.display()))
+    std::fs::write(&path, text + "\n").with_context(|| format!("writing {}", path.display()))?;
+    Ok(comparison.differences)
 }
 
 /// Refuses what payload and configuration alone justify, before any guest is started.

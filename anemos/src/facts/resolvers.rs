@@ -5,9 +5,10 @@ use std::net::IpAddr;
 use super::root::Root;
 
 /// Where they are written, best first; stubs of this machine are of no use elsewhere.
-const PLACES: [&str; 4] = [
+const PLACES: [&str; 5] = [
     "etc/resolv.conf",
     "run/systemd/resolve/resolv.conf",
+    "run/NetworkManager/no-stub-resolv.conf",
     "run/NetworkManager/resolv.conf",
     "run/resolvconf/resolv.conf",
 ];

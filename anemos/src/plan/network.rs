@@ -1,5 +1,6 @@
 //! The network of the deploy environment, and what the new system is told of it.
 
+use initramfs::network::capture::LOST_DEFAULT;
 use initramfs::network::{Address, Link, Network, Restore, Route};
 
 use crate::config::{NetworkConfig, NetworkMode};
@@ -25,10 +26,17 @@ pub(super) fn restore(
 fn inherit(facts: &Facts, config: &NetworkConfig) -> Result<Restore, Refusal> {
     let network = facts.network.in_use();
     match (network.links.is_empty(), facts.not_captured.as_slice()) {
-        (true, []) => Ok(Restore::None),
-        (true, others) => Err(Refusal::NetworkOfLayers { links: others.to_vec() }),
-        (false, _) => Ok(Restore::Static(with_resolvers(network, config))),
+        (true, []) => return Ok(Restore::None),
+        (true, others) => return Err(Refusal::NetworkOfLayers { links: others.to_vec() }),
+        (false, _) => {}
     }
+    let lost = facts.not_captured.iter().filter(|what| what.starts_with(LOST_DEFAULT));
+    let lost: Vec<_> = lost.cloned().collect();
+    // The gateway of another one has to answer before anything is written.
+    if !lost.is_empty() && !network.routes.iter().any(Route::is_default) {
+        return Err(Refusal::WayOutLost { routes: lost });
+    }
+    Ok(Restore::Static(with_resolvers(network, config)))
 }
 
 /// Returns what is to be inherited but cannot be had again.
@@ -40,6 +48,7 @@ pub(super) fn not_restored(facts: &Facts, config: &NetworkConfig) -> Vec<String>
 fn with_resolvers(mut network: Network, config: &NetworkConfig) -> Network {
     if !config.dns.is_empty() {
         network.resolvers.clone_from(&config.dns);
+        network.fixed_resolvers = true;
     }
     network
 }
@@ -55,16 +64,23 @@ fn fixed(facts: &Facts, config: &NetworkConfig, this_machine: bool) -> Result<Ne
         None if this_machine => only_link(facts)?,
         None => return Err(Refusal::LinkNeeded { seen: Vec::new() }),
     };
-    let known = facts.network.links.iter().find(|link| link.mac == mac);
+    let known = facts.network.links.iter().find(|link| link.name == name && link.mac == mac);
     let address = |one: &crate::config::Prefixed| Address::fixed(one.address, one.prefix);
     let addresses: Vec<_> = config.address.iter().map(address).collect();
     let gateways = config.gateway.iter();
     let routes = gateways.map(|gateway| Route::default_over(&name, *gateway, &addresses)).collect();
-    let mtu = known.map_or(1500, |link| link.mtu);
     let resolvers = if this_machine { facts.network.resolvers.clone() } else { Vec::new() };
-    let links = vec![Link { name, mac, mtu, addresses, ..Link::default() }];
+    let mut links = match known {
+        // What it is made of comes along.
+        Some(_) => facts.network.links.clone(),
+        None => vec![Link { name: name.clone(), mac, mtu: 1500, ..Link::default() }],
+    };
+    for link in &mut links {
+        link.accepts_ra = false;
+        link.addresses = if link.name == name { addresses.clone() } else { Vec::new() };
+    }
     let network = Network { links, routes, resolvers, ..Network::default() };
-    Ok(with_resolvers(network, config))
+    Ok(with_resolvers(network.in_use(), config))
 }
 
 /// Returns name and MAC address of a link that is named by either; a MAC address may be of a link
@@ -110,5 +126,53 @@ pub(super) fn of_new_system(
     match (config.mode, restore) {
         (NetworkMode::Static, Restore::Static(network)) => Some(network.clone()),
         _ => running.map(|network| with_resolvers(network, config)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use initramfs::network::Kind;
+
+    use super::super::Purpose;
+    use super::super::tests::{cloud, plan_of};
+    use super::*;
+
+    #[test]
+    fn a_way_out_that_cannot_be_had_again_is_refused_unless_there_is_another() {
+        let mut facts = cloud();
+        facts.not_captured.push("the default route over team0".to_owned());
+        assert_eq!(plan_of(&facts, "", Purpose::Deploy).undecided, []);
+        facts.network.routes.clear();
+        let routes = vec!["the default route over team0".to_owned()];
+        let refused = plan_of(&facts, "", Purpose::Deploy).undecided;
+        assert_eq!(refused, [Refusal::WayOutLost { routes }]);
+    }
+
+    #[test]
+    fn a_static_address_of_a_vlan_is_not_put_on_the_card_below() {
+        let mut facts = cloud();
+        let vlan = Link {
+            name: "ens3.42".to_owned(),
+            kind: Kind::Vlan { over: "ens3".to_owned(), id: 42, service: false },
+            ..facts.network.links[0].clone()
+        };
+        facts.network.links.push(vlan);
+        let config = "[network]\nmode = 'static'\nlink = 'ens3.42'\naddress = ['192.0.2.7/24']\n\
+                      gateway = ['192.0.2.1']\n";
+        let Some(Restore::Static(network)) = plan_of(&facts, config, Purpose::Deploy).restore
+        else {
+            panic!("it is static");
+        };
+        insta::assert_snapshot!(network.statements().join("\n"), @"
+        link ens3: hardware
+        link ens3: MAC address 52:54:00:12:34:56
+        link ens3: MTU 1500
+        link ens3.42: VLAN 42 over ens3
+        link ens3.42: MAC address 52:54:00:12:34:56
+        link ens3.42: MTU 1500
+        address 192.0.2.7/24 on ens3.42
+        route 0.0.0.0/0 by 192.0.2.1 on ens3.42
+        resolver 1: 10.0.2.3
+        ");
     }
 }

@@ -215,10 +215,11 @@ fn fixed(network: &Network) -> Vec<String> {
         1 => lines.push("1 routing rule".to_owned()),
         number => lines.push(format!("{number} routing rules")),
     }
-    if !network.resolvers.is_empty() {
-        let resolvers: Vec<_> = network.resolvers.iter().map(ToString::to_string).collect();
-        lines.push(format!("resolvers {}", resolvers.join(", ")));
-    }
+    let resolvers: Vec<_> = network.resolvers.iter().map(ToString::to_string).collect();
+    lines.push(match resolvers.as_slice() {
+        [] => "no resolvers: set [network] dns where the payload needs names".to_owned(),
+        some => format!("resolvers {}", some.join(", ")),
+    });
     lines
 }
 

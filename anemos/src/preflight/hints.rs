@@ -58,6 +58,7 @@ impl Refusal {
             Self::LinkNotFound { .. }
             | Self::LinkNeeded { .. }
             | Self::NetworkOfLayers { .. }
+            | Self::WayOutLost { .. }
             | Self::NothingToInherit => self.about_network(),
             Self::MemberTooLarge { .. } => {
                 "let `deploy` fetch the large part itself instead of packing it".to_owned()
@@ -67,6 +68,7 @@ impl Refusal {
             }
             Self::NotRehearsed { .. }
             | Self::NotItsTwin { .. }
+            | Self::NoTwin { .. }
             | Self::RehearsalNotPassed { .. } => self.about_receipts(),
             Self::InterpreterMissing { .. } | Self::ToolMissing { .. } => {
                 "install it on this system, or use the full base: `anemos base build`".to_owned()
@@ -103,7 +105,7 @@ impl Refusal {
 
     fn about_network(&self) -> String {
         match self {
-            Self::NetworkOfLayers { .. } => {
+            Self::NetworkOfLayers { .. } | Self::WayOutLost { .. } => {
                 "nothing of it leads to a network card that can be had again: set [network] mode to \
                  \"static\" with link, address and gateway, or to \"none\""
             }

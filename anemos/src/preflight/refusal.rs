@@ -71,6 +71,8 @@ pub(crate) enum Refusal {
     LinkNeeded { seen: Vec<String> },
     #[error("all addresses are on links that are no hardware: {}", list(links))]
     NetworkOfLayers { links: Vec<String> },
+    #[error("the machine's way out cannot be had again: {}", list(routes))]
+    WayOutLost { routes: Vec<String> },
     #[error("another machine cannot inherit the network of this one")]
     NothingToInherit,
     #[error("{during} needs {needs} of memory, but there is only {has} ({what_for})")]
@@ -85,6 +87,8 @@ pub(crate) enum Refusal {
     NotRehearsed { what: String, has: String, needs: String },
     #[error("this is not the machine whose twin was rehearsed on: {difference}")]
     NotItsTwin { difference: String },
+    #[error("the simulated machine of the receipt was no twin: {difference}")]
+    NoTwin { difference: String },
     #[error("the verdict of the receipt is {verdict}, not passed: {reason}")]
     RehearsalNotPassed { verdict: String, reason: String },
     #[error("payload.toml asks for {tool}, which the base initramfs does not have")]

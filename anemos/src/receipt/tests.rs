@@ -27,6 +27,18 @@ fn receipt(rehearsed: Parts) -> Receipt {
     Receipt::new(rehearsed, (Setup::default(), None), &verdict, "2026-01-01T00:00:00Z".to_owned())
 }
 
+#[test]
+fn a_rehearsal_on_what_was_no_twin_is_worth_nothing() {
+    let (folder, text) = inputs();
+    let here = parts(folder.path(), &text);
+    let twin_differs = vec!["missing: memory: 512 MiB".to_owned()];
+    let receipt = Receipt { twin_differs, ..receipt(here.clone()) };
+    assert_eq!(
+        refused(&receipt, &here),
+        ["the simulated machine of the receipt was no twin: missing: memory: 512 MiB"]
+    );
+}
+
 /// Which things are refused, without their values.
 fn refused(receipt: &Receipt, here: &Parts) -> Vec<String> {
     let refusals = receipt.refusals(here, &Likeness::default());

@@ -3,7 +3,7 @@
 use initramfs::network::Network;
 use serde::{Deserialize, Serialize};
 
-use crate::facts::{Disk, Facts};
+use crate::facts::{Disk, Facts, Lockdown, Permission};
 
 /// Kernels keep part of the memory for themselves, so what they tell is rounded up to this.
 const MEMORY_STEP: u64 = 128 << 20;
@@ -68,6 +68,7 @@ impl Likeness {
             format!("consoles: {}", facts.consoles.join(", ")),
             format!("boot loader: {}", boot_loader(facts)),
             format!("authorised keys: {}", facts.access.authorized_keys.len()),
+            format!("kexec: {}", kexec(facts)),
         ];
         own.extend(facts.not_captured.iter().map(|what| format!("network: {what}")));
         for path in &facts.paths {
@@ -140,6 +141,16 @@ fn of_disk(name: &str, disk: &Disk) -> [String; 2] {
         format!("{name}: bus {}", candidate.bus),
         format!("{name}: sectors of {} bytes", candidate.sector_size),
     ]
+}
+
+/// Which may decide by which way the deploy environment is entered.
+fn kexec(facts: &Facts) -> &'static str {
+    match (facts.kexec.permission, facts.kexec.lockdown) {
+        (Permission::Disabled, _) => "disabled by kernel.kexec_load_disabled",
+        (Permission::NotBuiltIn, _) => "not built in",
+        (Permission::Allowed, Lockdown::None) => "allowed",
+        (Permission::Allowed, _) => "allowed for signed kernels, by lockdown",
+    }
 }
 
 /// Kinds of what lies on a disk beside partitions with file systems.

@@ -27,7 +27,10 @@ pub(super) struct MachineArgs {
     file: Option<PathBuf>,
     /// Make the machine and its network like the one that these facts are of, and tell in what it
     /// differs
-    #[arg(long, value_name = "FACTS", conflicts_with_all = ["file", "topology", "matrix", "memory_floor"])]
+    #[arg(long, value_name = "FACTS", conflicts_with_all = [
+        "file", "topology", "matrix", "memory_floor", "fixture", "firmware", "disk", "memory",
+        "disk_size", "quick",
+    ])]
     twin: Option<PathBuf>,
     /// The simulated VPS [default: what the payload says, else debian-12]
     #[arg(long, value_name = "NAME")]

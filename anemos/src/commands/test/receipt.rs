@@ -13,15 +13,31 @@ use crate::config::{Config, ConfigArgs, EntryMethod};
 use crate::plan;
 use crate::receipt::{Parts, Receipt};
 use crate::report::{self, Refusal};
+use crate::source;
 use crate::twin::{Likeness, Twin};
 
 /// A receipt that lacks its verdict.
 #[derive(Debug)]
 pub(super) struct Draft {
     path: PathBuf,
+    inputs: Inputs,
     parts: Parts,
     machine: Setup,
     twin_of: Option<Likeness>,
+}
+
+/// The files that are rehearsed.
+#[derive(Debug)]
+pub(super) struct Inputs {
+    pub(super) payload: PathBuf,
+    pub(super) config: Option<PathBuf>,
+}
+
+impl Inputs {
+    fn read(&self, setup: &Setup) -> anyhow::Result<Parts> {
+        let payload = source::digest(&self.payload)?;
+        Parts::read(&effective(self.config.as_deref(), setup)?, Some(&payload), None)
+    }
 }
 
 impl Draft {
@@ -29,7 +45,7 @@ impl Draft {
     pub(super) fn new(
         path: PathBuf,
         payload: &Description,
-        config: Option<&Path>,
+        inputs: Inputs,
         (setup, twin, fixture): (&Setup, Option<&Twin>, &Fixture),
     ) -> anyhow::Result<Self> {
         if setup.entry == Way::Direct || setup.rehearse {
@@ -37,19 +53,25 @@ impl Draft {
             let hint = "leave out --receipt, or entry = \"direct\" and rehearse of the machine";
             return Err(Refusal::new(reason, hint).into());
         }
-        let parts = Parts::read(&effective(config, setup)?, Some(&payload.sha256), None)?;
+        let parts = inputs.read(setup)?;
         let mut machine = setup.clone();
         machine.fixture = Some(fixture.name.clone());
         machine::complete(&mut machine, payload, fixture);
         let twin_of = twin.map(|twin| twin.original.clone());
-        Ok(Self { path, parts, machine, twin_of })
+        Ok(Self { path, inputs, parts, machine, twin_of })
     }
 
-    /// Writes it down with the verdict, whatever that is: one that did not pass is worth nothing.
-    pub(super) fn write(self, verdict: &Verdict) -> anyhow::Result<()> {
+    /// Writes it down with the verdict, whatever that is: one that did not pass is worth nothing, nor
+    /// is one with a twin that was none. Refuses to speak for what was changed meanwhile.
+    pub(super) fn write(self, verdict: &Verdict, twin_differs: Vec<String>) -> anyhow::Result<()> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let Self { path, parts, machine, twin_of } = self;
-        Receipt::new(parts, (machine, twin_of), verdict, plan::date(now)).write(&path)?;
+        let Self { path, inputs, parts, machine, twin_of } = self;
+        if inputs.read(&machine)? != parts {
+            let reason = "payload, configuration or binary changed while they were rehearsed";
+            return Err(Refusal::new(reason, "rehearse once more; no receipt was written").into());
+        }
+        let receipt = Receipt::new(parts, (machine, twin_of), verdict, plan::date(now));
+        Receipt { twin_differs, ..receipt }.write(&path)?;
         report::step(&format!("receipt: {}", path.display()));
         Ok(())
     }
