@@ -30,6 +30,14 @@ const IDENTITIES: [&str; 11] = [
     "search",
 ];
 
+/// What begins the unique identifier of a disk (`/sys/block/*/device/wwid`).
+const NAMING_KINDS: [&str; 3] = ["naa.", "eui.", "t10."];
+/// Kernel parameters without a value that say nothing of anybody.
+const FLAGS: [&str; 8] =
+    ["ro", "rw", "quiet", "splash", "nosplash", "nomodeset", "debug", "single"];
+/// How the name of a network card begins that is made of its MAC address (systemd.net-naming-scheme(7)).
+const NAMED_BY_MAC: &str = "enx";
+
 /// Draws other values.
 pub(crate) struct Redaction {
     key: [u8; 32],
@@ -55,7 +63,17 @@ impl Redaction {
         match value {
             Value::String(text) if identity && !text.is_empty() => {
                 let other = self.name(text);
-                self.known.insert(text.clone(), other);
+                self.known.insert(text.clone(), other.clone());
+                // As udev names disks: without what sysfs has before it.
+                for kind in NAMING_KINDS {
+                    if let (Some(bare), Some(other)) =
+                        (text.strip_prefix(kind), other.get(kind.len()..))
+                    {
+                        self.known.insert(bare.to_owned(), other.to_owned());
+                    }
+                }
+                // As the device mapper names volumes.
+                self.known.insert(text.replace('-', "--"), other.replace('-', "--"));
             }
             Value::Array(values) => values.iter().for_each(|value| self.collect(value, identity)),
             Value::Object(map) => {
@@ -72,8 +90,13 @@ impl Redaction {
             Value::String(text) => *text = self.text(text),
             Value::Array(values) => values.iter_mut().for_each(|value| self.walk(value)),
             Value::Object(map) => {
+                let prefix = map.get("prefix").and_then(Value::as_u64);
                 for (key, value) in map {
                     match value {
+                        Value::String(text) if prefix.is_some() && is_network(text, prefix) => {
+                            let other = text.parse().map(|it| first(self.address(it), prefix));
+                            *text = other.map_or_else(|_| self.text(text), |it| it.to_string());
+                        }
                         // Its parameters may hold addresses and identities of any form.
                         Value::String(text) if key == "command-line" => *text = parameters(text),
                         value => self.walk(value),
@@ -85,19 +108,40 @@ impl Redaction {
     }
 
     fn text(&self, text: &str) -> String {
-        if let Ok(address) = text.parse() {
-            return self.address(address).to_string();
-        }
-        if let Some(mac) = self.mac(text) {
-            return mac;
-        }
-        if let Some(other) = self.known.get(text) {
-            return other.clone();
+        if let Some(other) = self.whole(text) {
+            return other;
         }
         // The longest first: one may be a part of another.
-        let mut known: Vec<_> = self.known.iter().filter(|(name, _)| name.len() >= 6).collect();
+        let mut known: Vec<_> = self.known.iter().collect();
         known.sort_by_key(|(name, _)| std::cmp::Reverse(name.len()));
-        known.into_iter().fold(text.to_owned(), |text, (name, other)| text.replace(name, other))
+        let text = known.into_iter().fold(text.to_owned(), |text, (name, other)| {
+            if name.len() >= 6 {
+                text.replace(name, other)
+            } else {
+                replace_word(&text, name, other)
+            }
+        });
+        // Addresses and names of cards in sentences.
+        let words = text.split_inclusive([' ', '/']).map(|part| {
+            let word = part.trim_end_matches([' ', '/']);
+            let rest = part.get(word.len()..).unwrap_or_default();
+            self.whole(word).map_or_else(|| part.to_owned(), |other| other + rest)
+        });
+        words.collect()
+    }
+
+    /// What stands for a whole address, name or identity.
+    fn whole(&self, text: &str) -> Option<String> {
+        if let Ok(address) = text.parse() {
+            return Some(self.address(address).to_string());
+        }
+        let by_mac = || {
+            let (digits, number) = text.strip_prefix(NAMED_BY_MAC)?.split_at_checked(12)?;
+            let pairs: Vec<_> = (0..6).filter_map(|at| digits.get(2 * at..2 * at + 2)).collect();
+            let mac = self.mac(&pairs.join(":"))?.replace(':', "");
+            Some(format!("{NAMED_BY_MAC}{mac}{number}"))
+        };
+        self.mac(text).or_else(by_mac).or_else(|| self.known.get(text).cloned())
     }
 
     fn digest(&self, what: &str, bytes: &[u8]) -> [u8; 32] {
@@ -157,10 +201,50 @@ impl Redaction {
     }
 }
 
-/// The parameters without their values, except for those that say where people look.
+/// Whether a text is the first address of a prefix, and no address of a machine in it.
+fn is_network(text: &str, prefix: Option<u64>) -> bool {
+    let whole = |address: &IpAddr| if address.is_ipv4() { 32 } else { 128 };
+    let parsed: Option<IpAddr> = text.parse().ok();
+    parsed.is_some_and(|it| prefix < Some(whole(&it)) && first(it, prefix) == it)
+}
+
+/// The first address of a prefix.
+fn first(address: IpAddr, prefix: Option<u64>) -> IpAddr {
+    let length = prefix.and_then(|it| u32::try_from(it).ok()).unwrap_or(u32::MAX);
+    match address {
+        IpAddr::V4(four) => {
+            let host = u32::MAX.checked_shr(length).unwrap_or_default();
+            Ipv4Addr::from_bits(four.to_bits() & !host).into()
+        }
+        IpAddr::V6(six) => {
+            let host = u128::MAX.checked_shr(length).unwrap_or_default();
+            Ipv6Addr::from_bits(six.to_bits() & !host).into()
+        }
+    }
+}
+
+/// Replaces a short name where it stands for itself, and is no part of another word.
+fn replace_word(text: &str, name: &str, other: &str) -> String {
+    let mut replaced = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find(name) {
+        let (before, found) = rest.split_at(at);
+        let after = found.get(name.len()..).unwrap_or_default();
+        replaced += before;
+        let joins = |one: Option<char>| one.is_some_and(char::is_alphanumeric);
+        let part = joins(replaced.chars().last()) || joins(after.chars().next());
+        replaced += if part { name } else { other };
+        rest = after;
+    }
+    replaced + rest
+}
+
+/// The parameters without their values, except for those that say where people look. What has no
+/// name may be the rest of a value, or be meant for the first program.
 fn parameters(text: &str) -> String {
     let word = |word: &str| match word.split_once('=') {
         Some((name, _)) if !word.starts_with("console=") => format!("{name}=redacted"),
+        None if !FLAGS.contains(&word) => "redacted".to_owned(),
         _ => word.to_owned(),
     };
     text.split_whitespace().map(word).collect::<Vec<_>>().join(" ")
@@ -169,6 +253,7 @@ fn parameters(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use regex::Regex;
     use serde_json::json;
 
     use super::*;
@@ -195,23 +280,46 @@ mod tests {
     fn nothing_that_tells_who_it_is_stays() {
         let facts = json!({
             "hostname": "db1.example.org",
-            "disks": [{ "identity": { "serial": "S4EVNX0N" }, "by-id": ["nvme-SAMSUNG_S4EVNX0N"] }],
-            "kernel": { "command-line": "root=UUID=0a1b ro console=ttyS0,115200 token=geheim" },
+            "disks": [{ "identity": { "serial": "S4EVNX0N", "wwn": "naa.5000c500a1b2c3d4" },
+                        "by-id": ["nvme-SAMSUNG_S4EVNX0N", "wwn-0x5000c500a1b2c3d4"] }],
+            "volumes": [{ "name": "db1.example.org--vg-root" }],
+            "kernel": { "command-line": "root=UUID=0a1b ro console=ttyS0,115200 token=geheim \
+                        note=\"in zwei Worten\" -- allein" },
+            "not-captured": ["every next hop but the first of the route to 198.51.0.0/16",
+                             "link enx0a1122334455"],
             "network": {
                 "links": [{ "name": "ens3", "mac": "52:54:00:12:34:56",
                             "addresses": [{ "address": "203.0.113.77", "prefix": 32 }] }],
                 "routes": [{ "destination": "0.0.0.0", "prefix": 0, "gateway": "172.31.1.1" },
+                           { "link": "enx0a1122334455.42", "destination": "10.99.0.0", "prefix": 16 },
                            { "destination": "::", "prefix": 0, "gateway": "fe80::1" }],
                 "search": ["lan.example.org"],
             },
         });
         let redacted = Redaction::new([7; 32]).redact(facts).to_string();
-        for secret in
-            ["db1", "S4EVNX0N", "0a1b", "geheim", "12:34:56", "203.0.113", "172.31", "lan.example"]
-        {
+        for secret in [
+            "db1",
+            "S4EVNX0N",
+            "0a1b",
+            "geheim",
+            "12:34:56",
+            "203.0.113",
+            "172.31",
+            "lan.example",
+            "5000c500",
+            "Worten",
+            "allein",
+            "198.51",
+            "22334455",
+            "10.99",
+        ] {
             assert!(!redacted.contains(secret), "{secret} in {redacted}");
         }
-        for kept in ["ens3", "52:54:00", "fe80::1", "0.0.0.0", "console=ttyS0,115200"] {
+        let network = Regex::new(r#""destination":"10\.\d+\.0\.0""#).unwrap();
+        assert!(network.is_match(&redacted), "{redacted}");
+        for kept in
+            ["ens3", "enx0a1122", "/16", "52:54:00", "fe80::1", "0.0.0.0", "console=ttyS0,115200"]
+        {
             assert!(redacted.contains(kept), "{kept} not in {redacted}");
         }
     }
