@@ -42,6 +42,9 @@ pub(super) fn before(entry: &Entry<'_>) -> Vec<String> {
     let accept = if entry.ra { 2 } else { 0 };
     let path = format!("/proc/sys/net/ipv6/conf/{name}/accept_ra");
     commands.push(format!("echo {accept} >{path} || true"));
+    if let Some(token) = entry.token {
+        commands.push(format!("ip token set {token} dev {name} || true"));
+    }
     commands
 }
 

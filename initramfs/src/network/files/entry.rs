@@ -27,6 +27,9 @@ pub(super) struct Entry<'a> {
     pub(super) dhcp6: bool,
     /// Whether router advertisements are accepted.
     pub(super) ra: bool,
+    /// Second half of the addresses that are made up where routers advertise prefixes, where the
+    /// MAC address does not give it.
+    pub(super) token: Option<Ipv6Addr>,
     /// Metric of the default route that DHCP brings.
     pub(super) dhcp4_metric: Option<u32>,
     /// Static addresses.
@@ -44,6 +47,12 @@ pub(super) struct Entry<'a> {
 }
 
 impl Entry<'_> {
+    /// Advertised addresses with second halves that no format has words for, beside the first one.
+    pub(super) fn other_tokens(&self) -> impl Iterator<Item = String> {
+        let others = tokens(self.link).filter(|token| Some(*token) != self.token);
+        others.map(|token| format!("second half {token} of an address of {}", self.link.name))
+    }
+
     /// What a format leaves out that cannot be told which DHCP servers lie.
     pub(super) fn rejections(&self) -> impl Iterator<Item = String> {
         let servers = self.link.rejected_servers.iter();
@@ -114,6 +123,7 @@ fn entry<'a>(network: &'a Network, link: &'a Link, resolving: bool) -> Entry<'a>
         dhcp4: asks(true),
         dhcp6: asks(false),
         ra: link.accepts_ra || advertised,
+        token: tokens(link).next(),
         dhcp4_metric: leased.and_then(|route| route.metric),
         addresses: link.addresses.iter().filter(|one| one.origin.is_static()).collect(),
         routes: written,
@@ -174,6 +184,28 @@ fn resolving_link(network: &Network) -> Option<&Link> {
     let link = (network.links.iter().find(|link| leads_out(link) && !asks(link)))
         .or_else(|| network.links.iter().find(|link| !link.addresses.is_empty()));
     link.filter(|link| !asks(link))
+}
+
+/// Second halves of advertised addresses that do not follow from the MAC address (RFC 4291,
+/// appendix A): made up by the old system, by RFC 7217 for example, which a new one does otherwise.
+fn tokens(link: &Link) -> impl Iterator<Item = Ipv6Addr> {
+    let own = eui64(link.used_mac.as_ref().unwrap_or(&link.mac));
+    let advertised =
+        link.addresses.iter().filter(|one| one.origin == Origin::Ra && one.prefix == 64);
+    advertised.filter_map(move |one| match one.address {
+        IpAddr::V6(six) => {
+            let half = six.to_bits() & u128::from(u64::MAX);
+            (Some(half) != own).then_some(Ipv6Addr::from_bits(half))
+        }
+        IpAddr::V4(_) => None,
+    })
+}
+
+/// The second half that a MAC address gives.
+fn eui64(mac: &str) -> Option<u128> {
+    let bytes: Result<Vec<u8>, _> = mac.split(':').map(|it| u8::from_str_radix(it, 16)).collect();
+    let [a, b, c, d, e, f] = bytes.ok()?.try_into().ok()?;
+    Some(u64::from_be_bytes([a ^ 2, b, c, 0xff, 0xfe, d, e, f]).into())
 }
 
 /// The words for a route that some formats have none for.

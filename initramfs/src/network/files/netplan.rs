@@ -61,6 +61,9 @@ fn definition(rendered: &mut Rendered, text: &mut String, entry: &Entry<'_>) {
     entry.rejections().for_each(|what| rendered.leave_out(text, KEY, &what));
     put!(text, "{KEY}dhcp6: {}\n", entry.dhcp6);
     put!(text, "{KEY}accept-ra: {}\n", entry.ra || entry.dhcp6);
+    if let Some(token) = entry.token {
+        put!(text, "{KEY}ipv6-address-token: {}\n", quoted(&token.to_string()));
+    }
     addresses(rendered, text, entry);
     resolvers(text, entry);
     for one in &entry.neighbours {

@@ -157,7 +157,11 @@ fn family(rendered: &mut Rendered, text: &mut String, entry: &Entry<'_>, family:
                 *text += "\n";
             }
         }
-        ("auto", Family::V6) => {}
+        ("auto", Family::V6) => {
+            if let Some(token) = entry.token {
+                put!(text, "token={token}\n");
+            }
+        }
         // Of the routes to what is on the link; all others name their own.
         (_, Family::V4) => *text += "route-metric=0\n",
         (_, Family::V6) => *text += "route-metric=256\n",

@@ -10,6 +10,7 @@ pub(super) fn render(network: &Network) -> Rendered {
     let mut rendered = Rendered::default();
     for entry in entries(network) {
         let link = entry.link;
+        rendered.notes.extend(entry.other_tokens().map(|what| format!("left out: {what}")));
         if let Some(text) = link_file(link) {
             rendered.add(format!("10-{}.link", link.name), text);
         }
@@ -90,6 +91,9 @@ fn network_file(entry: &Entry<'_>) -> String {
         put!(text, "MACAddress={mac}\n");
     }
     text += &network_section(entry);
+    if let Some(token) = entry.token {
+        put!(text, "\n[IPv6AcceptRA]\nToken=static:{token}\n");
+    }
     for address in entry.addresses.iter().filter(|one| one.peer.is_some()) {
         let (own, prefix) = (address.address, address.prefix);
         let peer = address.peer.unwrap_or(own);

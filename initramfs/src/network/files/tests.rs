@@ -78,6 +78,22 @@ fn a_card_without_use_keeps_its_name_and_stays_down() {
 }
 
 #[test]
+fn advertised_addresses_keep_their_second_half() {
+    let mut network = network("dhcp");
+    assert!(!rendered(&network).contains("oken"), "the MAC address gives it");
+    network.links[0].addresses[2].address = "2001:db8:3::1f2e:3d4c:5b6a:7988".parse().unwrap();
+    let text = rendered(&network);
+    let lines: Vec<_> = text.lines().filter(|line| line.contains("oken")).collect();
+    insta::assert_snapshot!(lines.join("\n"), @r#"
+    Token=static:::1f2e:3d4c:5b6a:7988
+        pre-up ip token set ::1f2e:3d4c:5b6a:7988 dev ens3 || true
+    token=::1f2e:3d4c:5b6a:7988
+          ipv6-address-token: "::1f2e:3d4c:5b6a:7988"
+        pre-up ip token set ::1f2e:3d4c:5b6a:7988 dev ens3 || true
+    "#);
+}
+
+#[test]
 fn name_servers_that_were_configured_stay_beside_dhcp() {
     let mut network = network("dhcp");
     for (fixed, wanted) in [(false, 0), (true, 5)] {
