@@ -63,10 +63,22 @@ pub(super) fn read(
     let unknown = unknown_with_addresses(messages, addresses, &all, &kept);
     let with_addresses = others.filter(|link| !link.addresses.is_empty()).map(|link| link.name);
     let left_out: BTreeSet<_> = with_addresses.chain(unknown).collect();
-    Links {
-        all: links.into_iter().map(|(_, link)| link).collect(),
-        names,
-        left_out: left_out.into_iter().map(|name| format!("link {name}")).collect(),
+    let mut left_out: Vec<_> = left_out.into_iter().map(|name| format!("link {name}")).collect();
+    let all: Vec<_> = links.into_iter().map(|(_, link)| link).collect();
+    left_out.extend(all.iter().filter_map(details_left_out));
+    Links { all, names, left_out }
+}
+
+/// What of a link is not captured although it may matter.
+fn details_left_out(link: &Link) -> Option<String> {
+    match &link.kind {
+        Kind::Bridge { vlan_filtering: true, .. } => {
+            Some(format!("which VLANs the parts of bridge {} pass", link.name))
+        }
+        Kind::Bond(bond) if bond.miimon == 0 => {
+            Some(format!("how bond {} finds out that a part is dead", link.name))
+        }
+        _ => None,
     }
 }
 

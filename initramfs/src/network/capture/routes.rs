@@ -102,14 +102,25 @@ fn route(
     let by_itself = matches!(header.protocol, RouteProtocol::Kernel | RouteProtocol::IcmpRedirect)
         || header.flags.contains(RouteFlags::Cloned)
         || header.table == LOCAL_TABLE;
+    if by_itself {
+        return None;
+    }
+    let to = destination(message);
     let kind = match header.kind {
         RouteType::Unicast => RouteKind::Unicast,
         RouteType::BlackHole => RouteKind::Blackhole,
         RouteType::Unreachable => RouteKind::Unreachable,
         RouteType::Prohibit => RouteKind::Prohibit,
+        RouteType::Throw | RouteType::Local => {
+            let word = if header.kind == RouteType::Throw { "throw" } else { "local" };
+            left_out.push(format!("the {word} route to {to}"));
+            return None;
+        }
         _ => return None,
     };
-    if by_itself {
+    // As a route from anywhere it would be another one.
+    if header.source_prefix_length > 0 {
+        left_out.push(format!("the route to {to} from a prefix"));
         return None;
     }
     let hops = message.attributes.iter().find_map(|attribute| match attribute {
@@ -120,10 +131,22 @@ fn route(
     let attributes = first.map_or(&[][..], |hop| &hop.attributes);
     let route = route_by(message, kind, names, attributes, first.map(|hop| hop.interface_index))?;
     if hops.is_some_and(|hops| hops.len() > 1) {
-        let to = format!("{}/{}", route.destination, route.prefix);
         left_out.push(format!("every next hop but the first of the route to {to}"));
     }
     Some(route)
+}
+
+/// The prefix that a route leads to, in words.
+fn destination(message: &RouteMessage) -> String {
+    let named = message.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Destination(address) => ip(address),
+        _ => None,
+    });
+    let any: IpAddr = match message.header.address_family {
+        AddressFamily::Inet6 => Ipv6Addr::UNSPECIFIED.into(),
+        _ => Ipv4Addr::UNSPECIFIED.into(),
+    };
+    format!("{}/{}", named.unwrap_or(any), message.header.destination_prefix_length)
 }
 
 /// Reads a route with the next hop that `hop` describes.

@@ -191,6 +191,20 @@ fn what_a_dhcp_client_adds_is_told_from_what_was_configured() {
 }
 
 #[test]
+fn routes_that_would_be_others_are_left_out_and_told() {
+    let mut throw = route(Some("10.7.0.0"), 16, &[]);
+    throw.header.kind = RouteType::Throw;
+    let mut from_a_prefix = route(None, 0, &[RouteAttribute::Oif(2)]);
+    from_a_prefix.header.source_prefix_length = 24;
+    let answers = Answers { routes: vec![throw, from_a_prefix], ..answers() };
+    let captured = put_together(&answers, device);
+    assert_eq!(captured.network.routes, []);
+    let want =
+        ["link br0", "the throw route to 10.7.0.0/16", "the route to 0.0.0.0/0 from a prefix"];
+    assert_eq!(captured.left_out, want);
+}
+
+#[test]
 fn a_way_out_that_cannot_be_had_again_is_told() {
     let by_bridge = route(None, 0, &[RouteAttribute::Oif(4)]);
     let in_a_table = route(None, 0, &[RouteAttribute::Table(7), RouteAttribute::Oif(4)]);

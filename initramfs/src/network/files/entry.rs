@@ -204,8 +204,11 @@ fn tokens(link: &Link) -> impl Iterator<Item = Ipv6Addr> {
 /// The second half that a MAC address gives.
 fn eui64(mac: &str) -> Option<u128> {
     let bytes: Result<Vec<u8>, _> = mac.split(':').map(|it| u8::from_str_radix(it, 16)).collect();
-    let [a, b, c, d, e, f] = bytes.ok()?.try_into().ok()?;
-    Some(u64::from_be_bytes([a ^ 2, b, c, 0xff, 0xfe, d, e, f]).into())
+    let bytes = bytes.ok()?;
+    let (maker, card) = bytes.split_at_checked(3)?;
+    let half: [u8; 8] = [maker, &[0xff, 0xfe], card].concat().try_into().ok()?;
+    // The bit for "universally administered" is turned.
+    Some((u64::from_be_bytes(half) ^ (2 << 56)).into())
 }
 
 /// The words for a route that some formats have none for.
