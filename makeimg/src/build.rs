@@ -1,6 +1,7 @@
 //! The whole of a build: its steps, one after the other.
 
 use std::env;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::bootstrap::{self, Tool};
@@ -157,7 +158,11 @@ fn start(
         Some(output) => output.clone(),
         None => env::current_dir().map_err(file("finding the current folder"))?,
     };
-    let output = std::path::absolute(output).map_err(file("finding the output folder"))?;
+    let finding = || file(format!("finding the output folder {}", output.display()));
+    fs::create_dir_all(&output).map_err(finding())?;
+    // What stands there is known by its real name, or not at all.
+    let output = fs::canonicalize(&output).map_err(finding())?;
+    output::check_place(&build.project, &options.inputs, &output)?;
     let work = Work::create(&output, &build.project.imgname, watch)?;
     if build.project.format != Format::Custom {
         return Ok((build, work, epoch));

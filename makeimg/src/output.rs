@@ -3,6 +3,7 @@
 mod archive;
 mod filesystem;
 mod grub;
+mod place;
 mod raw;
 mod work;
 
@@ -35,6 +36,18 @@ pub(crate) fn check(project: &Project) -> Result<(), Problem> {
             Err(Problem::refused("format custom needs a function setup in IMGBUILD", hint))
         }
     }
+}
+
+/// Refuses a result that would replace what no build has made.
+pub(crate) fn check_place(
+    project: &Project,
+    inputs: &[PathBuf],
+    output: &Path,
+) -> Result<(), Problem> {
+    let Some(name) = name(project).filter(|_| project.format == Format::Dir) else {
+        return Ok(());
+    };
+    place::check(project, inputs, &output.join(name))
 }
 
 /// Returns the name of the result; the format custom names its own.
@@ -70,13 +83,7 @@ pub(crate) fn finish(
     let result = work.output().join(&name);
     let naming = || file(format!("naming the result {}", result.display()));
     if project.format == Format::Dir {
-        // A folder cannot replace one that is not empty.
-        let older = work.join("older");
-        match fs::rename(&result, &older) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(naming()(error)),
-            _ => {}
-        }
-        fs::rename(&root, &result).map_err(naming())?;
+        place::take(work, &result).map_err(naming())?;
         return Ok(Some(result));
     }
     if secrets {

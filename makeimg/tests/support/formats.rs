@@ -60,7 +60,14 @@ fn row_44_format_dir() {
     world.write("out/small/older", "");
     world.builds();
     assert!(!world.path("out/small/older").exists(), "an older result is replaced");
-    assert_eq!(fs::read_dir(world.path("out")).expect("a folder").count(), 1);
+    let left = fs::read_dir(world.path("out")).expect("a folder").flatten();
+    let mut left: Vec<_> = left.map(|entry| entry.file_name()).collect();
+    left.sort();
+    assert_eq!(left, [".small.makeimg-made", "small"]);
+    fs::remove_dir_all(world.path("out/small")).expect("a result");
+    world.write("out/small/mine", "");
+    assert!(world.build().refused, "another folder of that name is somebody else's");
+    assert!(world.path("out/small/mine").exists());
 }
 
 /// A custom format that mounts its root folder, and takes it down again.

@@ -36,7 +36,7 @@ pub(crate) const SMALLEST: &str = "imgname=small\ntarget=debian\nformat=dir\n";
 /// A project with its surroundings.
 pub(crate) struct World {
     folder: TempDir,
-    /// What is different for one build.
+    /// What is different for one build; the output is a folder of this world.
     pub(crate) options: Options,
     /// Variables of the caller.
     pub(crate) environment: Vec<(String, OsString)>,
@@ -63,7 +63,7 @@ impl World {
         let folder = tempfile::tempdir().expect("a folder");
         let options = Options {
             folder: folder.path().join("project"),
-            output: Some(folder.path().join("out")),
+            output: Some("out".into()),
             ..Options::default()
         };
         let world = Self { folder, options, environment: Vec::new() };
@@ -170,6 +170,7 @@ impl World {
             ("MAKEIMG_WORKER", self.path("").into_os_string()),
             ("CALLS", self.path("calls").into_os_string()),
             ("BUSYBOX", "/bin/busybox".into()),
+            ("JOB_OUTPUT", self.options.output.clone().unwrap_or_default().into()),
             ("JOB_INPUTS", env::join_paths(&self.options.inputs).expect("paths")),
             ("JOB_FORMAT", self.options.format.clone().unwrap_or_default().into()),
             ("JOB_KEEP", if self.options.keep { "1".into() } else { OsString::new() }),
@@ -251,7 +252,7 @@ pub(crate) fn work() {
         folder: folder.join("project"),
         inputs: env::split_paths(&inputs).filter(|path| !path.as_os_str().is_empty()).collect(),
         format: text("JOB_FORMAT"),
-        output: Some(folder.join("out")),
+        output: env::var_os("JOB_OUTPUT").map(|output| folder.join(output)),
         keep: text("JOB_KEEP").is_some(),
         mirror: text("JOB_MIRROR"),
         proxy: text("JOB_PROXY"),
