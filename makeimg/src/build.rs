@@ -106,7 +106,9 @@ impl Build {
             Ok(root)
         })?;
         step(watch, Step::Files, |_| files::copy(&root, &inputs.files))?;
-        step(watch, Step::Patches, |watch| patches::apply(&root, &inputs.patches, watch))?;
+        step(watch, Step::Patches, |watch| {
+            patches::apply(&root, &inputs.patches, project.scratch.as_deref(), watch)
+        })?;
         step(watch, Step::Templates, |watch| {
             templates::render(&root, &inputs.templates, &project.variables, secrets, watch)
         })?;
@@ -164,6 +166,7 @@ fn start(
     let output = fs::canonicalize(&output).map_err(finding())?;
     output::check_place(&build.project, &options.inputs, &output)?;
     let work = Work::create(&output, &build.project.imgname, watch)?;
+    build.project.scratch = Some(work.join(""));
     if build.project.format != Format::Custom {
         return Ok((build, work, epoch));
     }

@@ -19,6 +19,7 @@ mod modes;
 mod options;
 mod output;
 mod patches;
+mod private;
 mod project;
 mod provision;
 mod resolver;

@@ -69,6 +69,8 @@ pub struct Project {
     pub own: BTreeSet<String>,
     /// What `anemos.env` says, which every program is told.
     pub environment: BTreeMap<String, String>,
+    /// The folder of the build that temporary files go into, where there is one.
+    pub(crate) scratch: Option<PathBuf>,
 }
 
 impl Function {
@@ -128,6 +130,7 @@ impl Project {
             variables,
             own,
             environment: BTreeMap::new(),
+            scratch: None,
         })
     }
 

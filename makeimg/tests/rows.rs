@@ -128,6 +128,25 @@ fn row_46_provision_runs_in_the_image() {
 }
 
 #[test]
+fn row_46_values_of_variables_are_for_root_alone() {
+    let world = smallest(
+        "format=custom\nsetup() { stat -c %a \"$__makeimg_values\"; echo \"$__makeimg_values\"; }\n\
+         cleanup() { :; }\nprovision() { stat -c '%a %n' /run/makeimg /run/makeimg/values; }\n",
+    );
+    let told = world.builds().told;
+    let work = world.path("out/.small.makeimg/.tmp");
+    for line in [
+        "| 600\n".to_owned(),
+        "| 755 /run/makeimg\n".to_owned(),
+        "| 600 /run/makeimg/values\n".to_owned(),
+        // The next build removes it there, when this one is killed.
+        format!("| {}", work.display()),
+    ] {
+        assert!(told.contains(&line), "{line}: {told}");
+    }
+}
+
+#[test]
 fn row_46_provision_fails_the_build() {
     let world = smallest("provision() { echo before; cat /missing; echo never >/after; }\n");
     let outcome = world.build();
