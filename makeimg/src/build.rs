@@ -60,6 +60,9 @@ impl Build {
         tools::require("unshare", "every build")?;
         let settings = modes::read(&project.folder)?;
         let secrets = Secrets::find(&project.folder)?;
+        let custom = project.format == Format::Custom;
+        let variables = Some(&project.variables).filter(|_| !custom);
+        templates::check(inputs.templates.values(), variables, &secrets)?;
         Ok(Self {
             project,
             options: options.clone(),
@@ -79,6 +82,11 @@ impl Build {
     /// Has the system take over from a machine what it is to have.
     pub(crate) fn install_on(&mut self, machine: Machine) {
         self.machine = Some(machine);
+    }
+
+    /// Reveals all secrets, and refuses those that cannot be revealed.
+    pub(crate) fn reveal(&mut self, watch: &mut dyn Watch) -> Result<(), Problem> {
+        self.secrets.check(watch)
     }
 
     /// Asks the mirrors for all packages, and installs nothing.

@@ -86,7 +86,7 @@ pub fn install(
     watch: &mut dyn Watch,
 ) -> Result<(), MakeError> {
     let (mut build, disk) = step(watch, Step::Prepare, |watch| {
-        let (build, disk) = find(project, options, machine)?;
+        let (build, disk) = find(project, options, machine, watch)?;
         disk.make(watch)?;
         disk.mount(&machine.root, watch)?;
         Ok((build, disk))
@@ -120,7 +120,7 @@ pub fn check(
             output::check(&project)?;
             return Build::find(project, options).map(drop);
         }
-        let (build, _disk) = find(project, options, machine)?;
+        let (build, _disk) = find(project, options, machine, watch)?;
         build.simulate(watch)
     })
 }
@@ -129,6 +129,7 @@ fn find(
     mut project: Project,
     options: &Options,
     machine: &Machine,
+    watch: &mut dyn Watch,
 ) -> Result<(Build, Disk), Problem> {
     let filesystem = match &project.format {
         Format::Raw(raw) => raw.filesystem.clone(),
@@ -141,6 +142,7 @@ fn find(
     packages::complete(&mut project, machine.firmware, &filesystem);
     let mut build = Build::find(project, options)?;
     let disk = Disk::find(machine, &filesystem)?;
+    build.reveal(watch)?;
     build.install_on(machine.clone());
     Ok((build, disk))
 }

@@ -16,7 +16,7 @@ use crate::environment;
 use crate::error::{MakeError, Problem, file};
 use crate::inputs::below;
 use crate::root::Root;
-use crate::stage::{self, Step, Watch};
+use crate::stage::{self, Step, Watch, told};
 
 /// The folder of what was revealed.
 const REVEALED: &str = "secrets.revealed";
@@ -42,6 +42,23 @@ impl Secrets {
     /// Tells whether there are none.
     pub(crate) fn is_empty(&self) -> bool {
         self.sources.is_empty()
+    }
+
+    /// Tells whether there is one with this path in the folder.
+    pub(crate) fn has(&self, name: &Path) -> bool {
+        self.sources.contains_key(name)
+    }
+
+    /// Refuses secrets that cannot be revealed; those that can are known from then on.
+    pub(crate) fn check(&mut self, watch: &mut dyn Watch) -> Result<(), Problem> {
+        let names: Vec<PathBuf> = self.sources.keys().cloned().collect();
+        for name in &names {
+            self.get(name, watch).map_err(|problem| {
+                let hint = "mend it, or reveal it beforehand by `anemos makeimg --reveal`";
+                Problem::refused(told(&problem), hint)
+            })?;
+        }
+        Ok(())
     }
 
     /// Returns a secret by its path in the folder; a program is run once only.
@@ -121,5 +138,33 @@ fn remove(folder: &Path) -> Result<(), Problem> {
             Err(file(format!("removing {}", folder.display()))(error))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::Permissions;
+
+    use super::*;
+    use crate::stage::tests::Said;
+
+    #[test]
+    fn a_secret_that_cannot_be_revealed_is_refused_and_others_are_run_once() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("secrets")).unwrap();
+        let program = |script: &str| {
+            let path = folder.path().join("secrets/key");
+            fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+            fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+            Secrets::find(folder.path()).unwrap()
+        };
+        let mut said = Said::default();
+        let refused = program("echo locked >&2; exit 1").check(&mut said).unwrap_err();
+        assert!(matches!(refused, Problem::Refused { .. }), "{refused}");
+        assert!(refused.to_string().ends_with("ended with exit status: 1: locked"), "{refused}");
+        let mut secrets = program("echo run >>ran; echo x");
+        secrets.check(&mut said).unwrap();
+        assert_eq!(secrets.get(Path::new("key"), &mut said).unwrap(), Some(&b"x\n"[..]));
+        assert_eq!(fs::read_to_string(folder.path().join("ran")).unwrap(), "run\n");
     }
 }

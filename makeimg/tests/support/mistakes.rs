@@ -157,6 +157,18 @@ const PROJECT: &[Mistake] = &[
         "step prepare: pacstrap takes no mirror on its command line",
     ),
     mistake(
+        "unknown template name",
+        "",
+        |world| world.write("project/files/a.makeimg.template", "x\n${Name}\n"),
+        "step prepare: [project]/files/a.makeimg.template, line 2: there is no variable Name",
+    ),
+    mistake(
+        "unknown secret",
+        "format=custom\nsetup() { :; }\n",
+        |world| world.write("project/files/a.makeimg.template", "${secret:key}\n"),
+        "step prepare: [project]/files/a.makeimg.template, line 1: there is no secret key",
+    ),
+    mistake(
         "a result in place of the project",
         "imgname=project\n",
         |world| world.options.output = Some("out/..".into()),
@@ -202,8 +214,7 @@ const BUILDING: &[Mistake] = &[
         mistake("patch that does not apply", "", |world| world.write("project/files/etc/numbers.makeimg.patch", "--- a\n+++ b\n@@ -1,3 +1,3 @@\n one\n-2\n+zwei\n three\n"), "step patches: applying [project]/files/etc/numbers.makeimg.patch to /etc/numbers: patch ").fails("1 out of 1 hunk"),
         mistake("patch that needs fuzz", "", |world| world.write("project/files/etc/numbers.makeimg.patch", "--- a\n+++ b\n@@ -1,5 +1,5 @@\n 1\n two\n-three\n+drei\n four\n five\n"), "step patches: applying [project]/files/etc/numbers.makeimg.patch to /etc/numbers: patch ").fails("1 out of 1 hunk"),
         mistake("patch without target", "", |world| world.write("project/files/etc/none.makeimg.patch", ""), "step patches: applying [project]/files/etc/none.makeimg.patch to /etc/none: there is no /etc/none in the image").fails(""),
-        mistake("unknown template name", "", |world| world.write("project/files/a.makeimg.template", "x\n${Name}\n"), "step templates: [project]/files/a.makeimg.template, line 2: there is no variable Name").fails(""),
-        mistake("unknown secret", "", |world| world.write("project/files/a.makeimg.template", "${secret:key}\n"), "step templates: [project]/files/a.makeimg.template, line 1: there is no secret key").fails(""),
+        mistake("unknown template name after setup", "format=custom\nsetup() { :; }\n", |world| world.write("project/files/a.makeimg.template", "x\n${Name}\n"), "step templates: [project]/files/a.makeimg.template, line 2: there is no variable Name").fails(""),
         mistake("secret program fails", "", |world| world.program("project/secrets/etc/key", "#!/bin/sh\necho no agent >&2\nexit 7\n"), "step secrets: revealing the secret etc/key: [project]/secrets/etc/key ended with exit status: 7: no agent").fails(""),
         mistake("modes with an unknown user", "", |world| world.write("project/modes", "0640 alice:root /etc/numbers\n"), "step secrets: modes, line 1: /etc/passwd of the image has no alice").fails(""),
         mistake("modes with a missing file", "", |world| world.write("project/modes", "0640 root:root /etc/none\n"), "step secrets: modes, line 1: setting mode and owner of /etc/none: No such file or directory (os error 2)").fails(""),
