@@ -94,11 +94,6 @@ impl Build {
         bootstrap::simulate(self.tool, &self.project, &self.options, watch)
     }
 
-    /// Tells whether the result holds secrets.
-    pub fn has_secrets(&self) -> bool {
-        !self.secrets.is_empty()
-    }
-
     /// Builds the system in a root folder that is there, mounted or not: bootstrap to provision.
     ///
     /// Nothing that this mounts stays mounted, whatever comes of it.
@@ -138,9 +133,7 @@ pub fn build(
         step(watch, Step::Prepare, |watch| start(project, options, watch))?;
     let root = work.root();
     let made = build.steps(&root, watch).and_then(|()| {
-        step(watch, Step::Finish, |watch| {
-            output::finish(&build.project, &work, epoch, build.has_secrets(), watch)
-        })
+        step(watch, Step::Finish, |watch| output::finish(&build.project, &work, epoch, watch))
     });
     let cleaned = if build.project.format == Format::Custom {
         let project = &mut build.project;

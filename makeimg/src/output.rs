@@ -63,12 +63,11 @@ pub(crate) fn name(project: &Project) -> Option<String> {
 
 /// Makes the result of the root folder, and gives it its name as the very last step.
 ///
-/// What holds secrets is for its owner alone.
+/// An image has host keys and hashes of passwords in it, if no secrets: it is for its owner alone.
 pub(crate) fn finish(
     project: &Project,
     work: &Work,
     epoch: Option<i64>,
-    secrets: bool,
     watch: &mut dyn Watch,
 ) -> Result<Option<PathBuf>, Problem> {
     let Some(name) = name(project) else { return Ok(None) };
@@ -86,9 +85,7 @@ pub(crate) fn finish(
         place::take(work, &result).map_err(naming())?;
         return Ok(Some(result));
     }
-    if secrets {
-        fs::set_permissions(&partial, Permissions::from_mode(0o600)).map_err(naming())?;
-    }
+    fs::set_permissions(&partial, Permissions::from_mode(0o600)).map_err(naming())?;
     fs::rename(&partial, &result).map_err(naming())?;
     Ok(Some(result))
 }

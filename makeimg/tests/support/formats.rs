@@ -13,6 +13,7 @@ fn row_42_format_raw_makes_a_disk_image() {
     let world = smallest("format='raw 64M gpt'\n");
     world.write("project/files/etc/hostname", "raw\n");
     assert_eq!(world.builds().made, Some(world.path("out/small.img")));
+    assert_eq!(world.stat("out/small.img").0, 0o600);
     assert_eq!(fs::metadata(world.path("out/small.img")).expect("an image").len(), 64 << 20);
     let table = world.output("sfdisk --dump out/small.img");
     assert!(table.contains("label: gpt") && table.contains("start=        2048,"), "{table}");
@@ -46,6 +47,8 @@ fn row_43_format_tar() {
     {
         let world = smallest(&format!("format='{format}'\n"));
         assert_eq!(world.builds().made, Some(world.path("out").join(name)));
+        let mode = world.stat(&format!("out/{name}")).0;
+        assert_eq!(mode, 0o600, "it has hashes of passwords and host keys in it");
         let list = world.output(&format!("tar -tvf out/{name} --numeric-owner"));
         assert!(list.contains("-rw-r----- 0/0 ") && list.contains(" ./etc/numbers\n"), "{list}");
         assert!(list.contains(" ./bin -> usr/bin\n"), "{list}");
