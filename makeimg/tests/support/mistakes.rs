@@ -114,7 +114,7 @@ const PROJECT: &[Mistake] = &[
         "bad anemos.env",
         "",
         |world| world.write("project/anemos.env", "A=1\nexport B=2\n"),
-        "step evaluate: anemos.env, line 2: \"export B\" is no name of a variable",
+        "step evaluate: anemos.env, line 2: what is before = is no name of a variable",
     ),
     mistake(
         "unreadable DIR",
