@@ -24,6 +24,7 @@ pub(super) fn install(
     watch: &mut dyn Watch,
 ) -> Result<(), Problem> {
     let root = Root::open(folder).map_err(file("opening the root folder"))?;
+    has_kernel(&root)?;
     if !fstab::write(&root, &disk.table())? {
         watch.line("/etc/fstab is as the project has it");
     }
@@ -49,6 +50,15 @@ pub(super) fn install(
     watch.line("installing GRUB");
     let script = script(machine.firmware, &project.target, disk);
     chroot::run(&root, project, ("installing GRUB in the new system", &script, b""), watch)
+}
+
+/// GRUB's programs are content with none, and the machine would not be.
+fn has_kernel(root: &Root) -> Result<(), Problem> {
+    if root.names("boot").iter().any(|name| name.starts_with("vmlinuz")) {
+        return Ok(());
+    }
+    let hint = "name a package of a kernel, or leave all of them out to get the usual one";
+    Err(Problem::refused("there is no kernel in /boot of the new system", hint))
 }
 
 /// Without udev there are no names by UUID, and grub-mkconfig falls back to the device's name, which is
@@ -118,6 +128,17 @@ fn grub_settings(console: Option<&str>, root: Option<String>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_system_without_a_kernel_is_refused() {
+        let image = tempfile::tempdir().unwrap();
+        let root = Root::open(image.path()).unwrap();
+        root.place(Path::new("boot/initramfs-lts"), &mut &b""[..], 0o600).unwrap();
+        let said = has_kernel(&root).unwrap_err().to_string();
+        assert_eq!(said, "there is no kernel in /boot of the new system");
+        root.place(Path::new("boot/vmlinuz-lts"), &mut &b""[..], 0o600).unwrap();
+        has_kernel(&root).unwrap();
+    }
 
     #[test]
     fn grub_talks_where_the_kernel_does() {

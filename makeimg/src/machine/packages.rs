@@ -3,6 +3,10 @@
 use crate::machine::Firmware;
 use crate::project::{Project, Target};
 
+/// By their names: others that begin so are firmware, headers or PAM.
+const ALPINE_KERNELS: &[&str] =
+    &["linux-lts", "linux-virt", "linux-edge", "linux-stable", "linux-rpi"];
+
 /// Adds the packages that are missing. Of several that do the same, one is enough.
 pub(super) fn complete(project: &mut Project, firmware: Firmware, filesystem: &str) {
     let needed: Vec<&[&str]> = match &project.target {
@@ -45,7 +49,7 @@ pub(super) fn complete(project: &mut Project, firmware: Firmware, filesystem: &s
             };
             let common: &[&[&str]] = &[
                 &["alpine-base"],
-                &["linux-lts", "linux-virt", "linux-"],
+                ALPINE_KERNELS,
                 &["grub"],
                 &["openssh", "dropbear"],
                 &["iproute2"],
@@ -79,7 +83,24 @@ fn add(packages: &mut Vec<String>, choice: &[&str]) {
 
 #[cfg(test)]
 mod tests {
-    use super::add;
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn alpine_gets_a_kernel_unless_it_has_one() {
+        for (package, want) in
+            [("linux-firmware-none", true), ("linux-pam", true), ("linux-virt", false)]
+        {
+            let values = [("imgname", "i"), ("target", "alpine"), ("packages", package)];
+            let values = values.map(|(name, value)| (name.to_owned(), value.into()));
+            let made = Project::from_variables(Path::new("/"), values.into(), [].into(), None);
+            let mut project = made.unwrap();
+            complete(&mut project, Firmware::Bios, "ext4");
+            let added = project.packages.iter().any(|package| package == "linux-lts");
+            assert_eq!(added, want, "{package}: {:?}", project.packages);
+        }
+    }
 
     #[test]
     fn one_of_a_choice_is_enough() {
