@@ -30,6 +30,8 @@ pub struct Build {
     secrets: Secrets,
     /// What it is installed on, where that is no image.
     machine: Option<Machine>,
+    /// The settings of GRUB there, as packages have brought them.
+    packaged: machine::Settings,
 }
 
 /// What a build has left.
@@ -71,6 +73,7 @@ impl Build {
             settings,
             secrets,
             machine: None,
+            packaged: machine::Settings::new(),
         })
     }
 
@@ -82,6 +85,11 @@ impl Build {
     /// Has the system take over from a machine what it is to have.
     pub(crate) fn install_on(&mut self, machine: Machine) {
         self.machine = Some(machine);
+    }
+
+    /// Returns the settings of GRUB as packages have brought them.
+    pub(crate) fn packaged(&self) -> &machine::Settings {
+        &self.packaged
     }
 
     /// Reveals all secrets, and refuses those that cannot be revealed.
@@ -99,12 +107,14 @@ impl Build {
     /// Nothing that this mounts stays mounted, whatever comes of it.
     pub fn steps(&mut self, folder: &Path, watch: &mut dyn Watch) -> Result<(), MakeError> {
         let (project, inputs, secrets) = (&self.project, &self.inputs, &mut self.secrets);
+        let packaged = &mut self.packaged;
         let root = step(watch, Step::Bootstrap, |watch| {
             bootstrap::run(self.tool, project, &self.options, folder, watch)?;
             let root = Root::open(folder).map_err(file("opening the root folder"))?;
             hostconf::copy(project, &root, watch)?;
             if let Some(machine) = &self.machine {
                 machine::apply(machine, project, &root, watch)?;
+                *packaged = machine::grub_settings(&root)?;
             }
             Ok(root)
         })?;

@@ -19,6 +19,7 @@ use crate::output;
 use crate::project::{Project, Target};
 use crate::stage::{Step, Watch, step, told};
 
+pub(crate) use self::boot::{Settings, settings as grub_settings};
 use self::disk::Disk;
 pub(crate) use self::settings::apply;
 
@@ -93,7 +94,8 @@ pub fn install(
     })?;
     let done = build.steps(&machine.root, watch).and_then(|()| {
         step(watch, Step::Finish, |watch| {
-            boot::install(machine, &disk, build.project(), &machine.root, watch)
+            let system = (build.project(), build.packaged());
+            boot::install(machine, &disk, system, &machine.root, watch)
         })
     });
     let unmounted = disk.unmount(&machine.root);
