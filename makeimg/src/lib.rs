@@ -1,5 +1,6 @@
 //! Builds the image that an IMGBUILD describes: a shell script with a few known variables.
 
+mod alpine;
 mod bootstrap;
 mod build;
 mod chroot;

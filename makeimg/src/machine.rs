@@ -11,12 +11,13 @@ mod settings;
 use std::env;
 use std::path::{Path, PathBuf};
 
+use crate::alpine;
 use crate::build::Build;
 use crate::error::{MakeError, Problem};
 use crate::format::Format;
 use crate::options::Options;
 use crate::output;
-use crate::project::{Project, Target};
+use crate::project::Project;
 use crate::stage::{Step, Watch, step, told};
 
 pub(crate) use self::boot::{Settings, settings as grub_settings};
@@ -137,10 +138,7 @@ fn find(
         Format::Raw(raw) => raw.filesystem.clone(),
         Format::Tar(_) | Format::Dir | Format::Custom => "ext4".to_owned(),
     };
-    if project.target == Target::Alpine && !filesystem.starts_with("ext") {
-        let reason = format!("the initramfs of Alpine does not mount {filesystem}");
-        return Err(Problem::refused(reason, "use ext4 in the format"));
-    }
+    alpine::check(&project.target, &filesystem)?;
     packages::complete(&mut project, machine.firmware, &filesystem);
     let mut build = Build::find(project, options)?;
     let disk = Disk::find(machine, &filesystem)?;

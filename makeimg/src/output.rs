@@ -27,7 +27,7 @@ pub(crate) use work::Work;
 /// Refuses a format that cannot be made here, before anything is built.
 pub(crate) fn check(project: &Project) -> Result<(), Problem> {
     match &project.format {
-        Format::Raw(raw) => raw::check(raw),
+        Format::Raw(raw) => raw::check(project, raw),
         Format::Tar(compression) => archive::check(compression),
         Format::Dir => Ok(()),
         Format::Custom if project.functions.contains(&Function::Setup) => Ok(()),

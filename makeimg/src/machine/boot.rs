@@ -6,6 +6,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
+use crate::alpine;
 use crate::chroot;
 use crate::command::quote;
 use crate::error::{Problem, file};
@@ -48,7 +49,7 @@ pub(super) fn install(
     if !fstab::write(&root, &disk.table())? {
         watch.line("/etc/fstab is as the project has it");
     }
-    let parameter = root_parameter(project, disk);
+    let parameter = alpine::root_parameter(&project.target, &disk.filesystem);
     let settings = written(&root, packaged, machine.console.as_deref(), parameter)?;
     let placed = match project.target {
         Target::Debian { .. } => {
@@ -114,11 +115,6 @@ fn script(firmware: Firmware, target: &Target, disk: &Disk) -> String {
     };
     // Programs of the distribution lie in folders that a deploy environment need not have in PATH.
     format!("set -e\n{install}\ngrub-mkconfig -o /boot/grub/grub.cfg\n")
-}
-
-/// The initramfs of Alpine loads the driver of a file system only when it is told which one.
-fn root_parameter(project: &Project, disk: &Disk) -> Option<String> {
-    (project.target == Target::Alpine).then(|| format!("rootfstype={}", disk.filesystem))
 }
 
 /// Returns what is added to the settings of GRUB.

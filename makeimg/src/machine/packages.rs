@@ -1,11 +1,8 @@
 //! What a machine needs to boot and to be reached, beside what IMGBUILD asks for.
 
+use crate::alpine;
 use crate::machine::Firmware;
 use crate::project::{Project, Target};
-
-/// By their names: others that begin so are firmware, headers or PAM.
-const ALPINE_KERNELS: &[&str] =
-    &["linux-lts", "linux-virt", "linux-edge", "linux-stable", "linux-rpi"];
 
 /// Adds the packages that are missing. Of several that do the same, one is enough.
 pub(super) fn complete(project: &mut Project, firmware: Firmware, filesystem: &str) {
@@ -49,7 +46,7 @@ pub(super) fn complete(project: &mut Project, firmware: Firmware, filesystem: &s
             };
             let common: &[&[&str]] = &[
                 &["alpine-base"],
-                ALPINE_KERNELS,
+                alpine::KERNELS,
                 &["grub"],
                 &["openssh", "dropbear"],
                 &["iproute2"],

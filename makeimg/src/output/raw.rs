@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::filesystem::{self, Filesystem};
 use super::{clamp, grub};
+use crate::alpine;
 use crate::command::Command;
 use crate::error::{Problem, file};
 use crate::format::{PartitionTable, Raw, Size};
@@ -35,7 +36,10 @@ pub(super) struct Identity {
 }
 
 /// Refuses what cannot be made here.
-pub(super) fn check(raw: &Raw) -> Result<(), Problem> {
+pub(super) fn check(project: &Project, raw: &Raw) -> Result<(), Problem> {
+    if alpine::has_kernel(project) {
+        alpine::check(&project.target, &raw.filesystem)?;
+    }
     tools::require("sfdisk", "format raw")?;
     filesystem::check(&raw.filesystem)
 }

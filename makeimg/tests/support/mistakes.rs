@@ -79,6 +79,12 @@ const PROJECT: &[Mistake] = &[
         "step prepare: mkfs.nofs is missing, which this file system needs",
     ),
     mistake(
+        "a disk image that its own initramfs does not mount",
+        "target=alpine\npackages=linux-virt\nformat='raw 8G gpt btrfs'\n",
+        NO,
+        "step prepare: the initramfs of Alpine does not mount btrfs",
+    ),
+    mistake(
         "custom without setup",
         "format=custom\n",
         NO,
