@@ -15,6 +15,7 @@ mod fstab;
 mod hostconf;
 mod inputs;
 mod isolate;
+mod listen;
 mod machine;
 mod modes;
 mod options;

@@ -99,6 +99,20 @@ fn row_45_format_custom_calls_setup_and_cleanup() {
 }
 
 #[test]
+fn what_is_left_in_the_background_holds_nothing_up() {
+    // In a minute the test would have failed by itself.
+    let world = smallest(
+        "format=custom\nsleep 600 &\n\
+         setup() { sleep 600 & (while :; do echo again; sleep 0.01; done) & }\n\
+         cleanup() { sleep 600 & }\nprovision() { sleep 600 & }\n",
+    );
+    world.program("project/secrets/etc/key", "#!/bin/sh\necho x\nsleep 600 &\n");
+    let begun = std::time::Instant::now();
+    world.builds();
+    assert!(begun.elapsed().as_secs() < 60, "{:?}", begun.elapsed());
+}
+
+#[test]
 fn a_build_needs_no_root() {
     let world = smallest(
         "format='tar'\nprovision() { chown www:www /etc/numbers; id -u >/id; mount >/mounts; }\n",
