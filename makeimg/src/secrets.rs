@@ -103,7 +103,7 @@ impl Secrets {
 ///
 /// Returns that folder. An older one is replaced, once every secret could be revealed.
 pub fn reveal(project: &Path, watch: &mut dyn Watch) -> Result<PathBuf, MakeError> {
-    stage::step(watch, Step::Secrets, |watch| {
+    stage::step(watch, Step::Prepare, |watch| {
         let folder = project.join(REVEALED);
         let sources = below(&project.join("secrets"))?;
         let mut secrets =

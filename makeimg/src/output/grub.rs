@@ -82,7 +82,8 @@ pub(super) fn prepare(
     }
     let boot = Boot { boot, core: core.unwrap_or_default() };
     if boot.core.len() > ROOM {
-        return Err(Problem::refused("GRUB's core.img does not fit before the partition", ""));
+        let hint = "take ext4, whose driver is smaller, or leave GRUB out of the packages";
+        return Err(Problem::refused("GRUB's core.img does not fit before the partition", hint));
     }
     watch.line(&format!("bootable by BIOS: GRUB starts {}", kernel.display()));
     Ok(Some(boot))

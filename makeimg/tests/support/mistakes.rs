@@ -1,7 +1,7 @@
 //! Mistakes in an IMGBUILD: each is an error that names the thing, and leaves nothing behind.
 use std::fs;
 
-use crate::world::{SMALLEST, World};
+use crate::world::{Log, SMALLEST, World};
 
 /// A mistake that is made in a project that works, and what is then said.
 struct Mistake {
@@ -227,6 +227,17 @@ const BUILDING: &[Mistake] = &[
         mistake("a file where a folder is", "", |world| world.write("project/files/etc", "x"), "step files: copying [project]/files/etc to /etc: Is a directory (os error 21)").fails(""),
         mistake("disk too small", "format='raw 3M'\n", |world| world.output("mkdir project/files; truncate -s 4M project/files/large").clear(), "step finish: ").fails("of files are too much for a file system of 2 MiB"),
 ];
+
+#[test]
+fn a_way_out_is_told_in_every_step() {
+    let world = World::new(SMALLEST);
+    world.write("project/files/etc/none.makeimg.patch", "");
+    let outcome = world.build();
+    assert!(!outcome.refused && outcome.hint.starts_with("a patch is for "), "{}", outcome.error);
+    let none = makeimg::reveal(&world.path("project"), &mut Log::default()).expect_err("a refusal");
+    let (reason, _) = none.refusal().expect("a refusal");
+    assert_eq!(reason, "there are no secrets to reveal");
+}
 
 fn mounts() -> String {
     fs::read_to_string("/proc/self/mountinfo").expect("procfs")

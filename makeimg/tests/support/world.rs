@@ -49,7 +49,7 @@ pub(crate) struct Outcome {
     pub(crate) made: Option<PathBuf>,
     /// The error with its causes, if not.
     pub(crate) error: String,
-    /// The way out, if it is a refusal.
+    /// The way out, if one is known.
     pub(crate) hint: String,
     /// The error is a refusal.
     pub(crate) refused: bool,
@@ -202,7 +202,7 @@ impl World {
         outcome.made = Some(field()).filter(|path| !path.is_empty()).map(PathBuf::from);
         outcome.error = field();
         outcome.hint = field();
-        outcome.refused = !outcome.hint.is_empty();
+        outcome.refused = !field().is_empty();
         outcome
     }
 
@@ -267,7 +267,8 @@ pub(crate) fn work() {
 /// Leaves what came of it for the test.
 fn note(folder: &Path, outcome: &Outcome) {
     let path = outcome.made.as_deref().map(|path| path.display().to_string()).unwrap_or_default();
-    let result = format!("{path}\0{}\0{}", outcome.error, outcome.hint);
+    let refused = if outcome.refused { "refused" } else { "" };
+    let result = format!("{path}\0{}\0{}\0{refused}", outcome.error, outcome.hint);
     fs::write(folder.join("told"), &outcome.told).expect("a file");
     fs::write(folder.join("result"), result).expect("a file");
 }
@@ -277,8 +278,8 @@ fn outcome(made: Result<Option<PathBuf>, MakeError>, log: Log) -> Outcome {
     match made {
         Ok(path) => outcome.made = path,
         Err(error) => {
-            outcome.hint = error.refusal().map(|(_, hint)| hint).unwrap_or_default();
-            outcome.refused = !outcome.hint.is_empty();
+            error.hint().unwrap_or_default().clone_into(&mut outcome.hint);
+            outcome.refused = error.refusal().is_some();
             outcome.error = error.to_string();
             let mut next = std::error::Error::source(&error);
             while let Some(cause) = next {
