@@ -139,6 +139,7 @@ fn find(
         Format::Tar(_) | Format::Dir | Format::Custom => "ext4".to_owned(),
     };
     alpine::check(&project.target, &filesystem)?;
+    packages::check(&project)?;
     packages::complete(&mut project, machine.firmware, &filesystem);
     let mut build = Build::find(project, options)?;
     let disk = Disk::find(machine, &filesystem)?;
@@ -154,11 +155,18 @@ mod tests {
 
     #[test]
     fn what_would_not_be_built_or_boot_is_refused_by_the_check() {
-        for (target, format, want) in [
-            ("debian", "custom", "format custom needs a function setup in IMGBUILD"),
-            ("alpine", "raw 2G gpt xfs", "the initramfs of Alpine does not mount xfs"),
+        for (target, format, package, want) in [
+            ("debian", "custom", "", "format custom needs a function setup in IMGBUILD"),
+            ("alpine", "raw 2G gpt xfs", "", "the initramfs of Alpine does not mount xfs"),
+            (
+                "debian",
+                "dir",
+                "sysvinit-core",
+                "sysvinit-core takes the place of systemd, by which services are started",
+            ),
         ] {
-            let values = [("imgname", "i"), ("target", target), ("format", format)];
+            let values =
+                [("imgname", "i"), ("target", target), ("format", format), ("packages", package)];
             let values = values.map(|(name, value)| (name.to_owned(), value.into()));
             let folder = Path::new("/nonexistent");
             let project = Project::from_variables(folder, values.into(), [].into(), None).unwrap();

@@ -1,8 +1,23 @@
 //! What a machine needs to boot and to be reached, beside what IMGBUILD asks for.
 
 use crate::alpine;
+use crate::error::Problem;
 use crate::machine::Firmware;
 use crate::project::{Project, Target};
+
+/// Refuses packages that take the place of what sets a machine up.
+pub(super) fn check(project: &Project) -> Result<(), Problem> {
+    let other = ["sysvinit-core", "runit-init"];
+    let debian = matches!(project.target, Target::Debian { .. });
+    match project.packages.iter().find(|package| other.contains(&package.as_str())) {
+        Some(other) if debian => {
+            let reason =
+                format!("{other} takes the place of systemd, by which services are started");
+            Err(Problem::refused(reason, "leave it out, or use the format custom"))
+        }
+        _ => Ok(()),
+    }
+}
 
 /// Adds the packages that are missing. Of several that do the same, one is enough.
 pub(super) fn complete(project: &mut Project, firmware: Firmware, filesystem: &str) {
@@ -15,7 +30,7 @@ pub(super) fn complete(project: &mut Project, firmware: Firmware, filesystem: &s
                 }
             };
             let common: &[&[&str]] = &[
-                &["systemd-sysv", "sysvinit-core"],
+                &["systemd-sysv"],
                 &["udev"],
                 &["kmod"],
                 &["iproute2"],
