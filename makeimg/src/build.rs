@@ -164,7 +164,7 @@ fn start(
     options: &Options,
     watch: &mut dyn Watch,
 ) -> Result<(Build, Work, Option<i64>), Problem> {
-    let epoch = clock::epoch()?;
+    let epoch = clock::epoch(&project)?;
     output::check(&project)?;
     let mut build = Build::find(project, options)?;
     let output = match &options.output {

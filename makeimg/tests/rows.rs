@@ -79,6 +79,16 @@ fn row_39_debian_suite_is_stable_by_default() {
 }
 
 #[test]
+fn row_39_anemos_env_names_mirror_and_time() {
+    let world = smallest("provision() { touch /now; }\n").with("MIRROR", "http://caller.invalid");
+    let world = world.with("SOURCE_DATE_EPOCH", "1");
+    world.write("project/anemos.env", "MIRROR=http://own.invalid\nSOURCE_DATE_EPOCH=1000000000\n");
+    world.builds();
+    assert!(world.read("calls").contains(" http://own.invalid "), "{}", world.read("calls"));
+    assert_eq!(world.output("stat -c %Y out/small/now"), "1000000000\n");
+}
+
+#[test]
 fn row_40_packages_are_installed() {
     for (target, want) in [
         ("arch", "/root base vim http_proxy="),
