@@ -390,6 +390,15 @@ fn row_60_tools_are_needed_by_target_alone() {
 }
 
 #[test]
+fn row_60_a_setpriv_that_knows_little_is_done_without() {
+    let world = smallest("");
+    world.program("bin/setpriv", "#!/bin/sh\nexit 1\n");
+    // The test's own environment has another one: so the worker is what makes the namespaces.
+    let world = world.with("MAKEIMG_OUTER", "1");
+    assert_eq!(world.builds().made, Some(world.path("out/small")));
+}
+
+#[test]
 fn row_61_everything_but_imgbuild_and_bootstrapping_is_optional() {
     let world = smallest("");
     let outcome = world.builds();
