@@ -12,7 +12,7 @@ use nix::sys::stat::{major, minor};
 
 use crate::command::Command;
 use crate::error::{Problem, file};
-use crate::format::Size;
+use crate::format::{EXT4_FEATURES, Size};
 use crate::machine::{Firmware, Machine};
 use crate::stage::Watch;
 use crate::tools;
@@ -24,10 +24,6 @@ const ESP_MIB: u64 = 260;
 const ROOT_MIB: u64 = 512;
 /// Where the ESP is mounted in the new system.
 const ESP_FOLDER: &str = "boot/efi";
-
-/// The features that GRUB 2.06 reads, whatever the mkfs.ext4 at hand has for defaults.
-const EXT4: &str = "none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,64bit,flex_bg,\
-                    sparse_super,large_file,huge_file,dir_nlink,extra_isize,metadata_csum";
 
 /// File systems that GRUB reads, and that we can give a UUID for fstab(5) to name.
 const FILESYSTEMS: [&str; 5] = ["ext2", "ext3", "ext4", "xfs", "btrfs"];
@@ -203,7 +199,7 @@ impl Disk {
         let mkfs = tools::require(&format!("mkfs.{}", self.filesystem), "the root file system")?;
         let mkfs = Command::new(mkfs);
         let mkfs = match self.filesystem.as_str() {
-            "ext4" => mkfs.args(["-q", "-F", "-U", &self.uuid, "-O", EXT4]),
+            "ext4" => mkfs.args(["-q", "-F", "-U", &self.uuid, "-O", EXT4_FEATURES]),
             "ext2" | "ext3" => mkfs.args(["-q", "-F", "-U", &self.uuid]),
             "xfs" => mkfs.args(["-q", "-f", "-m", &format!("uuid={}", self.uuid)]),
             _ => mkfs.args(["-q", "-f", "-U", &self.uuid]),

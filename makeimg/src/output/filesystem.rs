@@ -6,6 +6,7 @@ use std::path::Path;
 
 use crate::command::Command;
 use crate::error::{Problem, file};
+use crate::format::EXT4_FEATURES;
 use crate::isolate;
 use crate::stage::Watch;
 use crate::tools;
@@ -84,7 +85,9 @@ impl Filesystem<'_> {
     ) -> Result<(), Problem> {
         let Self { kind, uuid, offset, bytes } = *self;
         let command = Command::new(tools::require("mke2fs", "this file system")?)
-            .args(["-q", "-F", "-t", kind, "-U", uuid, "-E"])
+            .args(["-q", "-F", "-t", kind, "-U", uuid])
+            .args(if kind == "ext4" { &["-O", EXT4_FEATURES][..] } else { &[] })
+            .arg("-E")
             .arg(format!("offset={offset},hash_seed={uuid},root_owner=0:0"))
             .arg("-d")
             .args([folder, image])
