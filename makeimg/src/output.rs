@@ -44,10 +44,16 @@ pub(crate) fn check_place(
     inputs: &[PathBuf],
     output: &Path,
 ) -> Result<(), Problem> {
-    let Some(name) = name(project).filter(|_| project.format == Format::Dir) else {
-        return Ok(());
-    };
-    place::check(project, inputs, &output.join(name))
+    let Some(result) = name(project).map(|name| output.join(name)) else { return Ok(()) };
+    if project.format == Format::Dir {
+        return place::check(project, inputs, &result);
+    }
+    // Symlinks are replaced, not followed.
+    if fs::symlink_metadata(&result).is_ok_and(|found| found.is_dir()) {
+        let reason = format!("a folder is in the place of the result: {}", result.display());
+        return Err(Problem::refused(reason, "remove it, or name another folder by -o"));
+    }
+    Ok(())
 }
 
 /// Returns the name of the result; the format custom names its own.

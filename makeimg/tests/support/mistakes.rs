@@ -190,6 +190,15 @@ const PROJECT: &[Mistake] = &[
         "step prepare: [project]/files is there, and no build has made it",
     ),
     mistake(
+        "a folder in place of an archive",
+        "format=tar\nimgname=a\n",
+        |world| {
+            world.write("project/a.tar.gz/x", "");
+            world.options.output = Some("project".into());
+        },
+        "step prepare: a folder is in the place of the result: [project]/a.tar.gz",
+    ),
+    mistake(
         "a bad time",
         "",
         |world| world.environment.push(("SOURCE_DATE_EPOCH".to_owned(), "now".into())),
