@@ -67,6 +67,12 @@ const PROJECT: &[Mistake] = &[
         "step evaluate: format \"raw 8G mbr\": \"mbr\" is neither msdos nor gpt",
     ),
     mistake(
+        "a size that is too large",
+        "format='raw 3T msdos'\n",
+        NO,
+        "step prepare: a partition table msdos has no numbers for 3072 GiB",
+    ),
+    mistake(
         "bad compression",
         "format='tar rar'\n",
         NO,
