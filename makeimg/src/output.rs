@@ -8,7 +8,7 @@ mod raw;
 mod work;
 
 use std::collections::BTreeMap;
-use std::fs::{self, Permissions};
+use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -92,6 +92,8 @@ pub(crate) fn finish(
         return Ok(Some(result));
     }
     fs::set_permissions(&partial, Permissions::from_mode(0o600)).map_err(naming())?;
+    // After a power cut, an older result is there or this one, and never a part of it.
+    File::open(&partial).and_then(|partial| partial.sync_all()).map_err(naming())?;
     fs::rename(&partial, &result).map_err(naming())?;
     Ok(Some(result))
 }
