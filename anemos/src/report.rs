@@ -38,11 +38,11 @@ pub(crate) struct Broken(pub(crate) String);
 const REFUSED: u8 = 3;
 const BROKEN: u8 = 4;
 
-/// Prints `error` with its contexts on one line, and the hint of a refusal on the next.
+/// Prints `error` with its contexts on one line, and the way out on the next, where one is known.
 pub(crate) fn failure(error: &anyhow::Error) -> ExitCode {
     step(&format!("error: {}", format!("{error:#}").trim().replace('\n', " ")));
-    if let Some(refusal) = find::<Refusal>(error) {
-        step(&format!("hint: {}", refusal.hint()));
+    if let Some(hint) = hint(error) {
+        step(&format!("hint: {hint}"));
     }
     ExitCode::from(status(error))
 }
@@ -65,6 +65,12 @@ pub(crate) fn result(text: &str) {
     let _nobody_reads = writeln!(io::stdout(), "{}", text.strip_suffix('\n').unwrap_or(text));
 }
 
+/// Images that fail while they are built are no refusals, but may have a way out.
+fn hint(error: &anyhow::Error) -> Option<&str> {
+    let refusal = find::<Refusal>(error).map(Refusal::hint);
+    refusal.or_else(|| find::<makeimg::MakeError>(error).and_then(makeimg::MakeError::hint))
+}
+
 fn status(error: &anyhow::Error) -> u8 {
     if find::<Refusal>(error).is_some() {
         REFUSED
@@ -84,7 +90,17 @@ fn find<E: std::error::Error + Send + Sync + 'static>(error: &anyhow::Error) -> 
 mod tests {
     use anyhow::{Context, anyhow};
 
-    use super::{Broken, Refusal, status};
+    use makeimg::{MakeError, Problem, Step};
+
+    use super::{Broken, Refusal, hint, status};
+
+    #[test]
+    fn a_step_that_fails_late_is_no_refusal_and_tells_its_way_out() {
+        let (reason, way_out) = ("it is too large".to_owned(), "make it smaller".to_owned());
+        let problem = Problem::Refused { reason, hint: way_out };
+        let error = anyhow!(MakeError { step: Step::Finish, problem });
+        assert_eq!((status(&error), hint(&error)), (1, Some("make it smaller")));
+    }
 
     #[test]
     fn the_status_tells_refusals_and_broken_runs_from_failures() {

@@ -1,6 +1,7 @@
 //! The whole of a build: its steps, one after the other.
 
 use std::env;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::bootstrap::{self, Tool};
@@ -29,6 +30,8 @@ pub struct Build {
     secrets: Secrets,
     /// What it is installed on, where that is no image.
     machine: Option<Machine>,
+    /// The settings of GRUB there, as packages have brought them.
+    packaged: machine::Settings,
 }
 
 /// What a build has left.
@@ -59,6 +62,9 @@ impl Build {
         tools::require("unshare", "every build")?;
         let settings = modes::read(&project.folder)?;
         let secrets = Secrets::find(&project.folder)?;
+        let custom = project.format == Format::Custom;
+        let variables = Some(&project.variables).filter(|_| !custom);
+        templates::check(inputs.templates.values(), variables, &secrets)?;
         Ok(Self {
             project,
             options: options.clone(),
@@ -67,6 +73,7 @@ impl Build {
             settings,
             secrets,
             machine: None,
+            packaged: machine::Settings::new(),
         })
     }
 
@@ -80,14 +87,19 @@ impl Build {
         self.machine = Some(machine);
     }
 
+    /// Returns the settings of GRUB as packages have brought them.
+    pub(crate) fn packaged(&self) -> &machine::Settings {
+        &self.packaged
+    }
+
+    /// Reveals all secrets, and refuses those that cannot be revealed.
+    pub(crate) fn reveal(&mut self, watch: &mut dyn Watch) -> Result<(), Problem> {
+        self.secrets.check(watch)
+    }
+
     /// Asks the mirrors for all packages, and installs nothing.
     pub(crate) fn simulate(&self, watch: &mut dyn Watch) -> Result<(), Problem> {
         bootstrap::simulate(self.tool, &self.project, &self.options, watch)
-    }
-
-    /// Tells whether the result holds secrets.
-    pub fn has_secrets(&self) -> bool {
-        !self.secrets.is_empty()
     }
 
     /// Builds the system in a root folder that is there, mounted or not: bootstrap to provision.
@@ -95,17 +107,21 @@ impl Build {
     /// Nothing that this mounts stays mounted, whatever comes of it.
     pub fn steps(&mut self, folder: &Path, watch: &mut dyn Watch) -> Result<(), MakeError> {
         let (project, inputs, secrets) = (&self.project, &self.inputs, &mut self.secrets);
+        let packaged = &mut self.packaged;
         let root = step(watch, Step::Bootstrap, |watch| {
             bootstrap::run(self.tool, project, &self.options, folder, watch)?;
             let root = Root::open(folder).map_err(file("opening the root folder"))?;
             hostconf::copy(project, &root, watch)?;
             if let Some(machine) = &self.machine {
                 machine::apply(machine, project, &root, watch)?;
+                *packaged = machine::grub_settings(&root)?;
             }
             Ok(root)
         })?;
         step(watch, Step::Files, |_| files::copy(&root, &inputs.files))?;
-        step(watch, Step::Patches, |watch| patches::apply(&root, &inputs.patches, watch))?;
+        step(watch, Step::Patches, |watch| {
+            patches::apply(&root, &inputs.patches, project.scratch.as_deref(), watch)
+        })?;
         step(watch, Step::Templates, |watch| {
             templates::render(&root, &inputs.templates, &project.variables, secrets, watch)
         })?;
@@ -127,9 +143,7 @@ pub fn build(
         step(watch, Step::Prepare, |watch| start(project, options, watch))?;
     let root = work.root();
     let made = build.steps(&root, watch).and_then(|()| {
-        step(watch, Step::Finish, |watch| {
-            output::finish(&build.project, &work, epoch, build.has_secrets(), watch)
-        })
+        step(watch, Step::Finish, |watch| output::finish(&build.project, &work, epoch, watch))
     });
     let cleaned = if build.project.format == Format::Custom {
         let project = &mut build.project;
@@ -150,15 +164,20 @@ fn start(
     options: &Options,
     watch: &mut dyn Watch,
 ) -> Result<(Build, Work, Option<i64>), Problem> {
-    let epoch = clock::epoch()?;
+    let epoch = clock::epoch(&project)?;
     output::check(&project)?;
     let mut build = Build::find(project, options)?;
     let output = match &options.output {
         Some(output) => output.clone(),
         None => env::current_dir().map_err(file("finding the current folder"))?,
     };
-    let output = std::path::absolute(output).map_err(file("finding the output folder"))?;
+    let finding = || file(format!("finding the output folder {}", output.display()));
+    fs::create_dir_all(&output).map_err(finding())?;
+    // What stands there is known by its real name, or not at all.
+    let output = fs::canonicalize(&output).map_err(finding())?;
+    output::check_place(&build.project, &options.inputs, &output)?;
     let work = Work::create(&output, &build.project.imgname, watch)?;
+    build.project.scratch = Some(work.join(""));
     if build.project.format != Format::Custom {
         return Ok((build, work, epoch));
     }

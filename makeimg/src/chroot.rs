@@ -1,10 +1,11 @@
 //! Runs a script in the image, in namespaces of its own, so that nothing of it stays.
 
-use std::fs::{self, DirBuilder};
+use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 
 use crate::command::Command;
 use crate::error::{Problem, file};
+use crate::private;
 use crate::project::Project;
 use crate::root::Root;
 use crate::stage::Watch;
@@ -40,17 +41,21 @@ pub(crate) fn run(
     (shown, script, values): (&str, &str, &[u8]),
     watch: &mut dyn Watch,
 ) -> Result<(), Problem> {
-    let work = tempfile::tempdir().map_err(file("making a folder"))?;
-    let writing = || file("writing the script");
-    fs::write(work.path().join("script"), script).map_err(writing())?;
-    fs::write(work.path().join("values"), values).map_err(writing())?;
-    DirBuilder::new().mode(0o755).create(work.path().join("project")).map_err(writing())?;
+    let private = private::folder(project.scratch.as_deref())?;
+    // In the image others may go on to the project, for whom its own modes count.
+    let work = private.path().join("makeimg");
+    for folder in [&work, &work.join("project")] {
+        let making = file(format!("making {}", folder.display()));
+        DirBuilder::new().mode(0o755).create(folder).map_err(making)?;
+    }
+    private::write(&work.join("script"), script.as_bytes())?;
+    private::write(&work.join("values"), values)?;
     for folder in ["proc", "sys", "dev", "run"] {
         root.folder(folder).map_err(file(format!("making /{folder} of the image")))?;
     }
     Command::new("unshare")
         .args(["--mount", "--pid", "--fork", "--kill-child", "sh", "-euc", ENTER, "sh"])
-        .args([root.path(), work.path(), &project.folder])
+        .args([root.path(), &work, &project.folder])
         .envs(&project.environment)
         .env("HOME", "/root")
         .env("PATH", PATH)

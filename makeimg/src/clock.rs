@@ -1,16 +1,14 @@
 //! `SOURCE_DATE_EPOCH`: the time that a reproducible result is from.
 
-use std::env;
-
 use crate::error::Problem;
+use crate::project::Project;
 
 /// The variable that sets it.
 pub(crate) const VARIABLE: &str = "SOURCE_DATE_EPOCH";
 
 /// Returns the time in seconds since 1970, if one is set.
-pub(crate) fn epoch() -> Result<Option<i64>, Problem> {
-    let Some(text) = env::var_os(VARIABLE) else { return Ok(None) };
-    let text = text.to_string_lossy();
+pub(crate) fn epoch(project: &Project) -> Result<Option<i64>, Problem> {
+    let Some(text) = project.exported(VARIABLE) else { return Ok(None) };
     match text.parse::<i64>() {
         Ok(seconds) if seconds >= 0 => Ok(Some(seconds)),
         _ => Err(Problem::refused(

@@ -1,18 +1,14 @@
 //! Runs programs, so that what they say is heard at once and a failure tells which one it was.
 
-use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, PipeReader, Read};
+use std::io::{self, PipeReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Stdio};
-use std::thread;
 
+use crate::listen::listen;
 use crate::stage::Watch;
 use crate::tools;
-
-/// How many lines of what a program said an error quotes.
-const TAIL_LINES: usize = 12;
 
 /// A program and its arguments.
 #[derive(Clone, Debug)]
@@ -153,22 +149,13 @@ impl Command {
     /// Runs the program to its end, without a terminal; every line it says goes to `watch`.
     pub(crate) fn run(&self, watch: &mut dyn Watch) -> Result<(), CommandError> {
         let (reader, child) = self.start(None)?;
-        let tail = listen(reader, watch).map_err(|source| self.not_run(source));
-        self.end(child, tail)
+        self.end(child, reader, watch).map(drop)
     }
 
     /// Runs the program to its end and returns its standard output; the rest goes to `watch`.
     pub(crate) fn output(&self, watch: &mut dyn Watch) -> Result<Vec<u8>, CommandError> {
-        let (reader, mut child) = self.start(Some(Stdio::piped()))?;
-        let stdout = child.stdout.take();
-        let collected = thread::spawn(move || {
-            let mut bytes = Vec::new();
-            stdout.map_or(Ok(0), |mut stdout| stdout.read_to_end(&mut bytes)).map(|_size| bytes)
-        });
-        let tail = listen(reader, watch).map_err(|source| self.not_run(source));
-        let bytes = collected.join().unwrap_or_else(|_| Err(io::Error::other("a lost thread")));
-        self.end(child, tail)?;
-        bytes.map_err(|source| self.not_run(source))
+        let (reader, child) = self.start(Some(Stdio::piped()))?;
+        self.end(child, reader, watch)
     }
 
     /// Runs the program on our own input and output to its end.
@@ -197,14 +184,17 @@ impl Command {
     fn end(
         &self,
         mut child: Child,
-        tail: Result<String, CommandError>,
-    ) -> Result<(), CommandError> {
+        reader: PipeReader,
+        watch: &mut dyn Watch,
+    ) -> Result<Vec<u8>, CommandError> {
+        let output = child.stdout.take();
+        let heard = listen(&mut child, reader, output, watch);
         let status = child.wait().map_err(|source| self.not_run(source))?;
-        let tail = tail?;
+        let mut heard = heard.map_err(|source| self.not_run(source))?;
         if status.success() {
-            return Ok(());
+            return Ok(heard.output);
         }
-        Err(CommandError::Status { command: self.line(), status, tail })
+        Err(CommandError::Status { command: self.line(), status, tail: heard.tail() })
     }
 
     fn not_run(&self, source: io::Error) -> CommandError {
@@ -228,35 +218,6 @@ impl Command {
     }
 }
 
-/// Passes lines on until nobody writes any more, and returns the last of them.
-fn listen(reader: PipeReader, watch: &mut dyn Watch) -> io::Result<String> {
-    let mut reader = BufReader::new(reader);
-    let mut tail = VecDeque::new();
-    let mut line = Vec::new();
-    while reader.read_until(b'\n', &mut line)? > 0 {
-        // Progress bars go back to the begin of their line: its last state is what counts.
-        let text = String::from_utf8_lossy(&line);
-        let text = text.trim_end().rsplit('\r').next().unwrap_or_default().to_owned();
-        line.clear();
-        watch.line(&text);
-        if tail.len() == TAIL_LINES {
-            tail.pop_front();
-        }
-        tail.push_back(text);
-    }
-    Ok(telling(tail.make_contiguous()).join("\n").trim().to_owned())
-}
-
-/// The lines from the first on that calls itself an error, or all of them: what apt(8), pacman(8) and
-/// apk(8) say before that is of what went well.
-fn telling(lines: &[String]) -> &[String] {
-    let is_error = |line: &String| {
-        ["E: ", "Err:", "error: ", "ERROR: "].iter().any(|word| line.starts_with(word))
-    };
-    let first = lines.iter().position(is_error).unwrap_or_default();
-    lines.get(first..).unwrap_or_default()
-}
-
 /// Quotes a word for a shell when it needs it.
 pub(crate) fn quote(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "%+,-./:=@_^".contains(c);
@@ -268,24 +229,4 @@ pub(crate) fn quote(word: &str) -> String {
 
 fn quoted(tail: &str) -> String {
     if tail.is_empty() { String::new() } else { format!(": {tail}") }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::telling;
-
-    #[test]
-    fn what_went_well_before_an_error_is_not_quoted() {
-        for (said, want) in [
-            ("Get:1\nE: no such package\nI: ends", "E: no such package\nI: ends"),
-            ("Get:1\nErr:2\n  no key\nE: not signed", "Err:2\n  no key\nE: not signed"),
-            (":: looking\nerror: no target: x", "error: no target: x"),
-            ("fetch\nERROR: bad signature", "ERROR: bad signature"),
-            ("one\ntwo", "one\ntwo"),
-            ("", ""),
-        ] {
-            let lines: Vec<_> = said.lines().map(str::to_owned).collect();
-            assert_eq!(telling(&lines).join("\n"), want, "{said:?}");
-        }
-    }
 }

@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::command::CommandError;
-use crate::stage::Step;
+use crate::stage::{Step, told};
 
 /// A step that stopped.
 #[derive(Debug, thiserror::Error)]
@@ -19,15 +19,13 @@ pub struct MakeError {
 impl MakeError {
     /// Returns reason and way out if this was foreseen, and found before anything was built.
     pub fn refusal(&self) -> Option<(String, String)> {
-        match &self.problem {
-            Problem::Refused { reason, hint } if self.step <= Step::Prepare => {
-                Some((reason.clone(), hint.clone()))
-            }
-            Problem::Text { hint, .. } if self.step <= Step::Prepare => {
-                Some((self.problem.to_string(), hint.clone()))
-            }
-            _ => None,
-        }
+        let hint = self.hint().filter(|_| self.step <= Step::Prepare)?;
+        Some((told(&self.problem), hint.to_owned()))
+    }
+
+    /// Returns the way out if this was foreseen, whenever it was found.
+    pub fn hint(&self) -> Option<&str> {
+        self.problem.hint()
     }
 }
 
@@ -79,6 +77,15 @@ impl Problem {
     /// Returns a refusal.
     pub(crate) fn refused(reason: impl Into<String>, hint: impl Into<String>) -> Self {
         Self::Refused { reason: reason.into(), hint: hint.into() }
+    }
+
+    /// Returns the way out, where one is known.
+    fn hint(&self) -> Option<&str> {
+        match self {
+            Self::Refused { hint, .. } | Self::Text { hint, .. } => Some(hint),
+            Self::About { source, .. } => source.hint(),
+            Self::Command(_) | Self::File { .. } => None,
+        }
     }
 
     /// Says what this problem is about.

@@ -47,6 +47,11 @@ pub(crate) const DEFAULT: &str = "raw 8G msdos ext4";
 /// Below this there is no room for a partition at 1 MiB and a file system in it.
 const SMALLEST: u64 = 2 << 20;
 
+/// The features of ext4 that GRUB 2.06 reads, whatever the mke2fs(8) at hand has for defaults.
+pub(crate) const EXT4_FEATURES: &str = "none,has_journal,ext_attr,resize_inode,dir_index,filetype,\
+                                        extent,64bit,flex_bg,sparse_super,large_file,huge_file,\
+                                        dir_nlink,extra_isize,metadata_csum";
+
 const HINT: &str = "write `raw SIZE PARTTYPE FILESYSTEM`, `tar COMPRESSION`, `dir` or `custom`";
 
 impl Format {

@@ -17,6 +17,8 @@ use crate::tools;
 /// signals that have no handler would not end it.
 const FIRST: &str = r#""$@"; exit $?"#;
 
+/// Arguments of setpriv(1).
+const DIE: [&str; 2] = ["--pdeathsig", "KILL"];
 const ROOT: &[&str] = &["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"];
 const USER: &[&str] = &["--user", "--map-root-user", "--map-auto"];
 
@@ -29,14 +31,23 @@ pub fn isolated(
     let mut run = || {
         let namespaces = namespaces(watch)?;
         // When we are killed, nothing goes on behind our back.
-        let mut command = Command::new("setpriv").args(["--pdeathsig", "KILL", "unshare"]);
-        if tools::find("setpriv").is_none() {
-            command = Command::new("unshare");
-        }
+        let command = if dies_with_us(watch) {
+            Command::new("setpriv").args(DIE).arg("unshare")
+        } else {
+            Command::new("unshare")
+        };
         let command = command.args(&namespaces).args(["sh", "-c", FIRST, "sh"]);
         Ok(command.arg(program).args(arguments).attach()?)
     };
     run().map_err(|problem| MakeError { step: Step::Evaluate, problem })
+}
+
+/// Tells whether there is a setpriv(1) that has the build die with us; that of busybox has not.
+fn dies_with_us(watch: &mut dyn Watch) -> bool {
+    let there = tools::find("setpriv").is_some();
+    // What it says of an option that it does not know is of no use.
+    let tried = || Command::new("sh").args(["-c", "exec setpriv \"$@\" true 2>/dev/null", "sh"]);
+    there && tried().args(DIE).run(watch).is_ok()
 }
 
 /// Returns the namespaces that we need, once it is known that we can have them.

@@ -1,5 +1,6 @@
 //! Builds the image that an IMGBUILD describes: a shell script with a few known variables.
 
+mod alpine;
 mod bootstrap;
 mod build;
 mod chroot;
@@ -14,11 +15,13 @@ mod fstab;
 mod hostconf;
 mod inputs;
 mod isolate;
+mod listen;
 mod machine;
 mod modes;
 mod options;
 mod output;
 mod patches;
+mod private;
 mod project;
 mod provision;
 mod resolver;

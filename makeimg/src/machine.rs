@@ -11,14 +11,16 @@ mod settings;
 use std::env;
 use std::path::{Path, PathBuf};
 
+use crate::alpine;
 use crate::build::Build;
 use crate::error::{MakeError, Problem};
 use crate::format::Format;
 use crate::options::Options;
 use crate::output;
-use crate::project::{Project, Target};
+use crate::project::Project;
 use crate::stage::{Step, Watch, step, told};
 
+pub(crate) use self::boot::{Settings, settings as grub_settings};
 use self::disk::Disk;
 pub(crate) use self::settings::apply;
 
@@ -86,14 +88,15 @@ pub fn install(
     watch: &mut dyn Watch,
 ) -> Result<(), MakeError> {
     let (mut build, disk) = step(watch, Step::Prepare, |watch| {
-        let (build, disk) = find(project, options, machine)?;
+        let (build, disk) = find(project, options, machine, watch)?;
         disk.make(watch)?;
         disk.mount(&machine.root, watch)?;
         Ok((build, disk))
     })?;
     let done = build.steps(&machine.root, watch).and_then(|()| {
         step(watch, Step::Finish, |watch| {
-            boot::install(machine, &disk, build.project(), &machine.root, watch)
+            let system = (build.project(), build.packaged());
+            boot::install(machine, &disk, system, &machine.root, watch)
         })
     });
     let unmounted = disk.unmount(&machine.root);
@@ -120,7 +123,7 @@ pub fn check(
             output::check(&project)?;
             return Build::find(project, options).map(drop);
         }
-        let (build, _disk) = find(project, options, machine)?;
+        let (build, _disk) = find(project, options, machine, watch)?;
         build.simulate(watch)
     })
 }
@@ -129,18 +132,18 @@ fn find(
     mut project: Project,
     options: &Options,
     machine: &Machine,
+    watch: &mut dyn Watch,
 ) -> Result<(Build, Disk), Problem> {
     let filesystem = match &project.format {
         Format::Raw(raw) => raw.filesystem.clone(),
         Format::Tar(_) | Format::Dir | Format::Custom => "ext4".to_owned(),
     };
-    if project.target == Target::Alpine && !filesystem.starts_with("ext") {
-        let reason = format!("the initramfs of Alpine does not mount {filesystem}");
-        return Err(Problem::refused(reason, "use ext4 in the format"));
-    }
+    alpine::check(&project.target, &filesystem)?;
+    packages::check(&project)?;
     packages::complete(&mut project, machine.firmware, &filesystem);
     let mut build = Build::find(project, options)?;
     let disk = Disk::find(machine, &filesystem)?;
+    build.reveal(watch)?;
     build.install_on(machine.clone());
     Ok((build, disk))
 }
@@ -152,11 +155,18 @@ mod tests {
 
     #[test]
     fn what_would_not_be_built_or_boot_is_refused_by_the_check() {
-        for (target, format, want) in [
-            ("debian", "custom", "format custom needs a function setup in IMGBUILD"),
-            ("alpine", "raw 2G gpt xfs", "the initramfs of Alpine does not mount xfs"),
+        for (target, format, package, want) in [
+            ("debian", "custom", "", "format custom needs a function setup in IMGBUILD"),
+            ("alpine", "raw 2G gpt xfs", "", "the initramfs of Alpine does not mount xfs"),
+            (
+                "debian",
+                "dir",
+                "sysvinit-core",
+                "sysvinit-core takes the place of systemd, by which services are started",
+            ),
         ] {
-            let values = [("imgname", "i"), ("target", target), ("format", format)];
+            let values =
+                [("imgname", "i"), ("target", target), ("format", format), ("packages", package)];
             let values = values.map(|(name, value)| (name.to_owned(), value.into()));
             let folder = Path::new("/nonexistent");
             let project = Project::from_variables(folder, values.into(), [].into(), None).unwrap();

@@ -3,11 +3,12 @@
 mod archive;
 mod filesystem;
 mod grub;
+mod place;
 mod raw;
 mod work;
 
 use std::collections::BTreeMap;
-use std::fs::{self, Permissions};
+use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -26,7 +27,7 @@ pub(crate) use work::Work;
 /// Refuses a format that cannot be made here, before anything is built.
 pub(crate) fn check(project: &Project) -> Result<(), Problem> {
     match &project.format {
-        Format::Raw(raw) => raw::check(raw),
+        Format::Raw(raw) => raw::check(project, raw),
         Format::Tar(compression) => archive::check(compression),
         Format::Dir => Ok(()),
         Format::Custom if project.functions.contains(&Function::Setup) => Ok(()),
@@ -35,6 +36,24 @@ pub(crate) fn check(project: &Project) -> Result<(), Problem> {
             Err(Problem::refused("format custom needs a function setup in IMGBUILD", hint))
         }
     }
+}
+
+/// Refuses a result that would replace what no build has made.
+pub(crate) fn check_place(
+    project: &Project,
+    inputs: &[PathBuf],
+    output: &Path,
+) -> Result<(), Problem> {
+    let Some(result) = name(project).map(|name| output.join(name)) else { return Ok(()) };
+    if project.format == Format::Dir {
+        return place::check(project, inputs, &result);
+    }
+    // Symlinks are replaced, not followed.
+    if fs::symlink_metadata(&result).is_ok_and(|found| found.is_dir()) {
+        let reason = format!("a folder is in the place of the result: {}", result.display());
+        return Err(Problem::refused(reason, "remove it, or name another folder by -o"));
+    }
+    Ok(())
 }
 
 /// Returns the name of the result; the format custom names its own.
@@ -50,12 +69,11 @@ pub(crate) fn name(project: &Project) -> Option<String> {
 
 /// Makes the result of the root folder, and gives it its name as the very last step.
 ///
-/// What holds secrets is for its owner alone.
+/// An image has host keys and hashes of passwords in it, if no secrets: it is for its owner alone.
 pub(crate) fn finish(
     project: &Project,
     work: &Work,
     epoch: Option<i64>,
-    secrets: bool,
     watch: &mut dyn Watch,
 ) -> Result<Option<PathBuf>, Problem> {
     let Some(name) = name(project) else { return Ok(None) };
@@ -70,18 +88,12 @@ pub(crate) fn finish(
     let result = work.output().join(&name);
     let naming = || file(format!("naming the result {}", result.display()));
     if project.format == Format::Dir {
-        // A folder cannot replace one that is not empty.
-        let older = work.join("older");
-        match fs::rename(&result, &older) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(naming()(error)),
-            _ => {}
-        }
-        fs::rename(&root, &result).map_err(naming())?;
+        place::take(work, &result).map_err(naming())?;
         return Ok(Some(result));
     }
-    if secrets {
-        fs::set_permissions(&partial, Permissions::from_mode(0o600)).map_err(naming())?;
-    }
+    fs::set_permissions(&partial, Permissions::from_mode(0o600)).map_err(naming())?;
+    // After a power cut, an older result is there or this one, and never a part of it.
+    File::open(&partial).and_then(|partial| partial.sync_all()).map_err(naming())?;
     fs::rename(&partial, &result).map_err(naming())?;
     Ok(Some(result))
 }

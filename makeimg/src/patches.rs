@@ -5,26 +5,33 @@ use std::path::{Path, PathBuf};
 
 use crate::command::Command;
 use crate::error::{Problem, file};
+use crate::private;
 use crate::root::Root;
 use crate::stage::Watch;
 
 /// Applies patches, each to the file it is named after, whose mode and owner stay.
 ///
-/// The work is done in a folder of our own, so that patch(1) can leave nothing in the image.
+/// The work is done in a folder of our own in `scratch`, so that patch(1) can leave nothing in the image.
 pub(crate) fn apply<'a>(
     root: &Root,
     patches: impl IntoIterator<Item = (&'a PathBuf, &'a PathBuf)>,
+    scratch: Option<&Path>,
     watch: &mut dyn Watch,
 ) -> Result<(), Problem> {
     for (path, patch) in patches {
         let about = format!("applying {} to /{}", patch.display(), path.display());
-        one(root, path, patch, watch).map_err(|problem| problem.about(about))?;
+        one(root, (path, patch), scratch, watch).map_err(|problem| problem.about(about))?;
     }
     Ok(())
 }
 
-fn one(root: &Root, target: &Path, patch: &Path, watch: &mut dyn Watch) -> Result<(), Problem> {
-    let work = tempfile::tempdir().map_err(file("making a folder"))?;
+fn one(
+    root: &Root,
+    (target, patch): (&Path, &Path),
+    scratch: Option<&Path>,
+    watch: &mut dyn Watch,
+) -> Result<(), Problem> {
+    let work = private::folder(scratch)?;
     let (before, after) = (work.path().join("before"), work.path().join("after"));
     let content = root.read(target).map_err(file("reading what is to be patched"))?;
     let Some(content) = content else {
@@ -34,7 +41,7 @@ fn one(root: &Root, target: &Path, patch: &Path, watch: &mut dyn Watch) -> Resul
             hint,
         ));
     };
-    fs::write(&before, content).map_err(file("writing a copy"))?;
+    private::write(&before, &content)?;
     Command::new("patch")
         .args(["--fuzz=0", "--batch", "--forward", "--silent", "--reject-file=-", "--output"])
         .args([&after, &before, &patch.to_path_buf()])

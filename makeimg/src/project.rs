@@ -1,6 +1,7 @@
 //! An IMGBUILD that has been read, with the folder it is in.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
@@ -69,6 +70,8 @@ pub struct Project {
     pub own: BTreeSet<String>,
     /// What `anemos.env` says, which every program is told.
     pub environment: BTreeMap<String, String>,
+    /// The folder of the build that temporary files go into, where there is one.
+    pub(crate) scratch: Option<PathBuf>,
 }
 
 impl Function {
@@ -128,12 +131,19 @@ impl Project {
             variables,
             own,
             environment: BTreeMap::new(),
+            scratch: None,
         })
     }
 
     /// Returns a variable that is set and not empty, as text.
     pub(crate) fn text(&self, name: &str) -> Result<Option<String>, Problem> {
         text(&self.variables, name)
+    }
+
+    /// Returns a variable that `anemos.env` exports, else one of our own environment.
+    pub(crate) fn exported(&self, name: &str) -> Option<String> {
+        let ours = || env::var_os(name).map(|value| value.to_string_lossy().into_owned());
+        self.environment.get(name).cloned().or_else(ours)
     }
 
     /// Returns the values of a variable that holds one a line.

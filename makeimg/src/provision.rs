@@ -1,12 +1,12 @@
 //! Calls the functions of IMGBUILD: `provision` in the image, `setup` and `cleanup` on the host.
 
 use std::ffi::OsStr;
-use std::fs;
 use std::path::Path;
 
 use crate::chroot;
 use crate::command::Command;
-use crate::error::{Problem, file};
+use crate::error::Problem;
+use crate::private;
 use crate::project::{Function, Project};
 use crate::resolver;
 use crate::root::Root;
@@ -43,10 +43,9 @@ pub(crate) fn on_host(
     }
     let extra = result.map(|result| ("result", OsStr::new(result)));
     let extra = extra.into_iter().chain([("root", root.as_os_str())]);
-    let work = tempfile::tempdir().map_err(file("making a folder"))?;
+    let work = private::folder(project.scratch.as_deref())?;
     let values = work.path().join("values");
-    fs::write(&values, shell::assignments(project.own_variables().chain(extra)))
-        .map_err(file("writing the values of variables"))?;
+    private::write(&values, &shell::assignments(project.own_variables().chain(extra)))?;
     let call = Command::new("sh").arg("-c").arg(shell::call()).arg("sh");
     let call = call.args([values.as_os_str(), OsStr::new(function.name()), root.as_os_str()]);
     let call = call.folder(&project.folder).envs(&project.environment);

@@ -6,17 +6,17 @@
 //! `secrets.revealed`, made by [`reveal`], takes its place where it exists: nothing is run then.
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::command::Command;
 use crate::environment;
 use crate::error::{MakeError, Problem, file};
 use crate::inputs::below;
+use crate::private;
 use crate::root::Root;
-use crate::stage::{self, Step, Watch};
+use crate::stage::{self, Step, Watch, told};
 
 /// The folder of what was revealed.
 const REVEALED: &str = "secrets.revealed";
@@ -42,6 +42,23 @@ impl Secrets {
     /// Tells whether there are none.
     pub(crate) fn is_empty(&self) -> bool {
         self.sources.is_empty()
+    }
+
+    /// Tells whether there is one with this path in the folder.
+    pub(crate) fn has(&self, name: &Path) -> bool {
+        self.sources.contains_key(name)
+    }
+
+    /// Refuses secrets that cannot be revealed; those that can are known from then on.
+    pub(crate) fn check(&mut self, watch: &mut dyn Watch) -> Result<(), Problem> {
+        let names: Vec<PathBuf> = self.sources.keys().cloned().collect();
+        for name in &names {
+            self.get(name, watch).map_err(|problem| {
+                let hint = "mend it, or reveal it beforehand by `anemos makeimg --reveal`";
+                Problem::refused(told(&problem), hint)
+            })?;
+        }
+        Ok(())
     }
 
     /// Returns a secret by its path in the folder; a program is run once only.
@@ -86,7 +103,7 @@ impl Secrets {
 ///
 /// Returns that folder. An older one is replaced, once every secret could be revealed.
 pub fn reveal(project: &Path, watch: &mut dyn Watch) -> Result<PathBuf, MakeError> {
-    stage::step(watch, Step::Secrets, |watch| {
+    stage::step(watch, Step::Prepare, |watch| {
         let folder = project.join(REVEALED);
         let sources = below(&project.join("secrets"))?;
         let mut secrets =
@@ -95,24 +112,36 @@ pub fn reveal(project: &Path, watch: &mut dyn Watch) -> Result<PathBuf, MakeErro
             let hint = "put them into the folder secrets, beside IMGBUILD";
             return Err(Problem::refused("there are no secrets to reveal", hint));
         }
-        let partial = project.join(".secrets.makeimg-partial");
-        let writing = || file(format!("writing {}", partial.display()));
-        remove(&partial)?;
+        // All of them before any is written: nothing is left of what only some programs told.
         let names: Vec<PathBuf> = secrets.sources.keys().cloned().collect();
         for name in &names {
-            let secret = secrets.get(name, watch)?.unwrap_or_default().to_vec();
-            let copy = partial.join(name);
-            let mut folders = DirBuilder::new();
-            let parent = copy.parent().unwrap_or(&partial);
-            folders.recursive(true).mode(0o700).create(parent).map_err(writing())?;
-            let mut options = OpenOptions::new();
-            let opened = options.write(true).create_new(true).mode(0o600).open(&copy);
-            opened.and_then(|mut copy| copy.write_all(&secret)).map_err(writing())?;
+            secrets.get(name, watch)?;
         }
-        remove(&folder)?;
-        fs::rename(&partial, &folder).map_err(writing())?;
-        Ok(folder)
+        let partial = project.join(".secrets.makeimg-partial");
+        remove(&partial)?;
+        let placed =
+            write(&partial, &secrets.known).and_then(|()| remove(&folder)).and_then(|()| {
+                let naming = file(format!("naming {}", folder.display()));
+                fs::rename(&partial, &folder).map_err(naming)
+            });
+        if placed.is_err() {
+            // Why it could not be written counts more than what could not be removed.
+            let _left = remove(&partial);
+        }
+        placed.map(|()| folder)
     })
+}
+
+/// Writes secrets into a new folder that only the caller can read.
+fn write(partial: &Path, secrets: &BTreeMap<PathBuf, Vec<u8>>) -> Result<(), Problem> {
+    for (name, secret) in secrets {
+        let copy = partial.join(name);
+        let parent = copy.parent().unwrap_or(partial);
+        let making = file(format!("making {}", parent.display()));
+        DirBuilder::new().recursive(true).mode(0o700).create(parent).map_err(making)?;
+        private::write(&copy, secret)?;
+    }
+    Ok(())
 }
 
 fn remove(folder: &Path) -> Result<(), Problem> {
@@ -121,5 +150,36 @@ fn remove(folder: &Path) -> Result<(), Problem> {
             Err(file(format!("removing {}", folder.display()))(error))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::Permissions;
+
+    use super::*;
+    use crate::stage::tests::Said;
+
+    #[test]
+    fn a_secret_that_cannot_be_revealed_is_refused_and_others_are_run_once() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("secrets")).unwrap();
+        fs::write(folder.path().join("secrets/a"), "plain").unwrap();
+        let program = |script: &str| {
+            let path = folder.path().join("secrets/key");
+            fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+            fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+            Secrets::find(folder.path()).unwrap()
+        };
+        let mut said = Said::default();
+        let refused = program("echo locked >&2; exit 1").check(&mut said).unwrap_err();
+        assert!(matches!(refused, Problem::Refused { .. }), "{refused}");
+        assert!(refused.to_string().ends_with("ended with exit status: 1: locked"), "{refused}");
+        reveal(folder.path(), &mut said).unwrap_err();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left of the other");
+        let mut secrets = program("echo run >>ran; echo x");
+        secrets.check(&mut said).unwrap();
+        assert_eq!(secrets.get(Path::new("key"), &mut said).unwrap(), Some(&b"x\n"[..]));
+        assert_eq!(fs::read_to_string(folder.path().join("ran")).unwrap(), "run\n");
     }
 }

@@ -3,7 +3,8 @@
 //! IMGBUILD is never scanned. A shell reads it and then prints its variables, each ended by a zero
 //! byte, which no value can hold. The names come from what `set` prints: a line of a value that looks
 //! like an assignment only adds a name to ask for, and the shell knows whether there is such a
-//! variable. Descriptor 9 is our way back; whatever IMGBUILD prints goes to the messages.
+//! variable. Descriptor 9 is our way back, which nothing of IMGBUILD has, and whatever that prints goes to
+//! the messages.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -36,7 +37,7 @@ exec 9>&1 1>&2
 pub(crate) fn evaluation() -> String {
     let read = r"
 __makeimg_dump :before
-. ./IMGBUILD
+. ./IMGBUILD 9>&-
 __makeimg_dump :after
 for __makeimg_name in setup provision cleanup; do
     __makeimg_found=$(PATH=/nonexistent; command -v $__makeimg_name)
@@ -50,7 +51,7 @@ printf ':end\000' >&9
 /// Says that the shell ended while it read IMGBUILD again.
 const READ_AGAIN: &str = r"
 trap 'echo makeimg: IMGBUILD ended the shell that read it again >&2' EXIT
-. ./IMGBUILD >/dev/null 2>&1
+. ./IMGBUILD >/dev/null 2>&1 9>&-
 set +efux
 trap - EXIT
 ";
@@ -61,7 +62,7 @@ pub(crate) fn call() -> String {
     let call = r#"
 . "$__makeimg_values"
 set -e
-"$__makeimg_function" "$__makeimg_argument"
+"$__makeimg_function" "$__makeimg_argument" 9>&-
 __makeimg_dump :after
 printf ':end\000' >&9
 "#;

@@ -48,6 +48,26 @@ pub(crate) fn render<'a>(
     Ok(())
 }
 
+/// Refuses templates that could not be rendered, and writes nothing.
+///
+/// Without `variables` their names may be any: `setup` is yet to set some.
+pub(crate) fn check<'a>(
+    templates: impl IntoIterator<Item = &'a PathBuf>,
+    variables: Option<&Variables>,
+    secrets: &Secrets,
+) -> Result<(), Problem> {
+    let known = |name: &str| match name.strip_prefix("secret:") {
+        Some(secret) => secrets.has(Path::new(secret)),
+        None => variables.is_none_or(|variables| variables.contains_key(name)),
+    };
+    for source in templates {
+        let text = fs::read(source).map_err(file(format!("reading {}", source.display())))?;
+        let expanded = expand(&text, &mut |name| Ok(known(name).then(Vec::new)));
+        expanded.map_err(|wrong| wrong.problem(source))?;
+    }
+    Ok(())
+}
+
 fn without_newlines(value: &[u8]) -> &[u8] {
     let end = value.iter().rposition(|byte| *byte != b'\n').map_or(0, |last| last + 1);
     value.get(..end).unwrap_or_default()
@@ -63,21 +83,18 @@ enum Wrong {
 impl Wrong {
     fn problem(self, source: &Path) -> Problem {
         let file = source.display().to_string();
-        let hint = "set it in IMGBUILD, or write $${ for a literal ${".to_owned();
-        match self {
-            Self::Unknown { line, name } => {
-                let reason = match name.strip_prefix("secret:") {
-                    Some(secret) => format!("there is no secret {secret}"),
-                    None => format!("there is no variable {name}"),
-                };
-                Problem::Text { file, line, reason, hint }
-            }
-            Self::Open { line } => {
-                let reason = "${ is not closed on its line".to_owned();
-                Problem::Text { file, line, reason, hint }
-            }
-            Self::Other(problem) => problem.about(format!("rendering {file}")),
-        }
+        let (line, reason, mend) = match self {
+            Self::Unknown { line, name } => match name.strip_prefix("secret:") {
+                Some(secret) => {
+                    (line, format!("there is no secret {secret}"), "put it into the folder secrets")
+                }
+                None => (line, format!("there is no variable {name}"), "set it in IMGBUILD"),
+            },
+            Self::Open { line } => (line, "${ is not closed on its line".to_owned(), "close it"),
+            Self::Other(problem) => return problem.about(format!("rendering {file}")),
+        };
+        let hint = format!("{mend}, or write $${{ for a literal ${{");
+        Problem::Text { file, line, reason, hint }
     }
 }
 

@@ -33,9 +33,12 @@ pub fn parse(text: &str) -> Result<BTreeMap<String, String>, PayloadError> {
     Ok(variables)
 }
 
+/// Takes a line apart. What is wrong with one is said without any of it that is not surely a name: the
+/// line may be of a secret, and consoles are recorded.
 fn variable(line: &str) -> Result<(&str, &str), (String, &'static str)> {
     let Some((key, value)) = line.split_once('=') else {
-        return Err((format!("no KEY=value: {line:?}"), "write KEY=value, or # before a comment"));
+        let hint = "write KEY=value, or # before a comment";
+        return Err(("it is no KEY=value".to_owned(), hint));
     };
     let key = key.trim_end();
     let letters = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
@@ -43,7 +46,7 @@ fn variable(line: &str) -> Result<(&str, &str), (String, &'static str)> {
         && key.bytes().all(|byte| letters(byte) || byte.is_ascii_digit());
     if !named {
         let hint = "a name is made of letters, digits and _, and begins with no digit";
-        return Err((format!("{key:?} is no name of a variable"), hint));
+        return Err(("what is before = is no name of a variable".to_owned(), hint));
     }
     if key.starts_with("ANEMOS_") {
         return Err((format!("{key} is set by anemos"), "choose a name without ANEMOS_"));

@@ -1,9 +1,9 @@
 //! Making payloads: the same folder gives the same bytes.
 
 use std::collections::HashMap;
-use std::fs::{self, File, Metadata};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, BufReader, BufWriter, Write};
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use flate2::GzBuilder;
@@ -14,6 +14,9 @@ use crate::payload::{Compression, Description, Limits, PayloadError, inspect};
 /// Payloads hold packed root file systems; looking for more in them costs time only.
 const GZIP_LEVEL: u32 = 4;
 const ZSTD_LEVEL: i32 = 3;
+
+/// Where `makeimg` looks for what is in no repository.
+const SECRETS: [&str; 2] = ["secrets", "secrets.revealed"];
 
 /// Packs a folder: members sorted, owned by root, times of the files.
 ///
@@ -43,6 +46,8 @@ pub fn pack(
 }
 
 /// Packs a folder into a file, which appears under its name only when it passes every check.
+///
+/// With secrets in it, only the caller can read it.
 pub fn pack_file(
     folder: &Path,
     path: &Path,
@@ -66,10 +71,21 @@ fn write_checked(
     compression: Compression,
     latest: Option<u64>,
 ) -> Result<Description, PayloadError> {
-    let file = File::create(partial).map_err(|source| failure(partial, source))?;
+    let mode = if has_secrets(folder) { 0o600 } else { 0o666 };
+    let opened =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(partial);
+    let file = opened.map_err(|source| failure(partial, source))?;
     pack(folder, BufWriter::new(file), compression, latest)?;
     let file = File::open(partial).map_err(|source| failure(partial, source))?;
     inspect(file, Limits::default())
+}
+
+/// Tells whether an image description in the folder, or in one folder of it, has secrets beside it.
+fn has_secrets(folder: &Path) -> bool {
+    let here = |folder: &Path| SECRETS.iter().any(|name| folder.join(name).is_dir());
+    // What cannot be read cannot be packed either.
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    here(folder) || entries.map(|entry| entry.path()).any(|inner| here(&inner))
 }
 
 fn write_members(

@@ -1,6 +1,5 @@
 //! Calls mmdebstrap(1) or debootstrap(8).
 
-use std::env;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -110,7 +109,7 @@ pub(super) fn publish_keyring(
 /// Returns the mirror of the option, else of the environment, else of IMGBUILD; or none, for the
 /// tool's own default.
 fn mirrors(project: &Project, options: &Options) -> Result<Vec<String>, Problem> {
-    let environment = || env::var("MIRROR").ok().filter(|mirror| !mirror.trim().is_empty());
+    let environment = || project.exported("MIRROR").filter(|mirror| !mirror.trim().is_empty());
     let text = match options.mirror.clone().or_else(environment) {
         Some(mirror) => mirror,
         None => project.text("debian_mirror")?.unwrap_or_default(),

@@ -1,10 +1,12 @@
 //! Has a machine start the system that was installed on it: fstab(5) and GRUB.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
+use crate::alpine;
 use crate::chroot;
 use crate::command::quote;
 use crate::error::{Problem, file};
@@ -15,19 +17,40 @@ use crate::project::{Project, Target};
 use crate::root::Root;
 use crate::stage::Watch;
 
+/// Where Debian's grub-mkconfig finds more files of settings.
+const MORE_SETTINGS: &str = "etc/default/grub.d";
+
+/// The files with settings of GRUB by their paths.
+pub(crate) type Settings = BTreeMap<String, Vec<u8>>;
+
+/// Reads the settings of GRUB that a system has.
+pub(crate) fn settings(root: &Root) -> Result<Settings, Problem> {
+    let more = root.names(MORE_SETTINGS).into_iter().map(|name| format!("{MORE_SETTINGS}/{name}"));
+    let mut found = Settings::new();
+    for path in more.chain(["etc/default/grub".to_owned()]) {
+        let text = root.read(Path::new(&path)).map_err(file(format!("reading /{path}")))?;
+        found.extend(text.map(|text| (path, text)));
+    }
+    Ok(found)
+}
+
 /// Writes the table of file systems and installs GRUB, by the new system's own programs.
+///
+/// Settings of GRUB that are not as packages have brought them are the project's.
 pub(super) fn install(
     machine: &Machine,
     disk: &Disk,
-    project: &Project,
+    (project, packaged): (&Project, &Settings),
     folder: &Path,
     watch: &mut dyn Watch,
 ) -> Result<(), Problem> {
     let root = Root::open(folder).map_err(file("opening the root folder"))?;
+    has_kernel(&root)?;
     if !fstab::write(&root, &disk.table())? {
         watch.line("/etc/fstab is as the project has it");
     }
-    let settings = grub_settings(machine.console.as_deref(), root_parameter(project, disk));
+    let parameter = alpine::root_parameter(&project.target, &disk.filesystem);
+    let settings = written(&root, packaged, machine.console.as_deref(), parameter)?;
     let placed = match project.target {
         Target::Debian { .. } => {
             let place = Path::new("etc/default/grub.d/anemos.cfg");
@@ -49,6 +72,15 @@ pub(super) fn install(
     watch.line("installing GRUB");
     let script = script(machine.firmware, &project.target, disk);
     chroot::run(&root, project, ("installing GRUB in the new system", &script, b""), watch)
+}
+
+/// GRUB's programs are content with none, and the machine would not be.
+fn has_kernel(root: &Root) -> Result<(), Problem> {
+    if root.names("boot").iter().any(|name| name.starts_with("vmlinuz")) {
+        return Ok(());
+    }
+    let hint = "name a package of a kernel, or leave all of them out to get the usual one";
+    Err(Problem::refused("there is no kernel in /boot of the new system", hint))
 }
 
 /// Without udev there are no names by UUID, and grub-mkconfig falls back to the device's name, which is
@@ -85,23 +117,31 @@ fn script(firmware: Firmware, target: &Target, disk: &Disk) -> String {
     format!("set -e\n{install}\ngrub-mkconfig -o /boot/grub/grub.cfg\n")
 }
 
-/// The initramfs of Alpine loads the driver of a file system only when it is told which one.
-fn root_parameter(project: &Project, disk: &Disk) -> Option<String> {
-    (project.target == Target::Alpine).then(|| format!("rootfstype={}", disk.filesystem))
+/// Returns what is added to the settings of GRUB.
+fn written(
+    root: &Root,
+    packaged: &Settings,
+    console: Option<&str>,
+    parameter: Option<String>,
+) -> Result<String, Problem> {
+    let parameters = parameters(console, parameter);
+    let as_packaged = settings(root)? == *packaged;
+    Ok(if as_packaged { defaults(console) + &parameters } else { parameters })
 }
 
 /// The last console named is `/dev/console`, so the one that people look at comes last. Parameters of
-/// the project's own settings, which a shell reads before, stay.
-fn grub_settings(console: Option<&str>, root: Option<String>) -> String {
+/// other settings, which a shell reads before, stay.
+fn parameters(console: Option<&str>, root: Option<String>) -> String {
     let mut consoles = vec!["tty0"];
     consoles.extend(console.filter(|console| *console != "tty0"));
     let consoles = consoles.iter().map(|console| format!("console={console}"));
     let parameters: Vec<_> = root.into_iter().chain(consoles).collect();
-    let mut text = format!(
-        "GRUB_TIMEOUT=1\nGRUB_CMDLINE_LINUX_DEFAULT=\n\
-         GRUB_CMDLINE_LINUX=\"$GRUB_CMDLINE_LINUX {}\"\n",
-        parameters.join(" ")
-    );
+    format!("GRUB_CMDLINE_LINUX=\"$GRUB_CMDLINE_LINUX {}\"\n", parameters.join(" "))
+}
+
+/// What takes the place of the settings that packages have, which are for somebody at a screen.
+fn defaults(console: Option<&str>) -> String {
+    let mut text = "GRUB_TIMEOUT=1\nGRUB_CMDLINE_LINUX_DEFAULT=\n".to_owned();
     if let Some(serial) = console.and_then(|console| console.strip_prefix("ttyS")) {
         let (unit, options) = serial.split_once(',').unwrap_or((serial, "115200"));
         let speed = options.split(|other: char| !other.is_ascii_digit()).next();
@@ -120,18 +160,49 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_system_without_a_kernel_is_refused() {
+        let image = tempfile::tempdir().unwrap();
+        let root = Root::open(image.path()).unwrap();
+        root.place(Path::new("boot/initramfs-lts"), &mut &b""[..], 0o600).unwrap();
+        let said = has_kernel(&root).unwrap_err().to_string();
+        assert_eq!(said, "there is no kernel in /boot of the new system");
+        root.place(Path::new("boot/vmlinuz-lts"), &mut &b""[..], 0o600).unwrap();
+        has_kernel(&root).unwrap();
+    }
+
+    #[test]
     fn grub_talks_where_the_kernel_does() {
-        insta::assert_snapshot!(grub_settings(Some("ttyS1,57600n8"), None), @r#"
+        let text = |console, root| defaults(console) + &parameters(console, root);
+        insta::assert_snapshot!(text(Some("ttyS1,57600n8"), None), @r#"
         GRUB_TIMEOUT=1
         GRUB_CMDLINE_LINUX_DEFAULT=
-        GRUB_CMDLINE_LINUX="$GRUB_CMDLINE_LINUX console=tty0 console=ttyS1,57600n8"
         GRUB_TERMINAL="console serial"
         GRUB_SERIAL_COMMAND="serial --unit=1 --speed=57600"
+        GRUB_CMDLINE_LINUX="$GRUB_CMDLINE_LINUX console=tty0 console=ttyS1,57600n8"
         "#);
-        insta::assert_snapshot!(grub_settings(Some("tty0"), Some("rootfstype=ext4".into())), @r#"
+        insta::assert_snapshot!(text(Some("tty0"), Some("rootfstype=ext4".into())), @r#"
         GRUB_TIMEOUT=1
         GRUB_CMDLINE_LINUX_DEFAULT=
         GRUB_CMDLINE_LINUX="$GRUB_CMDLINE_LINUX rootfstype=ext4 console=tty0"
         "#);
+    }
+
+    #[test]
+    fn only_settings_of_packages_give_way() {
+        let image = tempfile::tempdir().unwrap();
+        let root = Root::open(image.path()).unwrap();
+        let place = |path: &str, text: &str| {
+            root.place(Path::new(path), &mut text.as_bytes(), 0o644).unwrap();
+        };
+        place("etc/default/grub", "GRUB_CMDLINE_LINUX_DEFAULT=quiet\n");
+        let packaged = settings(&root).unwrap();
+        let written = |root: &Root| written(root, &packaged, Some("ttyS0"), None).unwrap();
+        let (ours, parameters) = (defaults(Some("ttyS0")), parameters(Some("ttyS0"), None));
+        assert_eq!(written(&root), format!("{ours}{parameters}"));
+        place("etc/default/grub.d/own.cfg", "GRUB_CMDLINE_LINUX_DEFAULT=mitigations=off\n");
+        assert_eq!(written(&root), parameters, "a file of the project");
+        root.remove(Path::new("etc/default/grub.d/own.cfg")).unwrap();
+        place("etc/default/grub", "GRUB_TIMEOUT=10\n");
+        assert_eq!(written(&root), parameters, "a file that the project has changed");
     }
 }

@@ -12,7 +12,7 @@ use nix::sys::stat::{major, minor};
 
 use crate::command::Command;
 use crate::error::{Problem, file};
-use crate::format::Size;
+use crate::format::{EXT4_FEATURES, Size};
 use crate::machine::{Firmware, Machine};
 use crate::stage::Watch;
 use crate::tools;
@@ -25,10 +25,6 @@ const ROOT_MIB: u64 = 512;
 /// Where the ESP is mounted in the new system.
 const ESP_FOLDER: &str = "boot/efi";
 
-/// The features that GRUB 2.06 reads, whatever the mkfs.ext4 at hand has for defaults.
-const EXT4: &str = "none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,64bit,flex_bg,\
-                    sparse_super,large_file,huge_file,dir_nlink,extra_isize,metadata_csum";
-
 /// File systems that GRUB reads, and that we can give a UUID for fstab(5) to name.
 const FILESYSTEMS: [&str; 5] = ["ext2", "ext3", "ext4", "xfs", "btrfs"];
 
@@ -37,6 +33,7 @@ const FILESYSTEMS: [&str; 5] = ["ext2", "ext3", "ext4", "xfs", "btrfs"];
 struct Facts {
     bytes: u64,
     is_partition: bool,
+    is_mapped: bool,
 }
 
 impl Facts {
@@ -48,6 +45,7 @@ impl Facts {
             // Of 512 bytes, whatever the disk has.
             bytes: sectors.trim().parse::<u64>().map_err(io::Error::other)? * 512,
             is_partition: folder.join("partition").exists(),
+            is_mapped: folder.join("dm").exists(),
         })
     }
 
@@ -57,6 +55,10 @@ impl Facts {
         let least = Size((esp + ROOT_MIB) << 20);
         if self.is_partition {
             return Some(("is a partition".to_owned(), "name the whole disk that it is on"));
+        }
+        if self.is_mapped {
+            // The kernel does not look for partitions there.
+            return Some(("is a volume of the device mapper".to_owned(), "name the disk below it"));
         }
         (self.bytes < least.0).then(|| {
             let reason = format!("has {}, and a system needs {least}", Size(self.bytes));
@@ -68,8 +70,10 @@ impl Facts {
 /// A disk that may be written.
 #[derive(Clone, Debug)]
 pub(super) struct Disk {
-    /// The whole of it.
+    /// The whole of it, by the name that the kernel gives it.
     pub(super) device: PathBuf,
+    /// The number of the device.
+    number: u64,
     firmware: Firmware,
     /// The file system of the root folder.
     pub(super) filesystem: String,
@@ -83,12 +87,13 @@ impl Disk {
     /// Refuses a disk that is none, too small or in use, a file system that would not boot, and
     /// missing tools.
     pub(super) fn find(machine: &Machine, filesystem: &str) -> Result<Self, Problem> {
-        let device = machine.disk.clone();
-        let shown = device.display();
+        let shown = machine.disk.display();
         let refused = |reason: &str, hint: &str| {
             Err(Problem::refused(format!("{shown} {reason}"), hint.to_owned()))
         };
         let looking = || file(format!("looking at {shown}"));
+        // A symlink may stand beside one to another disk whose name is that of a partition of ours.
+        let device = fs::canonicalize(&machine.disk).map_err(looking())?;
         let found = fs::metadata(&device).map_err(looking())?;
         if !found.file_type().is_block_device() {
             return refused("is no disk", "name a whole disk, such as /dev/vda");
@@ -118,8 +123,8 @@ impl Disk {
         let uuid = random_uuid().map_err(file("drawing a UUID"))?;
         let digits = uuid.get(..8).unwrap_or_default().to_uppercase();
         let esp_id = format!("{}-{}", &digits[..4], &digits[4..]);
-        let (firmware, filesystem) = (machine.firmware, filesystem.to_owned());
-        Ok(Self { device, firmware, filesystem, uuid, esp_id })
+        let (number, firmware) = (found.rdev(), machine.firmware);
+        Ok(Self { device, number, firmware, filesystem: filesystem.to_owned(), uuid, esp_id })
     }
 
     /// The partition with the root file system.
@@ -140,8 +145,31 @@ impl Disk {
         PathBuf::from(format!("{name}{infix}{number}"))
     }
 
+    /// Fails for a block device that is no partition of this disk.
+    fn owns(&self, partition: &Path) -> io::Result<()> {
+        let number = fs::metadata(partition)?.rdev();
+        let number = format!("{}:{}", major(number), minor(number));
+        // In sysfs a partition lies in the folder of its disk.
+        let folder = fs::canonicalize(Path::new("/sys/dev/block").join(number))?;
+        let parent = fs::read_to_string(folder.join("../dev")).unwrap_or_default();
+        let disk = format!("{}:{}", major(self.number), minor(self.number));
+        if folder.join("partition").exists() && parent.trim() == disk {
+            return Ok(());
+        }
+        Err(io::Error::other(format!("it is no partition of {}", self.device.display())))
+    }
+
     /// Writes the partition table and makes the file systems.
     pub(super) fn make(&self, watch: &mut dyn Watch) -> Result<(), Problem> {
+        self.partitioned(watch)?;
+        for partition in self.esp().iter().chain([&self.root()]) {
+            let checking = format!("checking {}", partition.display());
+            self.owns(partition).map_err(file(checking))?;
+        }
+        self.formatted(watch)
+    }
+
+    fn partitioned(&self, watch: &mut dyn Watch) -> Result<(), Problem> {
         watch.line(&format!("partitioning {}", self.device.display()));
         let first = match self.firmware {
             Firmware::Bios => {
@@ -158,6 +186,10 @@ impl Disk {
             .arg(&self.device)
             .input(&script)
             .run(watch)?;
+        Ok(())
+    }
+
+    fn formatted(&self, watch: &mut dyn Watch) -> Result<(), Problem> {
         if let Some(esp) = self.esp() {
             let id = self.esp_id.replace('-', "");
             let mkfs = Command::new(tools::require("mkfs.vfat", "the ESP")?);
@@ -167,7 +199,7 @@ impl Disk {
         let mkfs = tools::require(&format!("mkfs.{}", self.filesystem), "the root file system")?;
         let mkfs = Command::new(mkfs);
         let mkfs = match self.filesystem.as_str() {
-            "ext4" => mkfs.args(["-q", "-F", "-U", &self.uuid, "-O", EXT4]),
+            "ext4" => mkfs.args(["-q", "-F", "-U", &self.uuid, "-O", EXT4_FEATURES]),
             "ext2" | "ext3" => mkfs.args(["-q", "-F", "-U", &self.uuid]),
             "xfs" => mkfs.args(["-q", "-f", "-m", &format!("uuid={}", self.uuid)]),
             _ => mkfs.args(["-q", "-f", "-U", &self.uuid]),
@@ -224,11 +256,12 @@ fn random_uuid() -> io::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stage::tests::Said;
+    use crate::stage::{tests::Said, told};
 
     fn disk(device: &str, firmware: Firmware) -> Disk {
         Disk {
             device: device.into(),
+            number: 0,
             firmware,
             filesystem: "ext4".to_owned(),
             uuid: "1b4e28ba-2fa1-41d2-883f-0016d3cca427".to_owned(),
@@ -260,7 +293,9 @@ mod tests {
 
     #[test]
     fn partitions_and_small_disks_are_refused() {
-        let mib = |mib: u64, is_partition| Facts { bytes: mib << 20, is_partition };
+        let mib =
+            |mib: u64, is_partition| Facts { bytes: mib << 20, is_partition, is_mapped: false };
+        let mapped = Facts { is_mapped: true, ..mib(9000, false) };
         for (facts, firmware, want) in [
             (mib(512, false), Firmware::Bios, None),
             (mib(511, false), Firmware::Bios, Some("has 511 MiB, and a system needs 512 MiB")),
@@ -268,6 +303,7 @@ mod tests {
             (mib(771, false), Firmware::Uefi, Some("has 771 MiB, and a system needs 772 MiB")),
             (Facts::default(), Firmware::Bios, Some("has 0 bytes, and a system needs 512 MiB")),
             (mib(9000, true), Firmware::Bios, Some("is a partition")),
+            (mapped, Firmware::Bios, Some("is a volume of the device mapper")),
         ] {
             let said = facts.refused(firmware).map(|(reason, _)| reason);
             assert_eq!(said.as_deref(), want, "{facts:?} {firmware:?}");
@@ -345,8 +381,13 @@ mod tests {
         }
         let machine =
             Machine { firmware: Firmware::Uefi, ..Machine::from_environment(&at("disk")) };
-        let (disk, mut said) = (Disk::find(&machine, "ext4").unwrap(), Said::default());
-        disk.make(&mut said).unwrap();
+        let (mut disk, mut said) = (Disk::find(&machine, "ext4").unwrap(), Said::default());
+        assert_eq!(disk.device, fs::canonicalize(at("disk")).unwrap(), "the kernel's name");
+        disk.partitioned(&mut said).unwrap();
+        disk.device = at("disk");
+        let refused = told(&disk.make(&mut said).unwrap_err());
+        assert!(refused.contains("is no partition of"), "{refused}");
+        disk.formatted(&mut said).unwrap();
         let mut esp = [0; 90];
         File::open(at("disk1")).unwrap().read_exact(&mut esp).unwrap();
         assert_eq!(esp[82..], *b"FAT32   ");

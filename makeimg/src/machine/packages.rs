@@ -1,7 +1,23 @@
 //! What a machine needs to boot and to be reached, beside what IMGBUILD asks for.
 
+use crate::alpine;
+use crate::error::Problem;
 use crate::machine::Firmware;
 use crate::project::{Project, Target};
+
+/// Refuses packages that take the place of what sets a machine up.
+pub(super) fn check(project: &Project) -> Result<(), Problem> {
+    let other = ["sysvinit-core", "runit-init"];
+    let debian = matches!(project.target, Target::Debian { .. });
+    match project.packages.iter().find(|package| other.contains(&package.as_str())) {
+        Some(other) if debian => {
+            let reason =
+                format!("{other} takes the place of systemd, by which services are started");
+            Err(Problem::refused(reason, "leave it out, or use the format custom"))
+        }
+        _ => Ok(()),
+    }
+}
 
 /// Adds the packages that are missing. Of several that do the same, one is enough.
 pub(super) fn complete(project: &mut Project, firmware: Firmware, filesystem: &str) {
@@ -14,7 +30,7 @@ pub(super) fn complete(project: &mut Project, firmware: Firmware, filesystem: &s
                 }
             };
             let common: &[&[&str]] = &[
-                &["systemd-sysv", "sysvinit-core"],
+                &["systemd-sysv"],
                 &["udev"],
                 &["kmod"],
                 &["iproute2"],
@@ -45,7 +61,7 @@ pub(super) fn complete(project: &mut Project, firmware: Firmware, filesystem: &s
             };
             let common: &[&[&str]] = &[
                 &["alpine-base"],
-                &["linux-lts", "linux-virt", "linux-"],
+                alpine::KERNELS,
                 &["grub"],
                 &["openssh", "dropbear"],
                 &["iproute2"],
@@ -79,7 +95,24 @@ fn add(packages: &mut Vec<String>, choice: &[&str]) {
 
 #[cfg(test)]
 mod tests {
-    use super::add;
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn alpine_gets_a_kernel_unless_it_has_one() {
+        for (package, want) in
+            [("linux-firmware-none", true), ("linux-pam", true), ("linux-virt", false)]
+        {
+            let values = [("imgname", "i"), ("target", "alpine"), ("packages", package)];
+            let values = values.map(|(name, value)| (name.to_owned(), value.into()));
+            let made = Project::from_variables(Path::new("/"), values.into(), [].into(), None);
+            let mut project = made.unwrap();
+            complete(&mut project, Firmware::Bios, "ext4");
+            let added = project.packages.iter().any(|package| package == "linux-lts");
+            assert_eq!(added, want, "{package}: {:?}", project.packages);
+        }
+    }
 
     #[test]
     fn one_of_a_choice_is_enough() {

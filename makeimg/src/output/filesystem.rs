@@ -3,11 +3,13 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
+use std::time::Duration;
 
 use crate::command::Command;
 use crate::error::{Problem, file};
+use crate::format::EXT4_FEATURES;
 use crate::isolate;
-use crate::stage::Watch;
+use crate::stage::{Step, Watch};
 use crate::tools;
 
 /// A file system, and where it is in the image.
@@ -84,7 +86,9 @@ impl Filesystem<'_> {
     ) -> Result<(), Problem> {
         let Self { kind, uuid, offset, bytes } = *self;
         let command = Command::new(tools::require("mke2fs", "this file system")?)
-            .args(["-q", "-F", "-t", kind, "-U", uuid, "-E"])
+            .args(["-q", "-F", "-t", kind, "-U", uuid])
+            .args(if kind == "ext4" { &["-O", EXT4_FEATURES][..] } else { &[] })
+            .arg("-E")
             .arg(format!("offset={offset},hash_seed={uuid},root_owner=0:0"))
             .arg("-d")
             .args([folder, image])
@@ -95,12 +99,33 @@ impl Filesystem<'_> {
         let image = format!("{}?offset={offset}", image.display());
         let debugfs = tools::require("debugfs", "a reproducible image")?;
         let debugfs = Command::new(debugfs).env("E2FSPROGS_FAKE_TIME", &time);
-        let stats = debugfs.clone().args(["-R", "show_super_stats -h", &image]).output(watch)?;
+        let stats = debugfs.clone().args(["-R", "show_super_stats -h", &image]);
+        let stats = stats.output(&mut WithoutBanner(watch))?;
         let script = folder.with_file_name("times");
         fs::write(&script, times(&String::from_utf8_lossy(&stats), epoch))
             .map_err(file("writing down what is done to times"))?;
-        debugfs.arg("-w").arg("-f").arg(&script).arg(&image).output(watch)?;
+        let debugfs = debugfs.arg("-w").arg("-f").arg(&script).arg(&image);
+        debugfs.output(&mut WithoutBanner(watch))?;
         Ok(())
+    }
+}
+
+/// Passes on what debugfs(8) says, but for its version.
+struct WithoutBanner<'a>(&'a mut dyn Watch);
+
+impl Watch for WithoutBanner<'_> {
+    fn begins(&mut self, step: Step) {
+        self.0.begins(step);
+    }
+
+    fn ended(&mut self, step: Step, took: Duration, failure: Option<&str>) {
+        self.0.ended(step, took, failure);
+    }
+
+    fn line(&mut self, line: &str) {
+        if !line.starts_with("debugfs 1.") {
+            self.0.line(line);
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::raw::{Identity, disk_id};
+use crate::alpine;
 use crate::chroot;
 use crate::error::{Problem, file};
 use crate::format::{PartitionTable, Raw};
@@ -50,6 +51,8 @@ pub(super) fn prepare(
         watch.line("the image has no GRUB for BIOS, or no kernel: nothing makes it bootable here");
         return Ok(None);
     };
+    // `provision` may have brought the kernel.
+    alpine::check(&project.target, &raw.filesystem)?;
     let placing = || file("writing GRUB's files");
     for name in &root.names(MODULES) {
         let extension = Path::new(name).extension();
@@ -73,12 +76,14 @@ pub(super) fn prepare(
     let core = root.read(Path::new("boot/grub/i386-pc/core.img")).map_err(placing())?;
     let configuration = Path::new("boot/grub/grub.cfg");
     if !root.has(configuration) {
-        let text = menu(root, &kernel, raw.table, identity);
+        let parameter = alpine::root_parameter(&project.target, &raw.filesystem);
+        let text = menu(root, &kernel, raw.table, (identity, parameter.as_deref()));
         root.place(configuration, &mut text.as_bytes(), 0o600).map_err(placing())?;
     }
     let boot = Boot { boot, core: core.unwrap_or_default() };
     if boot.core.len() > ROOM {
-        return Err(Problem::refused("GRUB's core.img does not fit before the partition", ""));
+        let hint = "take ext4, whose driver is smaller, or leave GRUB out of the packages";
+        return Err(Problem::refused("GRUB's core.img does not fit before the partition", hint));
     }
     watch.line(&format!("bootable by BIOS: GRUB starts {}", kernel.display()));
     Ok(Some(boot))
@@ -118,7 +123,12 @@ fn initramfs(root: &Root, kernel: &Path) -> Option<String> {
     names.into_iter().find(|name| root.has(Path::new(name)))
 }
 
-fn menu(root: &Root, kernel: &Path, table: PartitionTable, identity: &Identity) -> String {
+fn menu(
+    root: &Root,
+    kernel: &Path,
+    table: PartitionTable,
+    (identity, parameter): (&Identity, Option<&str>),
+) -> String {
     let initramfs = initramfs(root, kernel);
     let device = match (&initramfs, table) {
         (Some(_), _) => format!("UUID={}", identity.filesystem),
@@ -127,11 +137,12 @@ fn menu(root: &Root, kernel: &Path, table: PartitionTable, identity: &Identity) 
         (None, PartitionTable::Gpt) => format!("PARTUUID={}", identity.partition),
     };
     let initramfs = initramfs.map(|path| format!("  initrd {path}\n")).unwrap_or_default();
+    let parameter = parameter.map(|parameter| format!(" {parameter}")).unwrap_or_default();
     let kernel = kernel.display();
     format!(
         "serial --speed=115200\nterminal_input console serial\nterminal_output console serial\n\
          set timeout=1\nmenuentry 'Linux' {{\n  \
-         linux {kernel} root={device} rw console=tty0 console=ttyS0,115200\n{initramfs}}}\n"
+         linux {kernel} root={device}{parameter} rw console=tty0 console=ttyS0,115200\n{initramfs}}}\n"
     )
 }
 
@@ -155,4 +166,36 @@ fn patched(bytes: &[u8], at: usize, sector: u64) -> io::Result<Vec<u8>> {
     let place = bytes.get_mut(at..at + 8).ok_or(io::ErrorKind::UnexpectedEof)?;
     place.copy_from_slice(&sector.to_le_bytes());
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_menu_names_root_kernel_and_initramfs() {
+        let image = tempfile::tempdir().unwrap();
+        let root = Root::open(image.path()).unwrap();
+        for name in ["boot/vmlinuz-lts", "boot/initramfs-lts"] {
+            root.place(Path::new(name), &mut &b""[..], 0o600).unwrap();
+        }
+        let identity = Identity {
+            disk: "01234567-x".to_owned(),
+            filesystem: "f".to_owned(),
+            partition: "p".to_owned(),
+        };
+        let kernel = kernel(&root).unwrap();
+        let text =
+            menu(&root, &kernel, PartitionTable::Msdos, (&identity, Some("rootfstype=ext4")));
+        insta::assert_snapshot!(text, @r"
+        serial --speed=115200
+        terminal_input console serial
+        terminal_output console serial
+        set timeout=1
+        menuentry 'Linux' {
+          linux /boot/vmlinuz-lts root=UUID=f rootfstype=ext4 rw console=tty0 console=ttyS0,115200
+          initrd /boot/initramfs-lts
+        }
+        ");
+    }
 }

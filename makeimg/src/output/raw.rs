@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::filesystem::{self, Filesystem};
 use super::{clamp, grub};
+use crate::alpine;
 use crate::command::Command;
 use crate::error::{Problem, file};
 use crate::format::{PartitionTable, Raw, Size};
@@ -20,6 +21,8 @@ use crate::tools;
 const SECTOR: u64 = 512;
 /// Partitions begin at a multiple of this: 1 MiB.
 const ALIGNMENT: u64 = 2048;
+/// Sectors have 32 bits there.
+const LARGEST_MSDOS: u64 = SECTOR << 32;
 /// The copy of a GPT at the end of the disk.
 const GPT_END: u64 = 33;
 
@@ -35,7 +38,14 @@ pub(super) struct Identity {
 }
 
 /// Refuses what cannot be made here.
-pub(super) fn check(raw: &Raw) -> Result<(), Problem> {
+pub(super) fn check(project: &Project, raw: &Raw) -> Result<(), Problem> {
+    if raw.table == PartitionTable::Msdos && raw.size.0 > LARGEST_MSDOS {
+        let reason = format!("a partition table msdos has no numbers for {}", raw.size);
+        return Err(Problem::refused(reason, "use gpt in the format"));
+    }
+    if alpine::has_kernel(project) {
+        alpine::check(&project.target, &raw.filesystem)?;
+    }
     tools::require("sfdisk", "format raw")?;
     filesystem::check(&raw.filesystem)
 }

@@ -19,7 +19,7 @@ pub(crate) struct Work {
 }
 
 impl Work {
-    /// Makes the folder; one that a killed build has left is removed first.
+    /// Makes the folder in one that is there; one that a killed build has left is removed first.
     pub(crate) fn create(
         output: &Path,
         imgname: &str,
@@ -28,7 +28,6 @@ impl Work {
         let folder = output.join(format!(".{imgname}.makeimg"));
         let shown = folder.display().to_string();
         let making = || file(format!("making {shown}"));
-        fs::create_dir_all(output).map_err(file(format!("making {}", output.display())))?;
         let lock = File::create(lock(&folder)).map_err(making())?;
         if lock.try_lock().is_err() {
             let reason = format!("another build of {imgname} is at work in {}", output.display());

@@ -11,8 +11,16 @@ fn smallest(more: &str) -> World {
 #[test]
 fn row_42_format_raw_makes_a_disk_image() {
     let world = smallest("format='raw 64M gpt'\n");
+    // What newer tools have for defaults must not count: the GRUB of an older image cannot read it.
+    world.write(
+        "mke2fs.conf",
+        "[fs_types]\next4 = {\nfeatures = has_journal,extent,mmp,encrypt\n}\n",
+    );
+    let configuration = world.path("mke2fs.conf");
+    let world = world.with("MKE2FS_CONFIG", configuration);
     world.write("project/files/etc/hostname", "raw\n");
     assert_eq!(world.builds().made, Some(world.path("out/small.img")));
+    assert_eq!(world.stat("out/small.img").0, 0o600);
     assert_eq!(fs::metadata(world.path("out/small.img")).expect("an image").len(), 64 << 20);
     let table = world.output("sfdisk --dump out/small.img");
     assert!(table.contains("label: gpt") && table.contains("start=        2048,"), "{table}");
@@ -25,6 +33,8 @@ fn row_42_format_raw_makes_a_disk_image() {
         "dd if=out/small.img of=fs bs=1M skip=1 status=none && truncate -s 62M fs && \
          e2fsck -fn fs >e2fsck 2>&1 || { cat e2fsck; false; }",
     );
+    let features = world.output("dumpe2fs -h fs 2>/dev/null | grep features:");
+    assert!(features.contains("metadata_csum") && !features.contains("mmp"), "{features}");
     let fstab = world.output(&format!("debugfs -R 'cat /etc/fstab' '{device}'"));
     let uuid = world.output("blkid -o value -s UUID fs");
     assert_eq!(fstab, format!("UUID={} / ext4 defaults 0 1\n", uuid.trim()));
@@ -46,6 +56,8 @@ fn row_43_format_tar() {
     {
         let world = smallest(&format!("format='{format}'\n"));
         assert_eq!(world.builds().made, Some(world.path("out").join(name)));
+        let mode = world.stat(&format!("out/{name}")).0;
+        assert_eq!(mode, 0o600, "it has hashes of passwords and host keys in it");
         let list = world.output(&format!("tar -tvf out/{name} --numeric-owner"));
         assert!(list.contains("-rw-r----- 0/0 ") && list.contains(" ./etc/numbers\n"), "{list}");
         assert!(list.contains(" ./bin -> usr/bin\n"), "{list}");
@@ -60,7 +72,14 @@ fn row_44_format_dir() {
     world.write("out/small/older", "");
     world.builds();
     assert!(!world.path("out/small/older").exists(), "an older result is replaced");
-    assert_eq!(fs::read_dir(world.path("out")).expect("a folder").count(), 1);
+    let left = fs::read_dir(world.path("out")).expect("a folder").flatten();
+    let mut left: Vec<_> = left.map(|entry| entry.file_name()).collect();
+    left.sort();
+    assert_eq!(left, [".small.makeimg-made", "small"]);
+    fs::remove_dir_all(world.path("out/small")).expect("a result");
+    world.write("out/small/mine", "");
+    assert!(world.build().refused, "another folder of that name is somebody else's");
+    assert!(world.path("out/small/mine").exists());
 }
 
 /// A custom format that mounts its root folder, and takes it down again.
@@ -86,6 +105,20 @@ fn row_45_format_custom_calls_setup_and_cleanup() {
         assert!(world.path("out/copy/etc/passwd").exists());
         assert_eq!(fs::read_dir(world.path("out")).expect("a folder").count(), 2);
     }
+}
+
+#[test]
+fn what_is_left_in_the_background_holds_nothing_up() {
+    // In a minute the test would have failed by itself.
+    let world = smallest(
+        "format=custom\nsleep 600 &\n\
+         setup() { sleep 600 & (while :; do echo again; sleep 0.01; done) & }\n\
+         cleanup() { sleep 600 & }\nprovision() { sleep 600 & }\n",
+    );
+    world.program("project/secrets/etc/key", "#!/bin/sh\necho x\nsleep 600 &\n");
+    let begun = std::time::Instant::now();
+    world.builds();
+    assert!(begun.elapsed().as_secs() < 60, "{:?}", begun.elapsed());
 }
 
 #[test]
@@ -117,7 +150,8 @@ fn with_a_source_date_the_same_inputs_give_the_same_bytes() {
             ));
             world.write("project/files/etc/hostname", "x\n");
             let world = world.with("SOURCE_DATE_EPOCH", "1700000000");
-            world.builds();
+            let told = world.builds().told;
+            assert!(!told.contains("| debugfs 1."), "{told}");
             world.output(&format!("sha256sum <out/{name}"))
         };
         let first = digest();

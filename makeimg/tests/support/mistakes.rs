@@ -1,7 +1,7 @@
 //! Mistakes in an IMGBUILD: each is an error that names the thing, and leaves nothing behind.
 use std::fs;
 
-use crate::world::{SMALLEST, World};
+use crate::world::{Log, SMALLEST, World};
 
 /// A mistake that is made in a project that works, and what is then said.
 struct Mistake {
@@ -67,6 +67,12 @@ const PROJECT: &[Mistake] = &[
         "step evaluate: format \"raw 8G mbr\": \"mbr\" is neither msdos nor gpt",
     ),
     mistake(
+        "a size that is too large",
+        "format='raw 3T msdos'\n",
+        NO,
+        "step prepare: a partition table msdos has no numbers for 3072 GiB",
+    ),
+    mistake(
         "bad compression",
         "format='tar rar'\n",
         NO,
@@ -77,6 +83,12 @@ const PROJECT: &[Mistake] = &[
         "format='raw 8G gpt nofs'\n",
         NO,
         "step prepare: mkfs.nofs is missing, which this file system needs",
+    ),
+    mistake(
+        "a disk image that its own initramfs does not mount",
+        "target=alpine\npackages=linux-virt\nformat='raw 8G gpt btrfs'\n",
+        NO,
+        "step prepare: the initramfs of Alpine does not mount btrfs",
     ),
     mistake(
         "custom without setup",
@@ -114,7 +126,7 @@ const PROJECT: &[Mistake] = &[
         "bad anemos.env",
         "",
         |world| world.write("project/anemos.env", "A=1\nexport B=2\n"),
-        "step evaluate: anemos.env, line 2: \"export B\" is no name of a variable",
+        "step evaluate: anemos.env, line 2: what is before = is no name of a variable",
     ),
     mistake(
         "unreadable DIR",
@@ -157,6 +169,42 @@ const PROJECT: &[Mistake] = &[
         "step prepare: pacstrap takes no mirror on its command line",
     ),
     mistake(
+        "unknown template name",
+        "",
+        |world| world.write("project/files/a.makeimg.template", "x\n${Name}\n"),
+        "step prepare: [project]/files/a.makeimg.template, line 2: there is no variable Name",
+    ),
+    mistake(
+        "unknown secret",
+        "format=custom\nsetup() { :; }\n",
+        |world| world.write("project/files/a.makeimg.template", "${secret:key}\n"),
+        "step prepare: [project]/files/a.makeimg.template, line 1: there is no secret key",
+    ),
+    mistake(
+        "a result in place of the project",
+        "imgname=project\n",
+        |world| world.options.output = Some("out/..".into()),
+        "step prepare: the result would replace [project], which it is made from",
+    ),
+    mistake(
+        "a result in place of an input folder",
+        "imgname=files\n",
+        |world| {
+            world.write("project/files/etc/a", "x");
+            world.options.output = Some("project".into());
+        },
+        "step prepare: [project]/files is there, and no build has made it",
+    ),
+    mistake(
+        "a folder in place of an archive",
+        "format=tar\nimgname=a\n",
+        |world| {
+            world.write("project/a.tar.gz/x", "");
+            world.options.output = Some("project".into());
+        },
+        "step prepare: a folder is in the place of the result: [project]/a.tar.gz",
+    ),
+    mistake(
         "a bad time",
         "",
         |world| world.environment.push(("SOURCE_DATE_EPOCH".to_owned(), "now".into())),
@@ -187,14 +235,24 @@ const BUILDING: &[Mistake] = &[
         mistake("patch that does not apply", "", |world| world.write("project/files/etc/numbers.makeimg.patch", "--- a\n+++ b\n@@ -1,3 +1,3 @@\n one\n-2\n+zwei\n three\n"), "step patches: applying [project]/files/etc/numbers.makeimg.patch to /etc/numbers: patch ").fails("1 out of 1 hunk"),
         mistake("patch that needs fuzz", "", |world| world.write("project/files/etc/numbers.makeimg.patch", "--- a\n+++ b\n@@ -1,5 +1,5 @@\n 1\n two\n-three\n+drei\n four\n five\n"), "step patches: applying [project]/files/etc/numbers.makeimg.patch to /etc/numbers: patch ").fails("1 out of 1 hunk"),
         mistake("patch without target", "", |world| world.write("project/files/etc/none.makeimg.patch", ""), "step patches: applying [project]/files/etc/none.makeimg.patch to /etc/none: there is no /etc/none in the image").fails(""),
-        mistake("unknown template name", "", |world| world.write("project/files/a.makeimg.template", "x\n${Name}\n"), "step templates: [project]/files/a.makeimg.template, line 2: there is no variable Name").fails(""),
-        mistake("unknown secret", "", |world| world.write("project/files/a.makeimg.template", "${secret:key}\n"), "step templates: [project]/files/a.makeimg.template, line 1: there is no secret key").fails(""),
+        mistake("unknown template name after setup", "format=custom\nsetup() { :; }\n", |world| world.write("project/files/a.makeimg.template", "x\n${Name}\n"), "step templates: [project]/files/a.makeimg.template, line 2: there is no variable Name").fails(""),
         mistake("secret program fails", "", |world| world.program("project/secrets/etc/key", "#!/bin/sh\necho no agent >&2\nexit 7\n"), "step secrets: revealing the secret etc/key: [project]/secrets/etc/key ended with exit status: 7: no agent").fails(""),
         mistake("modes with an unknown user", "", |world| world.write("project/modes", "0640 alice:root /etc/numbers\n"), "step secrets: modes, line 1: /etc/passwd of the image has no alice").fails(""),
         mistake("modes with a missing file", "", |world| world.write("project/modes", "0640 root:root /etc/none\n"), "step secrets: modes, line 1: setting mode and owner of /etc/none: No such file or directory (os error 2)").fails(""),
         mistake("a file where a folder is", "", |world| world.write("project/files/etc", "x"), "step files: copying [project]/files/etc to /etc: Is a directory (os error 21)").fails(""),
         mistake("disk too small", "format='raw 3M'\n", |world| world.output("mkdir project/files; truncate -s 4M project/files/large").clear(), "step finish: ").fails("of files are too much for a file system of 2 MiB"),
 ];
+
+#[test]
+fn a_way_out_is_told_in_every_step() {
+    let world = World::new(SMALLEST);
+    world.write("project/files/etc/none.makeimg.patch", "");
+    let outcome = world.build();
+    assert!(!outcome.refused && outcome.hint.starts_with("a patch is for "), "{}", outcome.error);
+    let none = makeimg::reveal(&world.path("project"), &mut Log::default()).expect_err("a refusal");
+    let (reason, _) = none.refusal().expect("a refusal");
+    assert_eq!(reason, "there are no secrets to reveal");
+}
 
 fn mounts() -> String {
     fs::read_to_string("/proc/self/mountinfo").expect("procfs")
@@ -241,7 +299,7 @@ fn what_a_killed_build_has_left_is_removed_by_the_next() {
     let outcome = world.builds();
     assert!(outcome.told.contains("which a build has left"), "{}", outcome.told);
     assert!(!world.path("out/small/etc/left").exists());
-    assert_eq!(fs::read_dir(world.path("out")).expect("a folder").count(), 1);
+    assert!(!world.path("out/.small.makeimg").exists());
 }
 
 #[test]

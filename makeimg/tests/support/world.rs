@@ -36,7 +36,7 @@ pub(crate) const SMALLEST: &str = "imgname=small\ntarget=debian\nformat=dir\n";
 /// A project with its surroundings.
 pub(crate) struct World {
     folder: TempDir,
-    /// What is different for one build.
+    /// What is different for one build; the output is a folder of this world.
     pub(crate) options: Options,
     /// Variables of the caller.
     pub(crate) environment: Vec<(String, OsString)>,
@@ -49,7 +49,7 @@ pub(crate) struct Outcome {
     pub(crate) made: Option<PathBuf>,
     /// The error with its causes, if not.
     pub(crate) error: String,
-    /// The way out, if it is a refusal.
+    /// The way out, if one is known.
     pub(crate) hint: String,
     /// The error is a refusal.
     pub(crate) refused: bool,
@@ -63,7 +63,7 @@ impl World {
         let folder = tempfile::tempdir().expect("a folder");
         let options = Options {
             folder: folder.path().join("project"),
-            output: Some(folder.path().join("out")),
+            output: Some("out".into()),
             ..Options::default()
         };
         let world = Self { folder, options, environment: Vec::new() };
@@ -170,6 +170,7 @@ impl World {
             ("MAKEIMG_WORKER", self.path("").into_os_string()),
             ("CALLS", self.path("calls").into_os_string()),
             ("BUSYBOX", "/bin/busybox".into()),
+            ("JOB_OUTPUT", self.options.output.clone().unwrap_or_default().into()),
             ("JOB_INPUTS", env::join_paths(&self.options.inputs).expect("paths")),
             ("JOB_FORMAT", self.options.format.clone().unwrap_or_default().into()),
             ("JOB_KEEP", if self.options.keep { "1".into() } else { OsString::new() }),
@@ -201,7 +202,7 @@ impl World {
         outcome.made = Some(field()).filter(|path| !path.is_empty()).map(PathBuf::from);
         outcome.error = field();
         outcome.hint = field();
-        outcome.refused = !outcome.hint.is_empty();
+        outcome.refused = !field().is_empty();
         outcome
     }
 
@@ -251,7 +252,7 @@ pub(crate) fn work() {
         folder: folder.join("project"),
         inputs: env::split_paths(&inputs).filter(|path| !path.as_os_str().is_empty()).collect(),
         format: text("JOB_FORMAT"),
-        output: Some(folder.join("out")),
+        output: env::var_os("JOB_OUTPUT").map(|output| folder.join(output)),
         keep: text("JOB_KEEP").is_some(),
         mirror: text("JOB_MIRROR"),
         proxy: text("JOB_PROXY"),
@@ -266,7 +267,8 @@ pub(crate) fn work() {
 /// Leaves what came of it for the test.
 fn note(folder: &Path, outcome: &Outcome) {
     let path = outcome.made.as_deref().map(|path| path.display().to_string()).unwrap_or_default();
-    let result = format!("{path}\0{}\0{}", outcome.error, outcome.hint);
+    let refused = if outcome.refused { "refused" } else { "" };
+    let result = format!("{path}\0{}\0{}\0{refused}", outcome.error, outcome.hint);
     fs::write(folder.join("told"), &outcome.told).expect("a file");
     fs::write(folder.join("result"), result).expect("a file");
 }
@@ -276,8 +278,8 @@ fn outcome(made: Result<Option<PathBuf>, MakeError>, log: Log) -> Outcome {
     match made {
         Ok(path) => outcome.made = path,
         Err(error) => {
-            outcome.hint = error.refusal().map(|(_, hint)| hint).unwrap_or_default();
-            outcome.refused = !outcome.hint.is_empty();
+            error.hint().unwrap_or_default().clone_into(&mut outcome.hint);
+            outcome.refused = error.refusal().is_some();
             outcome.error = error.to_string();
             let mut next = std::error::Error::source(&error);
             while let Some(cause) = next {

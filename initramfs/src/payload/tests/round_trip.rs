@@ -79,6 +79,18 @@ fn what_is_packed_is_unpacked_equal() {
 }
 
 #[test]
+fn what_holds_secrets_is_for_the_caller_alone() {
+    for secrets in ["secrets", "server/secrets.revealed"] {
+        let place = tempfile::tempdir().unwrap();
+        let (folder, path) = (place.path().join("payload"), place.path().join("a.tgz"));
+        sample(&folder);
+        fs::create_dir_all(folder.join(secrets)).unwrap();
+        pack_file(&folder, &path, Compression::Gzip, None).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600, "{secrets}");
+    }
+}
+
+#[test]
 fn tar_reads_what_we_pack() {
     let place = tempfile::tempdir().unwrap();
     let folder = place.path().join("payload");

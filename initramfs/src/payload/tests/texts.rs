@@ -99,10 +99,10 @@ fn variables_are_taken_as_they_are_written() {
 #[test]
 fn variables_are_refused_with_their_line() {
     for (text, want) in [
-        ("A=1\nhello", "line 2: no KEY=value: \"hello\" / write KEY=value, or # before a comment"),
+        ("A=1\nhello", "line 2: it is no KEY=value / write KEY=value, or # before a comment"),
         (
             "export A=1",
-            "line 1: \"export A\" is no name of a variable / a name is made of letters, digits \
+            "line 1: what is before = is no name of a variable / a name is made of letters, digits \
              and _, and begins with no digit",
         ),
         ("A=1\nA=2", "line 2: A is there twice / keep one of the two lines"),

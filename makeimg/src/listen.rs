@@ -1,0 +1,159 @@
+//! Hears what a program says until it has ended, whoever else still holds its output.
+
+use std::collections::VecDeque;
+use std::io::{self, Read};
+use std::process::Child;
+use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
+use std::thread;
+use std::time::Duration;
+
+use crate::stage::Watch;
+
+/// How many lines of what a program said an error quotes.
+const TAIL_LINES: usize = 12;
+/// Between two looks whether a program has ended that says nothing.
+const TURN: Duration = Duration::from_millis(100);
+/// The silence that follows the last words of a program that has ended.
+const SILENCE: Duration = Duration::from_secs(1);
+/// A chunk that is read at once, which is also what a pipe holds (pipe(7)).
+const CHUNK: usize = 1 << 16;
+/// The most that can be on their way when a program ends, three for each of two pipes: one in the pipe,
+/// one in the thread that reads it, one that was handed over. More is said by what it has left behind.
+const ON_THEIR_WAY: usize = 6;
+
+/// Where something was read.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Source {
+    Messages,
+    Output,
+}
+
+/// What was heard.
+#[derive(Debug, Default)]
+pub(crate) struct Heard {
+    /// The output, if that is not among the messages.
+    pub(crate) output: Vec<u8>,
+    tail: VecDeque<String>,
+    /// The begin of a line.
+    line: Vec<u8>,
+}
+
+/// Passes lines of messages on until the program has ended, and collects its output meanwhile.
+///
+/// What it leaves in the background may hold both for as long as it likes.
+pub(crate) fn listen(
+    child: &mut Child,
+    messages: impl Read + Send + 'static,
+    output: Option<impl Read + Send + 'static>,
+    watch: &mut dyn Watch,
+) -> io::Result<Heard> {
+    let (sender, receiver) = sync_channel(1);
+    if let Some(output) = output {
+        read(output, Source::Output, sender.clone());
+    }
+    read(messages, Source::Messages, sender);
+    let (mut heard, mut ended, mut left) = (Heard::default(), false, ON_THEIR_WAY);
+    loop {
+        match receiver.recv_timeout(if ended { SILENCE } else { TURN }) {
+            Ok((source, chunk)) => {
+                let chunk: Vec<u8> = chunk?;
+                left -= usize::from(ended);
+                match source {
+                    Source::Messages => heard.messages(&chunk, watch),
+                    Source::Output => heard.output.extend(chunk),
+                }
+            }
+            Err(RecvTimeoutError::Timeout) if !ended => {}
+            Err(_) => break,
+        }
+        ended = ended || child.try_wait()?.is_some();
+        if left == 0 {
+            break;
+        }
+    }
+    if !heard.line.is_empty() {
+        heard.end_line(watch);
+    }
+    Ok(heard)
+}
+
+/// Reads to the end in a thread, which stays behind where that does not come.
+fn read(
+    mut from: impl Read + Send + 'static,
+    source: Source,
+    sender: SyncSender<(Source, io::Result<Vec<u8>>)>,
+) {
+    thread::spawn(move || {
+        let mut buffer = vec![0; CHUNK];
+        loop {
+            let chunk = match from.read(&mut buffer) {
+                Ok(0) => return,
+                Ok(size) => Ok(buffer.get(..size).unwrap_or_default().to_vec()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => Err(error),
+            };
+            let failed = chunk.is_err();
+            if sender.send((source, chunk)).is_err() || failed {
+                return;
+            }
+        }
+    });
+}
+
+impl Heard {
+    fn messages(&mut self, chunk: &[u8], watch: &mut dyn Watch) {
+        for part in chunk.split_inclusive(|byte| *byte == b'\n') {
+            self.line.extend(part);
+            if part.ends_with(b"\n") {
+                self.end_line(watch);
+            }
+        }
+    }
+
+    fn end_line(&mut self, watch: &mut dyn Watch) {
+        // Progress bars go back to the begin of their line: its last state is what counts.
+        let text = String::from_utf8_lossy(&self.line);
+        let text = text.trim_end().rsplit('\r').next().unwrap_or_default().to_owned();
+        self.line.clear();
+        watch.line(&text);
+        if self.tail.len() == TAIL_LINES {
+            self.tail.pop_front();
+        }
+        self.tail.push_back(text);
+    }
+
+    /// Returns the last lines of the messages.
+    pub(crate) fn tail(&mut self) -> String {
+        telling(self.tail.make_contiguous()).join("\n").trim().to_owned()
+    }
+}
+
+/// The lines from the first on that calls itself an error, or all of them: what apt(8), pacman(8) and
+/// apk(8) say before that is of what went well.
+fn telling(lines: &[String]) -> &[String] {
+    let is_error = |line: &String| {
+        ["E: ", "Err:", "error: ", "ERROR: "].iter().any(|word| line.starts_with(word))
+    };
+    let first = lines.iter().position(is_error).unwrap_or_default();
+    lines.get(first..).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::telling;
+
+    #[test]
+    fn what_went_well_before_an_error_is_not_quoted() {
+        for (said, want) in [
+            ("Get:1\nE: no such package\nI: ends", "E: no such package\nI: ends"),
+            ("Get:1\nErr:2\n  no key\nE: not signed", "Err:2\n  no key\nE: not signed"),
+            (":: looking\nerror: no target: x", "error: no target: x"),
+            ("fetch\nERROR: bad signature", "ERROR: bad signature"),
+            ("one\ntwo", "one\ntwo"),
+            ("", ""),
+        ] {
+            let lines: Vec<_> = said.lines().map(str::to_owned).collect();
+            assert_eq!(telling(&lines).join("\n"), want, "{said:?}");
+        }
+    }
+}
