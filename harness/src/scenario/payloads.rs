@@ -63,14 +63,17 @@ impl Payloads {
         if let Some(packed) = made.get(&key) {
             return Ok(packed.clone());
         }
-        let name = format!("{}-{}", made.len(), file_name(overlay.unwrap_or(source)));
+        let name = file_name(overlay.unwrap_or(source));
+        // Several may have the same name.
+        let place = self.work.join(made.len().to_string());
+        fs::create_dir_all(&place).map_err(file(&place))?;
         let folder = self.folder(source).await?;
         let folder = match overlay {
-            Some(overlay) => self.overlaid(&folder, overlay, &name).await?,
+            Some(overlay) => overlaid(&folder, overlay, place.join(&name)).await?,
             None => folder,
         };
         // Compressing again what a build script has compressed would only take time.
-        let packed = self.work.join(format!("{name}.tar.zst"));
+        let packed = place.join(format!("{name}.tar.zst"));
         let pack = Command::new(&self.anemos).arg("pack").arg(folder).arg("-o").arg(&packed);
         pack.run().await?;
         made.insert(key, packed.clone());
@@ -99,20 +102,15 @@ impl Payloads {
         }
         Ok(built)
     }
+}
 
-    async fn overlaid(
-        &self,
-        folder: &Path,
-        overlay: &Path,
-        name: &str,
-    ) -> Result<PathBuf, PayloadError> {
-        let whole = self.work.join(name);
-        fs::create_dir_all(&whole).map_err(file(&whole))?;
-        for source in [folder, overlay] {
-            Command::new("cp").arg("-a").arg(source.join(".")).arg(&whole).run().await?;
-        }
-        Ok(whole)
+/// Puts both into one folder, `whole`.
+async fn overlaid(folder: &Path, overlay: &Path, whole: PathBuf) -> Result<PathBuf, PayloadError> {
+    fs::create_dir_all(&whole).map_err(file(&whole))?;
+    for source in [folder, overlay] {
+        Command::new("cp").arg("-a").arg(source.join(".")).arg(&whole).run().await?;
     }
+    Ok(whole)
 }
 
 fn file_name(path: &Path) -> String {
