@@ -200,6 +200,9 @@ fn the_old_system_has_it_written_down_for_networkd() {
     DHCP=ipv4
     IPv6AcceptRA=yes
 
+    [IPv6AcceptRA]
+    Token=static:::10
+
     [DHCPv4]
     ClientIdentifier=mac
     END
