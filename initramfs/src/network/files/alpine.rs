@@ -70,6 +70,7 @@ fn needs_iproute2(entry: &Entry<'_>) -> Vec<&'static str> {
         (entry.routes.iter().any(|route| crosses(route)), "a gateway of the other family"),
         (entry.rules.iter().any(|rule| is_special(rule)), "a rule with a mark"),
         (!entry.neighbours.is_empty(), "a neighbour"),
+        (entry.token.is_some(), "the second half of an address"),
     ]
     .into_iter()
     .filter_map(|(needs, what)| needs.then_some(what))

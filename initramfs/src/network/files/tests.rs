@@ -83,6 +83,8 @@ fn advertised_addresses_keep_their_second_half() {
     assert!(!rendered(&network).contains("oken"), "the MAC address gives it");
     network.links[0].addresses[2].address = "2001:db8:3::1f2e:3d4c:5b6a:7988".parse().unwrap();
     let text = rendered(&network);
+    let note = "--> alpine: the second half of an address of ens3 needs iproute2";
+    assert!(text.lines().any(|line| line == note), "{text}");
     let lines: Vec<_> = text.lines().filter(|line| line.contains("oken")).collect();
     insta::assert_snapshot!(lines.join("\n"), @r#"
     Token=static:::1f2e:3d4c:5b6a:7988
