@@ -2,6 +2,7 @@
 
 mod boot_next;
 pub(crate) mod environment;
+mod extlinux;
 mod grub;
 pub(crate) mod kexec;
 mod watchdog;
@@ -18,7 +19,8 @@ use nix::unistd::{Pid, sync};
 
 use crate::facts::{Facts, Watchdog};
 use crate::plan::Rung;
-use crate::{report, staging};
+use crate::staging::UndoLog;
+use crate::{files, report, staging};
 
 /// What is entered.
 #[derive(Clone, Copy, Debug)]
@@ -52,17 +54,25 @@ fn stage(rung: Rung, facts: &Facts, next: &Next<'_>) -> anyhow::Result<()> {
     match rung {
         Rung::KexecFileLoad => return kexec::load_by_files(next),
         Rung::KexecLoad => return kexec::load_by_segments(next),
-        Rung::BootNext | Rung::Grub => {}
+        Rung::BootNext | Rung::Extlinux | Rung::Grub => {}
     }
     let mut undo = staging::undo_log()?;
     let staged = match rung {
         Rung::BootNext => boot_next::stage(facts, next, &mut undo),
+        Rung::Extlinux => extlinux::stage(facts, next, &mut undo),
         _ => grub::stage(facts, next, &mut undo),
     };
     staged.or_else(|error| {
         undo.undo().context("taking back what was staged")?;
         Err(error)
     })
+}
+
+/// Copies kernel and initramfs to a folder of ours beside the configuration of a boot loader.
+fn copy(next: &Next<'_>, folder: &Path, undo: &mut UndoLog) -> anyhow::Result<()> {
+    undo.make_folder(folder)?;
+    files::copy(next.kernel, &folder.join("vmlinuz"))?;
+    files::copy(next.initramfs, &folder.join("initramfs"))
 }
 
 /// Leaves the running system by a rung that is ready. Returns only with an error; file systems may

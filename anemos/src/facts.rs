@@ -31,6 +31,8 @@ use serde::{Deserialize, Serialize};
 pub(crate) use self::access::{Access, Keyring};
 pub(crate) use self::authorized_keys::AuthorizedKey;
 pub(crate) use self::boot::{Kexec, Lockdown, Permission, consoles_of};
+#[cfg(test)]
+pub(crate) use self::boot_loader::Extlinux;
 pub(crate) use self::boot_loader::{BootLoader, Esp, Volume};
 pub(crate) use self::cpu::Cpu;
 pub(crate) use self::disks::Disk;

@@ -144,6 +144,7 @@ impl Prepared {
         let bytes = contents.expected_file_bytes();
         let loader = &self.facts.boot_loader;
         let folder = match self.plan.entry.ladder.first() {
+            Some(Rung::Extlinux) => loader.extlinux.as_ref().map(|found| found.folder.as_path()),
             Some(Rung::Grub) => loader.grub.as_ref().map(|grub| grub.folder.as_path()),
             Some(Rung::BootNext) => loader.esp.as_ref().map(|esp| esp.folder.as_path()),
             _ => None,

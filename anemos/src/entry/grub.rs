@@ -17,9 +17,7 @@ const FOLDER: &str = "anemos";
 pub(super) fn stage(facts: &Facts, next: &Next<'_>, undo: &mut UndoLog) -> anyhow::Result<()> {
     let grub = facts.boot_loader.grub.as_ref().context("finding GRUB's folder")?;
     let folder = grub.folder.join(FOLDER);
-    undo.make_folder(&folder)?;
-    files::copy(next.kernel, &folder.join("vmlinuz"))?;
-    files::copy(next.initramfs, &folder.join("initramfs"))?;
+    super::copy(next, &folder, undo)?;
     let custom = grub.folder.join("custom.cfg");
     let before = files::read_if_there(&custom)?.unwrap_or_default();
     let menu = [before, menu_entry(next.command_line).into_bytes()].concat();

@@ -1,6 +1,7 @@
-//! What can boot another kernel once: GRUB's folder and the EFI system partition.
+//! What can boot another kernel once: GRUB's folder, EXTLINUX's, and the EFI system partition.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use initramfs::firmware::VARIABLES;
@@ -16,10 +17,19 @@ use crate::room;
 pub(crate) struct BootLoader {
     /// Absent when its configuration is not found.
     pub(crate) grub: Option<Grub>,
+    /// Absent when it is not found beside a configuration.
+    pub(crate) extlinux: Option<Extlinux>,
     /// Absent when none is mounted.
     pub(crate) esp: Option<Esp>,
     /// Whether variables of the platform firmware can be written.
     pub(crate) variables: bool,
+}
+
+impl BootLoader {
+    /// EXTLINUX, where it is what a BIOS starts.
+    pub(crate) fn starting_extlinux(&self) -> Option<&Extlinux> {
+        self.extlinux.as_ref().filter(|extlinux| extlinux.starts)
+    }
 }
 
 /// GRUB as it is installed.
@@ -34,6 +44,20 @@ pub(crate) struct Grub {
     pub(crate) custom: bool,
     /// Whether there is an environment block, which `next_entry` is kept in.
     pub(crate) environment: bool,
+    pub(crate) volume: Volume,
+}
+
+/// EXTLINUX as it is installed.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Extlinux {
+    /// Where it is, and where the paths of its configuration begin.
+    pub(crate) folder: PathBuf,
+    pub(crate) configuration: PathBuf,
+    /// Whether a BIOS starts it: it may be left over beside another one.
+    pub(crate) starts: bool,
+    /// What tells it to boot something once; absent when that is not installed.
+    pub(crate) program: Option<PathBuf>,
     pub(crate) volume: Volume,
 }
 
@@ -68,6 +92,12 @@ pub(crate) struct Volume {
 }
 
 const GRUB_FOLDERS: [&str; 2] = ["/boot/grub", "/boot/grub2"];
+/// Where EXTLINUX is: by its manual, by habit of Arch Linux, of Alpine Linux.
+const EXTLINUX_FOLDERS: [&str; 3] = ["/boot/extlinux", "/boot/syslinux", "/boot"];
+/// Names of its configuration; the first one counts (Syslinux, `doc/extlinux.txt`).
+const EXTLINUX_CONFIGURATIONS: [&str; 2] = ["extlinux.conf", "syslinux.cfg"];
+const EXTLINUX_PROGRAMS: [&str; 4] =
+    ["/usr/sbin/extlinux", "/usr/bin/extlinux", "/sbin/extlinux", "/bin/extlinux"];
 /// Where the EFI system partition is mounted, by habit and by the Boot Loader Specification.
 const ESP_FOLDERS: [&str; 3] = ["/boot/efi", "/efi", "/boot"];
 /// Bytes of an environment block (GRUB manual, "Environment block").
@@ -78,6 +108,9 @@ pub(super) fn read(root: &Root) -> BootLoader {
     let variables = mounts.iter().any(|mount| mount.point == VARIABLES && mount.writable);
     BootLoader {
         grub: GRUB_FOLDERS.iter().find_map(|folder| grub(root, &mounts, Path::new(folder))),
+        extlinux: EXTLINUX_FOLDERS
+            .iter()
+            .find_map(|folder| extlinux(root, &mounts, Path::new(folder))),
         esp: ESP_FOLDERS.iter().find_map(|folder| esp(root, &mounts, Path::new(folder))),
         variables,
     }
@@ -93,6 +126,39 @@ fn grub(root: &Root, mounts: &[Mount], folder: &Path) -> Option<Grub> {
         environment: environment.is_ok_and(|file| file.len() == ENVIRONMENT),
         volume: volume(root, mounts::below(mounts, folder)?),
     })
+}
+
+fn extlinux(root: &Root, mounts: &[Mount], folder: &Path) -> Option<Extlinux> {
+    let is_there = |path: &Path| root.path(path).is_file();
+    if !is_there(&folder.join("ldlinux.sys")) {
+        return None;
+    }
+    let mut configurations = EXTLINUX_CONFIGURATIONS.iter().map(|name| folder.join(name));
+    let mount = mounts::below(mounts, folder)?;
+    Some(Extlinux {
+        folder: folder.to_owned(),
+        configuration: configurations.find(|path| is_there(path))?,
+        starts: extlinux_starts(root, mount).unwrap_or(false),
+        program: EXTLINUX_PROGRAMS.iter().map(PathBuf::from).find(|path| is_there(path)),
+        volume: volume(root, mount),
+    })
+}
+
+/// Whether the boot record of the partition is of EXTLINUX, and that of the disk not of GRUB, which
+/// would not look at it. None where they cannot be read.
+fn extlinux_starts(root: &Root, mount: &Mount) -> Option<bool> {
+    let device = root.path("sys/dev/block").join(&mount.device).canonicalize().ok()?;
+    let record = |device: &Path| {
+        let name = device.file_name()?.to_str()?.replace('!', "/");
+        let mut record = [0; 512];
+        File::open(root.path("dev").join(name)).ok()?.read_exact(&mut record).ok()?;
+        Some(record)
+    };
+    let own = record(&device)?;
+    let disk = if device.join("partition").exists() { record(device.parent()?)? } else { own };
+    // Where a FAT has the name of what made it; that of GRUB is a message.
+    let ours = own.get(3..11).is_some_and(|name| name == b"SYSLINUX" || name == b"EXTLINUX");
+    Some(ours && !disk.windows(4).any(|bytes| bytes == b"GRUB"))
 }
 
 fn esp(root: &Root, mounts: &[Mount], folder: &Path) -> Option<Esp> {
@@ -128,5 +194,73 @@ fn volume(root: &Root, mount: &Mount) -> Volume {
         plain,
         writable: mount.writable,
         free: room::free(&root.path(&mount.point)).unwrap_or(0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A record that begins with a jump and the name of what made it, and says so much.
+    fn record(name: &str, message: &str) -> String {
+        format!("{:<512}", format!("jmp{name:<8}{message}"))
+    }
+
+    #[test]
+    fn extlinux_starts_a_machine_by_the_boot_records_of_partition_and_disk() {
+        for (partition, disk, want) in [
+            (record("SYSLINUX", ""), record("", "Missing operating system."), Some(true)),
+            (record("EXTLINUX", ""), record("", ""), Some(true)),
+            (record("SYSLINUX", ""), record("", "GRUB Geom"), Some(false)),
+            (record("", ""), record("", ""), Some(false)),
+            (record("SYSLINUX", ""), String::new(), None),
+        ] {
+            let place = tempfile::tempdir().unwrap();
+            let at = |name: &str| place.path().join(name);
+            for folder in ["dev", "sys/block/vda/vda1", "sys/dev/block"] {
+                fs::create_dir_all(at(folder)).unwrap();
+            }
+            fs::write(at("sys/block/vda/vda1/partition"), "1").unwrap();
+            std::os::unix::fs::symlink("../../block/vda/vda1", at("sys/dev/block/254:1")).unwrap();
+            fs::write(at("dev/vda"), &disk).unwrap();
+            fs::write(at("dev/vda1"), &partition).unwrap();
+            let mount = Mount {
+                device: "254:1".into(),
+                point: "/".into(),
+                filesystem: "ext4".into(),
+                source: "/dev/vda1".into(),
+                writable: true,
+            };
+            let root = Root::new(place.path());
+            assert_eq!(extlinux_starts(&root, &mount), want, "{partition} {disk}");
+        }
+    }
+
+    #[test]
+    fn extlinux_is_where_its_loader_and_a_configuration_are() {
+        for (files, want) in [
+            (&["boot/extlinux/ldlinux.sys"][..], None),
+            (&["boot/extlinux/extlinux.conf"], None),
+            (
+                &["boot/extlinux/ldlinux.sys", "boot/extlinux/syslinux.cfg", "usr/bin/extlinux"],
+                Some(("/boot/extlinux/syslinux.cfg", Some("/usr/bin/extlinux"))),
+            ),
+            (
+                &["boot/ldlinux.sys", "boot/extlinux.conf", "boot/syslinux.cfg"],
+                Some(("/boot/extlinux.conf", None)),
+            ),
+        ] {
+            let place = tempfile::tempdir().unwrap();
+            for name in files.iter().chain(&["proc/self/mountinfo"]) {
+                fs::create_dir_all(place.path().join(name).parent().unwrap()).unwrap();
+                let text = "27 1 254:1 / / rw - ext4 /dev/vda1 rw\n";
+                fs::write(place.path().join(name), text).unwrap();
+            }
+            let found = read(&Root::new(place.path())).extlinux;
+            let found = found.map(|found| (found.configuration, found.program));
+            let path = |path: &str| PathBuf::from(path);
+            let want = want.map(|(file, program)| (path(file), program.map(path)));
+            assert_eq!(found, want, "{files:?}");
+        }
     }
 }

@@ -20,13 +20,16 @@ pub(crate) enum Rung {
     KexecLoad,
     /// The firmware boots a kernel from the EFI system partition once.
     BootNext,
+    /// EXTLINUX boots another entry once.
+    Extlinux,
     /// GRUB boots another entry once.
     Grub,
 }
 
 /// All of them, best first: the disk stays as it is, nothing is written but what the firmware
 /// forgets by itself, something is written to the disk.
-const RUNGS: [Rung; 4] = [Rung::KexecFileLoad, Rung::KexecLoad, Rung::BootNext, Rung::Grub];
+const RUNGS: [Rung; 5] =
+    [Rung::KexecFileLoad, Rung::KexecLoad, Rung::BootNext, Rung::Extlinux, Rung::Grub];
 
 /// What GRUB can write to (GRUB manual, "Environment block").
 const WRITES: [&str; 5] = ["ext2", "ext3", "ext4", "xfs", "vfat"];
@@ -34,7 +37,7 @@ const WRITES: [&str; 5] = ["ext2", "ext3", "ext4", "xfs", "vfat"];
 impl Rung {
     /// Whether the machine goes through its firmware and boot loader.
     pub(crate) fn boots(self) -> bool {
-        matches!(self, Self::BootNext | Self::Grub)
+        matches!(self, Self::BootNext | Self::Extlinux | Self::Grub)
     }
 
     fn name(self) -> &'static str {
@@ -42,6 +45,7 @@ impl Rung {
             Self::KexecFileLoad => "kexec_file_load",
             Self::KexecLoad => "kexec_load",
             Self::BootNext => "boot-next",
+            Self::Extlinux => "extlinux",
             Self::Grub => "grub",
         }
     }
@@ -53,6 +57,7 @@ impl Rung {
             }
             Self::KexecLoad => "the same, with the other kernel laid out by anemos",
             Self::BootNext => "the firmware boots the kernel from the EFI system partition, once",
+            Self::Extlinux => "EXTLINUX boots an entry of ours, once",
             Self::Grub => "GRUB boots an entry of ours, once",
         }
     }
@@ -148,6 +153,7 @@ impl Question<'_> {
             }
             Rung::KexecFileLoad | Rung::KexecLoad => self.about_kexec(rung),
             Rung::BootNext => self.about_firmware(),
+            Rung::Extlinux => self.about_extlinux(),
             Rung::Grub => self.about_grub(),
         }
     }
@@ -195,7 +201,24 @@ impl Question<'_> {
         self.about_room(&esp.volume)
     }
 
+    fn about_extlinux(&self) -> Option<String> {
+        let Some(extlinux) = self.facts.boot_loader.starting_extlinux() else {
+            return Some("it is not what starts this machine".to_owned());
+        };
+        if extlinux.program.is_none() {
+            return Some("its program, extlinux, which it is told by, is missing".to_owned());
+        }
+        let Volume { device, filesystem, plain, .. } = &extlinux.volume;
+        if !plain || !filesystem.starts_with("ext") {
+            return Some(format!("anemos does not know it on {filesystem} on {device}"));
+        }
+        self.about_room(&extlinux.volume)
+    }
+
     fn about_grub(&self) -> Option<String> {
+        if self.facts.boot_loader.starting_extlinux().is_some() {
+            return Some("EXTLINUX is what starts this machine".to_owned());
+        }
         let Some(grub) = &self.facts.boot_loader.grub else {
             // Debian lets nobody else read it, passwords being what it may hold.
             let asking = if self.facts.privileged { "" } else { ", or only root can read it" };

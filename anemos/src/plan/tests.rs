@@ -6,7 +6,7 @@ use initramfs::payload::{Compression, Description, Kind, Settings};
 
 use super::{Inputs, Plan, Purpose, Sizes, plan};
 use crate::config::{Config, KernelSource};
-use crate::facts::{Facts, Lockdown, Permission, Volume};
+use crate::facts::{Extlinux, Facts, Lockdown, Permission, Volume};
 
 const MIB: u64 = 1 << 20;
 
@@ -101,6 +101,7 @@ fn a_plan_is_told_in_plain_words() {
                else kexec_load: the same, with the other kernel laid out by anemos
                else grub: GRUB boots an entry of ours, once
                not boot-next: the firmware is a BIOS
+               not extlinux: it is not what starts this machine
     watchdog   none: the running system has no driver of one; a kernel that hangs needs the power button
     disk       vda: virtio, 4.0 GiB; it is the disk below /
                found again by serial number anemos-main, size 4294967296
@@ -173,7 +174,19 @@ fn uefi(facts: &mut Facts) {
 
 type Case = (&'static str, &'static str, fn(&mut Facts));
 
-const LADDERS: [Case; 13] = [
+/// Has EXTLINUX start it, with GRUB's files left over.
+fn extlinux(facts: &mut Facts) {
+    let volume = facts.boot_loader.grub.as_ref().unwrap().volume.clone();
+    facts.boot_loader.extlinux = Some(Extlinux {
+        folder: "/boot/extlinux".into(),
+        configuration: "/boot/extlinux/extlinux.conf".into(),
+        starts: true,
+        program: Some("/usr/bin/extlinux".into()),
+        volume,
+    });
+}
+
+const LADDERS: [Case; 17] = [
     ("UEFI", "", uefi),
     ("secure boot", "", |facts| {
         uefi(facts);
@@ -206,6 +219,19 @@ const LADDERS: [Case; 13] = [
         uefi(facts);
         facts.boot_loader.variables = false;
         facts.boot_loader.grub.as_mut().unwrap().volume.writable = false;
+    }),
+    ("EXTLINUX", "", extlinux),
+    ("EXTLINUX left over", "", |facts| {
+        extlinux(facts);
+        facts.boot_loader.extlinux.as_mut().unwrap().starts = false;
+    }),
+    ("EXTLINUX without its program", "", |facts| {
+        extlinux(facts);
+        facts.boot_loader.extlinux.as_mut().unwrap().program = None;
+    }),
+    ("EXTLINUX on XFS", "", |facts| {
+        extlinux(facts);
+        facts.boot_loader.extlinux.as_mut().unwrap().volume.filesystem = "xfs".to_owned();
     }),
     ("old GRUB", "", |facts| facts.boot_loader.grub.as_mut().unwrap().next_entry = false),
 ];

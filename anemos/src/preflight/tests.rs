@@ -129,13 +129,13 @@ fn each_unfit_machine_is_refused_with_reason_and_way_out() {
     insta::assert_snapshot!(told.join("\n"), @r#"
     [user] anemos deploy needs root
       run it with sudo; `anemos plan` needs no root
-    [no way in] there is no way into the deploy environment (kexec_file_load: kernel.kexec_load_disabled is 1; kexec_load: kernel.kexec_load_disabled is 1; boot-next: the firmware is a BIOS; grub: its configuration is not found)
+    [no way in] there is no way into the deploy environment (kexec_file_load: kernel.kexec_load_disabled is 1; kexec_load: kernel.kexec_load_disabled is 1; boot-next: the firmware is a BIOS; extlinux: it is not what starts this machine; grub: its configuration is not found)
       `[entry] method = "auto"` tries all of them; one of these reasons must go
-    [lockdown] there is no way into the deploy environment (kexec_file_load: it executes only kernels that it trusts, and /k is another one; kexec_load: the kernel is locked down; boot-next: the firmware is a BIOS; grub: it executes only kernels that it trusts, and /k is another one)
+    [lockdown] there is no way into the deploy environment (kexec_file_load: it executes only kernels that it trusts, and /k is another one; kexec_load: the kernel is locked down; boot-next: the firmware is a BIOS; extlinux: it is not what starts this machine; grub: it executes only kernels that it trusts, and /k is another one)
       `[entry] method = "auto"` tries all of them; one of these reasons must go
     the modules are for 6.2, but the kernel is 6.1.0-18-cloud-amd64
       set [kernel] modules to the folder named like the kernel's release
-    [boot loader] there is no way into the deploy environment (kexec_file_load: the configuration asks for the boot loader; kexec_load: the configuration asks for the boot loader; boot-next: the firmware is a BIOS; grub: its configuration is not found)
+    [boot loader] there is no way into the deploy environment (kexec_file_load: the configuration asks for the boot loader; kexec_load: the configuration asks for the boot loader; boot-next: the firmware is a BIOS; extlinux: it is not what starts this machine; grub: its configuration is not found)
       `[entry] method = "auto"` tries all of them; one of these reasons must go
     [staged] a deployment is staged already
       `anemos reset` takes it back
@@ -163,9 +163,9 @@ fn each_unfit_machine_is_refused_with_reason_and_way_out() {
       use a smaller payload or base, or a machine with more memory; `--override memory` goes on all the same
     [container] this is a container (lxc), which has no kernel of its own to jump from
       deploy to the machine that it runs on, or ask the provider for another image
-    [Xen PV] there is no way into the deploy environment (kexec_file_load: a paravirtual guest of Xen has no firmware to go back to; kexec_load: a paravirtual guest of Xen has no firmware to go back to; boot-next: a paravirtual guest of Xen has no firmware to go back to; grub: a paravirtual guest of Xen has no firmware to go back to)
+    [Xen PV] there is no way into the deploy environment (kexec_file_load: a paravirtual guest of Xen has no firmware to go back to; kexec_load: a paravirtual guest of Xen has no firmware to go back to; boot-next: a paravirtual guest of Xen has no firmware to go back to; extlinux: a paravirtual guest of Xen has no firmware to go back to; grub: a paravirtual guest of Xen has no firmware to go back to)
       `[entry] method = "auto"` tries all of them; one of these reasons must go
-    [confidential] there is no way into the deploy environment (kexec_file_load: the memory of this guest is confidential (tdx); kexec_load: the memory of this guest is confidential (tdx); boot-next: the configuration asks for kexec; grub: the configuration asks for kexec)
+    [confidential] there is no way into the deploy environment (kexec_file_load: the memory of this guest is confidential (tdx); kexec_load: the memory of this guest is confidential (tdx); boot-next: the configuration asks for kexec; extlinux: the configuration asks for kexec; grub: the configuration asks for kexec)
       `[entry] method = "auto"` tries all of them; one of these reasons must go
     [clock] the clock says 2001-01-01T00:00:00Z, but the kernel was installed at 2023-07-22T04:26:40Z
       set it, as with `date -s`: certificates and the new system's files depend on it; `--override clock` goes on all the same

@@ -3,6 +3,7 @@
 //! It ends nowhere in the middle: whatever the moment at which the machine stops, undoing the
 //! record brings the files back as they were, byte for byte.
 
+use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 
+use crate::command;
 use crate::entry::environment;
 use crate::files::{if_there, read_if_there};
 
@@ -22,6 +24,8 @@ enum Change {
     Folder(PathBuf),
     /// A file, or a variable of the firmware, that was written.
     File { path: PathBuf, before: Option<Vec<u8>>, after: Vec<u8> },
+    /// What EXTLINUX in this folder boots once, as `program` told it.
+    BootOnce { program: PathBuf, folder: PathBuf },
 }
 
 /// The record, and the file that it is kept in.
@@ -57,6 +61,20 @@ impl UndoLog {
         let before = read_if_there(path)?;
         self.record(Change::File { path: path.to_owned(), before, after: bytes.to_vec() })?;
         write(path, bytes).with_context(|| format!("writing {}", path.display()))
+    }
+
+    /// Has EXTLINUX boot an entry once that boots nothing once yet (extlinux(1)).
+    pub(crate) fn boot_once(
+        &mut self,
+        program: &Path,
+        folder: &Path,
+        entry: &str,
+    ) -> anyhow::Result<()> {
+        let (program, folder) = (program.to_owned(), folder.to_owned());
+        self.record(Change::BootOnce { program: program.clone(), folder: folder.clone() })?;
+        let once = format!("--once={entry}");
+        command::output(&program, [OsStr::new(&once), folder.as_os_str()])?;
+        Ok(())
     }
 
     /// Puts everything back as it was, last changes first. Says what it did, and what it left alone
@@ -97,6 +115,10 @@ impl Change {
                 let shown = path.display();
                 if_there(fs::remove_dir_all(&path)).with_context(|| format!("removing {shown}"))?;
                 Ok(format!("removed {shown}"))
+            }
+            Self::BootOnce { program, folder } => {
+                command::output(&program, [OsStr::new("--clear-once"), folder.as_os_str()])?;
+                Ok(format!("EXTLINUX in {} boots nothing else once", folder.display()))
             }
             Self::File { path, before, after } => {
                 let now = read_if_there(&path)?;

@@ -164,6 +164,9 @@ fn layers(disk: &Disk) -> impl Iterator<Item = String> {
 }
 
 fn boot_loader(facts: &Facts) -> String {
+    if let Some(extlinux) = facts.boot_loader.starting_extlinux() {
+        return format!("EXTLINUX in {}", extlinux.folder.display());
+    }
     let grub = facts.boot_loader.grub.as_ref();
     grub.map_or("none that is known".to_owned(), |grub| {
         format!("GRUB in {}", grub.folder.display())
