@@ -132,10 +132,17 @@ fn a_provider_is_guessed_from_what_it_gave() {
     assert_eq!((topology.cards, topology.addresses.len()), (2, 2));
 }
 
+/// What networkd of the old system reads about the cards, and about what lies above them.
+fn written_down() -> (String, String) {
+    let written = topology::of(&vlan_on_bond()).unwrap().machine;
+    let at = written.find("cat >10-bond0.netdev").unwrap();
+    (written[..at].to_owned(), written[at..].to_owned())
+}
+
 #[test]
-fn the_old_system_has_it_written_down_for_networkd() {
-    let topology = topology::of(&vlan_on_bond()).unwrap();
-    insta::assert_snapshot!(topology.machine, @"
+fn the_old_system_has_its_cards_written_down_for_networkd() {
+    let (cards, _above) = written_down();
+    insta::assert_snapshot!(cards, @"
     cat >10-ens1.network <<'END'
     [Match]
     PermanentMACAddress=52:54:00:00:00:01
@@ -158,6 +165,13 @@ fn the_old_system_has_it_written_down_for_networkd() {
     Bond=bond0
     IPv6AcceptRA=no
     END
+    ");
+}
+
+#[test]
+fn the_old_system_has_its_links_written_down_for_networkd() {
+    let (_cards, above) = written_down();
+    insta::assert_snapshot!(above, @"
     cat >10-bond0.netdev <<'END'
     [NetDev]
     Name=bond0
