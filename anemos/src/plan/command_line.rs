@@ -5,8 +5,9 @@ use crate::facts::consoles_of;
 /// Parameters of the deploy environment itself.
 ///
 /// A root of type tmpfs is limited to half of the memory, ramfs is not. After a panic the machine
-/// boots the old system again, with time to read why.
-const OURS: &str = "rootfstype=ramfs panic=30";
+/// boots the old system again, with time to read why. A watchdog goes on until the machine is reset:
+/// kernels hang as they leave, too (Linux, `watchdog/watchdog-parameters.rst`).
+const OURS: &str = "rootfstype=ramfs panic=30 watchdog.stop_on_reboot=0";
 
 /// Parameters that this hardware may need, whatever kernel runs on it; what ends in `=`, `.` or `_`
 /// stands for all that begin so.

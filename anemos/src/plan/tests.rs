@@ -94,7 +94,7 @@ fn a_plan_is_told_in_plain_words() {
                sha256:abababababababababababababababababababababababababababababababab
     kernel     /boot/vmlinuz-6.1.0-18-cloud-amd64 (6.1.0-18-cloud-amd64, the running system's own)
                modules /usr/lib/modules/6.1.0-18-cloud-amd64
-               command line rootfstype=ramfs panic=30 console=tty0 console=ttyS0,115200 earlyprintk=ttyS0,115200
+               command line rootfstype=ramfs panic=30 watchdog.stop_on_reboot=0 console=tty0 console=ttyS0,115200 earlyprintk=ttyS0,115200
     initramfs  base built-in
                about 190 MiB, unpacked 240 MiB with the packed payload
     entry      kexec_file_load: the running kernel executes another one; the disk stays as it is
@@ -136,7 +136,7 @@ fn a_plan_for_another_machine_says_so() {
                sha256:abababababababababababababababababababababababababababababababab
     kernel     /k/vmlinuz (6.1.0-18-cloud-amd64, given)
                modules /k/6.1.0-18-cloud-amd64
-               command line rootfstype=ramfs panic=30 console=ttyS0
+               command line rootfstype=ramfs panic=30 watchdog.stop_on_reboot=0 console=ttyS0
     initramfs  base built-in
                about 190 MiB, unpacked 240 MiB with the packed payload
     entry      none: another machine is booted with what is built

@@ -84,6 +84,9 @@ pub(super) fn leave(report: &mut Report, outcome: Outcome, mode: RebootMode) {
     report.begin(Stage::Reboot);
     report.line(&format!("verdict {outcome}"));
     let _late = sync_within(MOMENT);
+    if mode == RebootMode::RB_POWER_OFF {
+        report.timer.disarm();
+    }
     let Err(errno) = reboot(mode);
     report.line(&format!("error: rebooting: {errno}"));
 }

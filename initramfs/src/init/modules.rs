@@ -1,5 +1,6 @@
 //! Loads the modules of the deploy description.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::path::Path;
 
@@ -42,10 +43,14 @@ fn arm(report: &mut Report) -> bool {
 
 fn load_one(path: &Path) -> anyhow::Result<()> {
     let file = File::open(path).with_context(|| format!("opening {}", path.display()))?;
-    // It would make a first bond at once, by a name that may be wanted (Linux,
-    // `networking/bonding.rst`, `max_bonds`).
-    let is_bonding = path.file_stem().is_some_and(|name| name == "bonding");
-    let parameters = if is_bonding { c"max_bonds=0" } else { c"" };
+    let parameters = match path.file_stem().and_then(OsStr::to_str) {
+        // It would make a first bond at once, by a name that may be wanted (Linux,
+        // `networking/bonding.rst`, `max_bonds`).
+        Some("bonding") => c"max_bonds=0",
+        // The kernel's command line reaches what is built in alone.
+        Some("watchdog") => c"stop_on_reboot=0",
+        _ => c"",
+    };
     match finit_module(file, parameters, ModuleInitFlags::empty()) {
         Ok(()) | Err(Errno::EEXIST | Errno::ENODEV | Errno::ENOENT) => Ok(()),
         Err(errno) => Err(errno.into()),

@@ -1,9 +1,10 @@
 //! The dead man's switch: a stage that takes too long leads back, whatever it hangs in.
 //!
 //! A thread looks at the clock while PID 1 works. It also feeds the hardware watchdog, and stops
-//! when a stage is late: what no software can end, the hardware does.
+//! when a stage is late: what no software can end, the hardware does. The watchdog goes on as the
+//! kernel leaves, by a parameter of it (`stop_on_reboot`).
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -20,6 +21,10 @@ const TURN: Duration = Duration::from_secs(1);
 const GRACE: Duration = Duration::from_mins(1);
 /// The first watchdog of the machine (Linux, `Documentation/watchdog/watchdog-api.rst`).
 const WATCHDOG: &str = "/dev/watchdog0";
+
+/// Restarts the machine when `b` is written to it, without a word to any driver (Linux,
+/// `admin-guide/sysrq`).
+const SYSRQ: &str = "/proc/sysrq-trigger";
 
 /// The switch; it works until PID 1 ends.
 #[derive(Clone, Debug, Default)]
@@ -92,6 +97,17 @@ impl Timer {
         Some(WATCHDOG)
     }
 
+    /// Notes that the machine is switched off, and that nothing may start it again.
+    pub(super) fn disarm(&self) {
+        let mut shared = self.state();
+        shared.running = None;
+        shared.starved = true;
+        // Closed after this letter, it stops (Linux, `watchdog-api.rst`, "Magic Close feature").
+        if let Some(mut watchdog) = shared.watchdog.take() {
+            let _runs_on = watchdog.write_all(b"V");
+        }
+    }
+
     /// The thread holds the lock for no longer than a look takes, so a panic elsewhere leaves
     /// nothing half-changed in it.
     fn state(&self) -> MutexGuard<'_, State> {
@@ -122,20 +138,55 @@ impl State {
         }
     }
 
-    /// Goes back to the old system where that is still whole. Nothing is written back first: PID 1
-    /// may hang in just that.
+    /// Nothing is written back first: PID 1 may hang in just that.
     fn act(&mut self, stage: Stage) {
         let written = self.disk.as_ref().map(sectors_written);
         self.running = None;
         say(&format!("error: stage {stage} hangs"));
-        if matches!(written, None | Some(Ok(false))) {
-            say(&format!("verdict {}", Outcome::Returned));
-            let Err(errno) = reboot(RebootMode::RB_AUTOBOOT);
-            say(&format!("error: rebooting: {errno}"));
-        } else {
-            say("the disk was written: the machine is left to its watchdog, where it has one");
+        match Action::of(stage, matches!(written, None | Some(Ok(false)))) {
+            Action::GoBack => {
+                say(&format!("verdict {}", Outcome::Returned));
+                let deadline = Instant::now() + limit(Stage::Reboot, self.deploy);
+                self.running = Some((Stage::Reboot, deadline));
+                // It may hang as well, in the driver that the stage hangs in.
+                thread::spawn(|| {
+                    let Err(errno) = reboot(RebootMode::RB_AUTOBOOT);
+                    say(&format!("error: rebooting: {errno}"));
+                });
+            }
+            Action::Restart => {
+                say("the machine is restarted at once");
+                let Err(error) = fs::write(SYSRQ, "b") else { return };
+                say(&format!("error: restarting: {error}"));
+                self.starved = true;
+            }
+            Action::Wait => {
+                say("the disk was written: the machine is left to its watchdog, where it has one");
+                self.starved = true;
+            }
         }
-        self.starved = true;
+    }
+}
+
+/// What is done about a stage that hangs.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Action {
+    /// The old system is booted.
+    GoBack,
+    /// What is on the disk is booted, whatever the drivers of this kernel do.
+    Restart,
+    /// People are waited for.
+    Wait,
+}
+
+impl Action {
+    /// The last stage begins when it is decided what is booted.
+    fn of(stage: Stage, whole: bool) -> Self {
+        match (stage, whole) {
+            (Stage::Reboot, _) => Self::Restart,
+            (_, true) => Self::GoBack,
+            (_, false) => Self::Wait,
+        }
     }
 }
 
@@ -150,6 +201,20 @@ fn say(text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stage_that_hangs_leads_back_as_long_as_the_disk_is_whole() {
+        for (stage, whole, want) in [
+            (Stage::Mount, true, Action::GoBack),
+            (Stage::Deploy, true, Action::GoBack),
+            (Stage::Deploy, false, Action::Wait),
+            (Stage::Settle, false, Action::Wait),
+            (Stage::Reboot, true, Action::Restart),
+            (Stage::Reboot, false, Action::Restart),
+        ] {
+            assert_eq!(Action::of(stage, whole), want, "{stage} {whole}");
+        }
+    }
 
     #[test]
     fn a_stage_is_late_after_its_limit_and_no_stage_never() {
