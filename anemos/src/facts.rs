@@ -73,6 +73,10 @@ pub(crate) struct Facts {
     pub(crate) disks: Vec<Disk>,
     /// Kernel names of the disks below `/`: one, or more where it is spread.
     pub(crate) root_disks: Vec<String>,
+    /// Kernel names of the disks that hold what the firmware starts; none where that is not known,
+    /// as of facts that an older `anemos` gathered.
+    #[serde(default)]
+    pub(crate) boot_disks: Vec<String>,
     pub(crate) network: Network,
     /// What else there is of a network, such as tunnels, which cannot be had again elsewhere.
     pub(crate) not_captured: Vec<String>,
@@ -158,6 +162,7 @@ impl Facts {
             cpu: cpu::read(&root),
             memory: memory::read(&root)?,
             root_disks: disks::below_root(&disks),
+            boot_disks: disks::booted_from(&disks),
             disks,
             network: Network { resolvers, search, ..Network::default() },
             not_captured: Vec::new(),

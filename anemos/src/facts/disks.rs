@@ -7,6 +7,10 @@ use serde::{Deserialize, Serialize};
 use super::occupants::{self, Occupant, Uses};
 use super::root::Root;
 
+/// Where the boot loader's own file systems are mounted, by habit and by the Boot Loader
+/// Specification.
+const BOOT_FOLDERS: [&str; 3] = ["/boot", "/boot/efi", "/efi"];
+
 /// A disk.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -37,11 +41,23 @@ pub(super) fn read(root: &Root) -> anyhow::Result<Vec<Disk>> {
 
 /// Returns the names of the disks below `/`.
 pub(super) fn below_root(disks: &[Disk]) -> Vec<String> {
-    let holds_root = |disk: &&Disk| {
+    holding(disks, &["/"])
+}
+
+/// Returns the names of the disks that the machine boots from: those with the boot loader's own
+/// file systems, else those below `/`, which then has its files.
+pub(super) fn booted_from(disks: &[Disk]) -> Vec<String> {
+    let own = holding(disks, &BOOT_FOLDERS);
+    if own.is_empty() { below_root(disks) } else { own }
+}
+
+/// Returns the names of the disks that hold what is mounted at one of these points.
+fn holding(disks: &[Disk], points: &[&str]) -> Vec<String> {
+    let holds = |disk: &&Disk| {
         let all = disk.content.with_all_inside();
-        all.iter().any(|one| one.mounts.iter().any(|mount| mount == "/"))
+        all.iter().flat_map(|one| &one.mounts).any(|mount| points.contains(&mount.as_str()))
     };
-    disks.iter().filter(holds_root).map(|disk| disk.candidate.name.clone()).collect()
+    disks.iter().filter(holds).map(|disk| disk.candidate.name.clone()).collect()
 }
 
 /// Returns the links in `/dev/disk/by-id` with the kernel names that they lead to.

@@ -7,12 +7,15 @@ use std::path::Path;
 use super::root::Root;
 use super::sshd::Sshd;
 pub(crate) use super::watchdog::tests::i6300esb;
-use super::{Facts, Keyring, is_machine_id, kernel};
+use super::{Disk, Facts, Keyring, disks, is_machine_id, kernel};
 
 /// The files of a Debian 12 cloud guest under QEMU as it has them.
 const CLOUD: &str = include_str!("testdata/debian-12-virtio.tree");
 /// A server with RAID 1, LVM and encryption on two disks.
 const SERVER: &str = include_str!("testdata/raid-lvm-crypt.tree");
+
+/// Two SCSI disks with two partitions each; nothing is mounted.
+const TWO_DISKS: &str = include_str!("testdata/two-disks.tree");
 
 /// Lays out a tree of lines `path = text` and `path -> link`; `\n` stands for a newline.
 fn lay_out(root: &Path, text: &str) {
@@ -67,6 +70,14 @@ pub(crate) fn server() -> Facts {
     facts(SERVER)
 }
 
+/// The two disks with these mounts and what else there is.
+fn two_disks(mounts: &[String], more: &str) -> Vec<Disk> {
+    let place = tempfile::tempdir().unwrap();
+    let mounts = mounts.join("\\n");
+    lay_out(place.path(), &format!("{TWO_DISKS}proc/self/mountinfo = {mounts}\n{more}"));
+    disks::read(&Root::new(place.path())).unwrap()
+}
+
 #[test]
 fn a_cloud_guest_is_read() {
     insta::assert_json_snapshot!(facts(CLOUD));
@@ -76,6 +87,7 @@ fn a_cloud_guest_is_read() {
 fn layers_between_disk_and_root_are_walked() {
     let facts = facts(SERVER);
     assert_eq!(facts.root_disks, ["nvme0n1", "nvme1n1"]);
+    assert_eq!(facts.boot_disks, facts.root_disks);
     insta::assert_json_snapshot!(facts.disks[0].content, @r#"
     {
       "name": "nvme0n1",
@@ -131,6 +143,29 @@ fn facts_survive_a_file() {
     let facts = facts(CLOUD);
     let text = serde_json::to_string(&facts).unwrap();
     assert_eq!(serde_json::from_str::<Facts>(&text).unwrap(), facts);
+}
+
+#[test]
+fn a_machine_boots_from_the_disks_of_its_boot_loader() {
+    for (mounts, want) in [
+        (&["8:18 / /"][..], &["sdb"][..]),
+        (&["8:18 / /", "8:1 / /boot"], &["sda"]),
+        (&["8:18 / /", "8:1 / /boot/efi"], &["sda"]),
+        (&["8:18 / /", "8:17 / /boot", "8:1 / /efi"], &["sda", "sdb"]),
+        (&["8:18 / /", "8:1 / /boot/grub/themes"], &["sdb"]),
+        (&["0:30 / /"], &[]),
+    ] {
+        let line = |mount: &&str| format!("25 1 {mount} rw - ext4 any rw");
+        let disks = two_disks(&mounts.iter().map(line).collect::<Vec<_>>(), "");
+        assert_eq!(disks::booted_from(&disks), want, "{mounts:?}");
+    }
+}
+
+#[test]
+fn facts_of_an_older_version_know_no_disk_that_is_booted_from() {
+    let mut older = serde_json::to_value(facts(CLOUD)).unwrap();
+    older.as_object_mut().unwrap().remove("boot-disks");
+    assert_eq!(serde_json::from_value::<Facts>(older).unwrap().boot_disks, [""; 0]);
 }
 
 #[test]

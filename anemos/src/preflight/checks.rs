@@ -8,6 +8,8 @@ use super::Refusal;
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Check {
+    /// Whether the disk that the machine boots from is written.
+    BootDisk,
     /// Whether the clock can be right.
     Clock,
     /// Whether the payload boots from that bus.
@@ -30,6 +32,7 @@ impl Check {
     /// Its name on the command line.
     pub(crate) fn name(self) -> &'static str {
         match self {
+            Self::BootDisk => "boot-disk",
             Self::Clock => "clock",
             Self::DiskBus => "disk-bus",
             Self::DiskSize => "disk-size",
@@ -46,6 +49,7 @@ impl Refusal {
     /// Returns the check that may be overridden; none where going on can only fail, or do harm.
     pub(crate) fn check(&self) -> Option<Check> {
         match self {
+            Self::BootDiskLeft { .. } => Some(Check::BootDisk),
             Self::ClockWrong { .. } => Some(Check::Clock),
             Self::DiskBus { .. } => Some(Check::DiskBus),
             Self::DiskTooSmall { .. } => Some(Check::DiskSize),
@@ -66,6 +70,7 @@ mod tests {
     #[test]
     fn a_check_is_called_as_the_configuration_has_it() {
         for check in [
+            Check::BootDisk,
             Check::Clock,
             Check::DiskBus,
             Check::DiskSize,

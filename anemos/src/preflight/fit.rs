@@ -16,6 +16,7 @@ pub(super) fn check(facts: &Facts, plan: &Plan) -> Vec<Refusal> {
         refusals.extend(of_firmware(&payload.settings, facts));
     }
     if plan.purpose == Purpose::Deploy {
+        refusals.extend(boot_disk(facts, plan));
         refusals.extend(login(plan));
         refusals.extend(clock(facts.clock));
         refusals.extend(drivers(plan));
@@ -64,6 +65,18 @@ fn of_firmware(settings: &Settings, facts: &Facts) -> Option<Refusal> {
     let boots = &settings.firmware;
     let fits = boots.is_empty() || boots.iter().any(|word| word == has);
     (!fits).then(|| Refusal::FirmwareMismatch { has, boots: boots.clone() })
+}
+
+/// The firmware goes on starting what lies on a disk that is left alone, and that looks for the old
+/// system.
+fn boot_disk(facts: &Facts, plan: &Plan) -> Option<Refusal> {
+    let selected = plan.disk.found.as_ref()?;
+    let also = plan.also_write.iter().filter_map(|disk| disk.found.as_ref());
+    let written: Vec<_> =
+        std::iter::once(selected).chain(also).map(|disk| &disk.candidate.name).collect();
+    let left = facts.boot_disks.iter().filter(|name| !written.contains(name));
+    let names: Vec<_> = left.cloned().collect();
+    (!names.is_empty()).then_some(Refusal::BootDiskLeft { names })
 }
 
 /// Whoever says that nobody shall log in has consented.

@@ -52,6 +52,7 @@ impl Refusal {
             }
             Self::RootDiskUnknown { .. }
             | Self::RootDiskSpread { .. }
+            | Self::BootDiskLeft { .. }
             | Self::DiskNotFound { .. }
             | Self::DiskNameless { .. }
             | Self::DiskReadOnly { .. } => self.about_disks(),
@@ -146,6 +147,10 @@ impl Refusal {
             Self::RootDiskSpread { .. } => {
                 "set [disk] select = { serial = \"...\" } to one of them, and also-write to the \
                  others where the payload writes those too; `anemos facts` shows the disks"
+            }
+            Self::BootDiskLeft { .. } => {
+                "set [disk] select to such a disk, and also-write to the others where the payload \
+                 writes those too"
             }
             _ => "set [disk] select = { serial = \"...\" }; `anemos facts` shows the disks",
         }

@@ -46,6 +46,12 @@ pub(crate) enum Refusal {
     DiskTwice { name: String, wanted: String },
     #[error("{name} is read-only")]
     DiskReadOnly { name: String },
+    #[error(
+        "the machine boots from {}, which would keep the old boot loader, as it is neither selected \
+         nor in [disk] also-write",
+        list(names)
+    )]
+    BootDiskLeft { names: Vec<String> },
     #[error("the payload needs a disk of {needs}, but {name} has {has}")]
     DiskTooSmall { name: String, needs: String, has: String },
     #[error("the payload boots from {}, but {name} is on {bus}", buses.join(", "))]

@@ -79,7 +79,7 @@ type Unfit = fn(&mut Facts);
 const OTHER_KERNEL: &str = "[kernel]\nsource = \"/k\"\nmodules = \"/m/6.2\"\n";
 
 /// Machines that are unfit in one way each: name, configuration, what is wrong.
-const CASES: [(&str, &str, Unfit); 22] = [
+const CASES: [(&str, &str, Unfit); 23] = [
     ("user", "", |facts| facts.privileged = false),
     ("no way in", "", |facts| {
         facts.kexec.permission = Permission::Disabled;
@@ -103,6 +103,7 @@ const CASES: [(&str, &str, Unfit); 22] = [
         facts.disks.push(second);
         facts.root_disks.push("vdb".to_owned());
     }),
+    ("boot disk", "", |facts| facts.boot_disks = vec!["vdb".to_owned()]),
     ("nameless disk", "", |facts| facts.disks[0].candidate.identity.serial = None),
     ("read-only disk", "", |facts| facts.disks[0].candidate.read_only = true),
     ("bridge", "", |facts| {
@@ -153,6 +154,8 @@ fn each_unfit_machine_is_refused_with_reason_and_way_out() {
       set [disk] select = { serial = "..." }; `anemos facts` shows the disks
     [two root disks] / is spread over several disks: vda, vdb
       set [disk] select = { serial = "..." } to one of them, and also-write to the others where the payload writes those too; `anemos facts` shows the disks
+    [boot disk] the machine boots from vdb, which would keep the old boot loader, as it is neither selected nor in [disk] also-write
+      set [disk] select to such a disk, and also-write to the others where the payload writes those too; `--override boot-disk` goes on all the same
     [nameless disk] vda has neither a serial number nor a world wide name, nor a partition table, to be found again by
       run it as root, who can read partition tables; or give the disk one
     [read-only disk] vda is read-only
@@ -174,6 +177,34 @@ fn each_unfit_machine_is_refused_with_reason_and_way_out() {
     [sectors] the payload boots from sectors of 512 bytes, but those of vda have 4096
       use a payload made for such a disk, or mend what its payload.toml claims; `--override sector-size` goes on all the same
     "#);
+}
+
+#[test]
+fn every_disk_that_the_machine_boots_from_must_be_written() {
+    let second = "select = { serial = 'second' }";
+    let both = "also-write = [{ serial = 'second' }]";
+    for (boot_disks, disk, want) in [
+        (&["vda"][..], "", &[][..]),
+        (&["vda"], second, &["vda"]),
+        (&["vdb"], second, &[]),
+        (&["vda", "vdb"], "", &["vdb"]),
+        (&["vda", "vdb"], both, &[]),
+        // Of facts that know nothing of it.
+        (&[], second, &[]),
+    ] {
+        let mut facts = cloud();
+        let mut other = facts.disks[0].clone();
+        other.candidate.name = "vdb".to_owned();
+        other.candidate.identity.serial = Some("second".to_owned());
+        facts.disks.push(other);
+        facts.boot_disks = boot_disks.iter().map(|&name| name.to_owned()).collect();
+        let plan = plan_of(&facts, &format!("[disk]\n{disk}\n"), Purpose::Deploy);
+        let left = check(&facts, &plan).into_iter().find_map(|refusal| match refusal {
+            Refusal::BootDiskLeft { names } => Some(names),
+            _ => None,
+        });
+        assert_eq!(left.unwrap_or_default(), want, "{boot_disks:?} {disk}");
+    }
 }
 
 #[test]
