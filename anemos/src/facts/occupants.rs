@@ -44,6 +44,8 @@ pub(super) struct Uses {
     mounts: Vec<Mount>,
     /// Device nodes.
     swaps: Vec<String>,
+    /// Device nodes of the members of each btrfs.
+    pools: Vec<Vec<String>>,
 }
 
 impl Uses {
@@ -57,8 +59,38 @@ impl Uses {
                 .filter_map(|line| line.split(' ').next())
                 .map(str::to_owned)
                 .collect(),
+            pools: pools(root),
         }
     }
+
+    /// Whether a mount lies on the device with these numbers and nodes. That of a btrfs has numbers
+    /// of its own and names one member, but lies on all.
+    fn is_on(&self, mount: &Mount, device: &str, nodes: &[String]) -> bool {
+        let of_pool = |pool: &&Vec<String>| nodes.iter().any(|node| pool.contains(node));
+        mount.device == device
+            || nodes.contains(&mount.source)
+            || self.pools.iter().filter(of_pool).any(|pool| pool.contains(&mount.source))
+    }
+}
+
+/// Reads which devices each btrfs consists of; `mountinfo` tells one of them alone.
+fn pools(root: &Root) -> Vec<Vec<String>> {
+    const POOLS: &str = "sys/fs/btrfs";
+    let members = |pool| root.names(format!("{POOLS}/{pool}/devices"));
+    let nodes_of = |name: String| nodes(&name, &name_of(root, &format!("sys/block/{name}")));
+    let pools = root.names(POOLS).into_iter();
+    pools.map(|pool| members(pool).into_iter().flat_map(nodes_of).collect()).collect()
+}
+
+/// The name of a block device: that of the device mapper, where it is of that.
+fn name_of(root: &Root, folder: &str) -> String {
+    let kernel_name = folder.rsplit('/').next().unwrap_or(folder);
+    root.may(format!("{folder}/dm/name")).unwrap_or_else(|| kernel_name.to_owned())
+}
+
+/// The device nodes by which a block device is known.
+fn nodes(kernel_name: &str, name: &str) -> [String; 2] {
+    [format!("/dev/{kernel_name}"), format!("/dev/mapper/{name}")]
 }
 
 /// Reads what lies on the disk `name`.
@@ -77,10 +109,10 @@ pub(super) fn read(root: &Root, uses: &Uses, name: &str) -> Occupant {
 
 fn occupant(root: &Root, uses: &Uses, folder: &str, kind: String) -> Occupant {
     let kernel_name = folder.rsplit('/').next().unwrap_or(folder);
-    let name = root.may(format!("{folder}/dm/name")).unwrap_or_else(|| kernel_name.to_owned());
-    let nodes = [format!("/dev/{kernel_name}"), format!("/dev/mapper/{name}")];
+    let name = name_of(root, folder);
+    let nodes = nodes(kernel_name, &name);
     let device = root.may(format!("{folder}/dev")).unwrap_or_default();
-    let here = |mount: &&Mount| mount.device == device || nodes.contains(&mount.source);
+    let here = |mount: &&Mount| uses.is_on(mount, &device, &nodes);
     let mounts: Vec<_> = uses.mounts.iter().filter(here).collect();
     let udev = root.may(format!("run/udev/data/b{device}")).unwrap_or_default();
     let property =

@@ -162,6 +162,28 @@ fn a_machine_boots_from_the_disks_of_its_boot_loader() {
 }
 
 #[test]
+fn a_btrfs_lies_on_all_of_its_members() {
+    let mapped = "sys/block/dm-3 -> ../devices/virtual/block/dm-3\n\
+                  sys/devices/virtual/block/dm-3/dev = 253:3\n\
+                  sys/devices/virtual/block/dm-3/dm/name = b_crypt\n\
+                  sys/devices/pci0000:00/0000:00:05.0/host0/target0:0:1/0:0:1:0/block/sdb/sdb2/\
+                  holders/dm-3 -> ../../../../../../../../../../virtual/block/dm-3\n";
+    for (source, members, want) in [
+        ("/dev/sda2", &["sda2"][..], &["sda"][..]),
+        ("/dev/sda2", &["sda2", "sdb2"], &["sda", "sdb"]),
+        ("/dev/sda2", &["sda2", "dm-3"], &["sda", "sdb"]),
+        ("/dev/mapper/b_crypt", &["sda2", "dm-3"], &["sda", "sdb"]),
+        ("/dev/sdb1", &["sda2", "sda1"], &["sdb"]),
+    ] {
+        let member = |name: &&str| format!("sys/fs/btrfs/0a1b/devices/{name}\n");
+        let more = mapped.to_owned() + &members.iter().map(member).collect::<String>();
+        let mount = format!("25 1 0:30 /@ / rw - btrfs {source} rw,subvol=/@");
+        let disks = two_disks(&[mount], &more);
+        assert_eq!(disks::below_root(&disks), want, "{source} {members:?}");
+    }
+}
+
+#[test]
 fn facts_of_an_older_version_know_no_disk_that_is_booted_from() {
     let mut older = serde_json::to_value(facts(CLOUD)).unwrap();
     older.as_object_mut().unwrap().remove("boot-disks");
