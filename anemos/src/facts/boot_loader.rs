@@ -186,15 +186,25 @@ fn esp(root: &Root, mounts: &[Mount], folder: &Path) -> Option<Esp> {
 
 fn volume(root: &Root, mount: &Mount) -> Volume {
     let device = root.path("sys/dev/block").join(&mount.device).canonicalize();
-    let plain = device
-        .is_ok_and(|device| device.join("partition").exists() || device.join("device").exists());
     Volume {
         device: mount.source.clone(),
         filesystem: mount.filesystem.clone(),
-        plain,
+        plain: device.is_ok_and(|device| is_plain(&device)),
         writable: mount.writable,
         free: room::free(&root.path(&mount.point)).unwrap_or(0),
     }
+}
+
+/// Whether a folder of `/sys` is that of a partition or a disk with no layer below.
+///
+/// RAIDs and caches may be partitioned, too, but are made of others; GRUB does not write to them
+/// (GRUB manual, "Environment block").
+fn is_plain(device: &Path) -> bool {
+    let is_partition = device.join("partition").exists();
+    let disk = device.parent().filter(|_| is_partition).unwrap_or(device);
+    let made_of = fs::read_dir(disk.join("slaves"));
+    let made_of_others = made_of.is_ok_and(|mut slaves| slaves.next().is_some());
+    (is_partition || device.join("device").exists()) && !made_of_others
 }
 
 #[cfg(test)]
@@ -233,6 +243,28 @@ mod tests {
             };
             let root = Root::new(place.path());
             assert_eq!(extlinux_starts(&root, &mount), want, "{partition} {disk}");
+        }
+    }
+
+    #[test]
+    fn a_partition_is_plain_where_its_disk_is_made_of_no_other() {
+        let plain = ["sda/device/type", "sda/sda1/partition", "nvme0n1/nvme0n1p1/partition"];
+        let layers = ["md0/md0p1/partition", "md0/slaves/sda2", "bcache0/bcache0p1/partition"];
+        let place = tempfile::tempdir().unwrap();
+        for name in plain.iter().chain(&layers).chain(&["bcache0/slaves/sdb", "dm-0/slaves/sda3"]) {
+            fs::create_dir_all(place.path().join(name)).unwrap();
+        }
+        fs::create_dir_all(place.path().join("sda/slaves")).unwrap();
+        for (device, want) in [
+            ("sda", true),
+            ("sda/sda1", true),
+            ("nvme0n1/nvme0n1p1", true),
+            ("md0", false),
+            ("md0/md0p1", false),
+            ("bcache0/bcache0p1", false),
+            ("dm-0", false),
+        ] {
+            assert_eq!(is_plain(&place.path().join(device)), want, "{device}");
         }
     }
 
