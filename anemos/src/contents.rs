@@ -138,13 +138,21 @@ pub(crate) struct Wanted<'a> {
     pub(crate) host_keys: &'a [HostKey],
 }
 
+impl Wanted<'_> {
+    /// The modules on the way to disks and links, which are known of the running kernel alone.
+    fn drivers(&self) -> Vec<&str> {
+        let paths = self.paths.iter().filter(|_| self.running);
+        paths.flat_map(|path| &path.devices).filter_map(|it| it.module.as_deref()).collect()
+    }
+}
+
 impl Contents {
     /// Collects everything from the running system. Reads much, changes nothing.
     pub(crate) fn collect(wanted: Wanted<'_>) -> anyhow::Result<Self> {
         let mut devices =
             modules::device_aliases(Path::new("/sys/devices")).context("listing devices")?;
-        devices.extend(wanted.links);
-        let modules = modules::collect(wanted.modules, &devices)?;
+        devices.extend(wanted.links.iter().cloned());
+        let modules = modules::collect(wanted.modules, &devices, &wanted.drivers())?;
         let (mut members, load) = module_members(&modules)?;
         let drivers_missing = drivers_missing(&modules, wanted.paths, wanted.running);
         let firmware = firmware::collect(Path::new("/"), &modules, wanted.firmware)?;

@@ -93,8 +93,13 @@ impl Modules {
 }
 
 /// Collects the modules of the kernel whose module folder is `folder` for a machine with
-/// these device aliases. A driver that the kernel has built in, or lacks, is no error.
-pub(crate) fn collect(folder: &Path, devices: &BTreeSet<String>) -> anyhow::Result<Modules> {
+/// these device aliases, and the `drivers` that are known by name. A driver that the kernel has
+/// built in, or lacks, is no error.
+pub(crate) fn collect(
+    folder: &Path,
+    devices: &BTreeSet<String>,
+    drivers: &[&str],
+) -> anyhow::Result<Modules> {
     let read = |name: &str| {
         let path = folder.join(name);
         fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))
@@ -114,6 +119,10 @@ pub(crate) fn collect(folder: &Path, devices: &BTreeSet<String>) -> anyhow::Resu
         for name in names.iter().filter(|name| is_in(name, folder)) {
             index.add_closure(&table, name, &mut own);
         }
+    }
+    // What a vendor or DKMS has built lies in `updates/`, `extra/` or `weak-updates/`.
+    for name in drivers {
+        index.add_closure(&table, name, &mut own);
     }
     let mut load = own.clone();
     words(DRIVERS).for_each(|name| index.add_closure(&table, name, &mut load));
@@ -201,7 +210,7 @@ mod tests {
             "pci:v00008086d000025ABsv00001AF4sd00001100bc08sc80i00",
         ];
         let modules =
-            collect(folder.path(), &devices.iter().map(|&d| d.to_owned()).collect()).unwrap();
+            collect(folder.path(), &devices.iter().map(|&d| d.to_owned()).collect(), &[]).unwrap();
         assert_eq!(
             modules.load,
             [
@@ -216,6 +225,29 @@ mod tests {
         assert!(modules.files.contains("kernel/fs/xfs/xfs.ko"), "packed on demand");
         assert!(modules.files.contains("kernel/crypto/crc32c_generic.ko"), "by soft dependency");
         assert!(!modules.files.contains("kernel/drivers/gpu/drm/tiny/bochs.ko"), "no use for it");
+    }
+
+    #[test]
+    fn drivers_in_use_go_along_from_whatever_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let dependencies = "updates/dkms/mlx5_core.ko: updates/dkms/mlx_compat.ko\n\
+                            updates/dkms/mlx_compat.ko:\n\
+                            weak-updates/vendor/hpdsa-core.ko.xz:\n";
+        fs::write(folder.path().join("modules.dep"), dependencies).unwrap();
+        let aliases = "alias pci:v000015B3d00001017sv*sd*bc*sc*i* mlx5_core\n";
+        fs::write(folder.path().join("modules.alias"), aliases).unwrap();
+        let card = ["pci:v000015B3d00001017sv000015B3sd00000006bc02sc00i00".to_owned()].into();
+        let network = ["updates/dkms/mlx_compat.ko", "updates/dkms/mlx5_core.ko"];
+        for (drivers, want) in [
+            (&[][..], &[][..]),
+            (&["mlx5_core"], &network),
+            (&["mlx5_core", "mlx5_core", "of_another_kernel"], &network),
+            (&["hpdsa_core"], &["weak-updates/vendor/hpdsa-core.ko.xz"]),
+        ] {
+            let modules = collect(folder.path(), &card, drivers).unwrap();
+            assert_eq!(modules.load, want, "{drivers:?}");
+            assert_eq!(modules.own, want, "with the firmware of {drivers:?}");
+        }
     }
 
     #[test]
@@ -242,7 +274,7 @@ mod tests {
             fs::write(folder.path().join(name), text).unwrap();
         }
         assert_eq!(
-            collect(folder.path(), &BTreeSet::new()).unwrap().load,
+            collect(folder.path(), &BTreeSet::new(), &[]).unwrap().load,
             [
                 "kernel/arch/x86/crypto/crc32c-intel.ko",
                 "kernel/crypto/crc32c_generic.ko",
@@ -255,7 +287,7 @@ mod tests {
     #[test]
     fn indexes_name_what_is_packed_and_as_it_is_called_there() {
         let folder = tree();
-        let modules = collect(folder.path(), &BTreeSet::new()).unwrap();
+        let modules = collect(folder.path(), &BTreeSet::new(), &[]).unwrap();
         let text: String = modules
             .indexes
             .iter()
@@ -289,7 +321,7 @@ mod tests {
     fn a_device_has_a_driver_by_its_module_or_by_what_claims_it() {
         let folder = tree();
         let own = ["virtio:d00000001v00001AF4".to_owned()].into();
-        let modules = collect(folder.path(), &own).unwrap();
+        let modules = collect(folder.path(), &own, &[]).unwrap();
         let device = |alias: &str, module: Option<&str>| Device {
             alias: alias.to_owned(),
             driver: "any".to_owned(),
@@ -297,7 +329,7 @@ mod tests {
         };
         let card = "pci:v00001234d00001111sv00001AF4sd00001100bc03sc80i00";
         fs::write(folder.path().join("modules.builtin.modinfo"), "").unwrap();
-        let telling = collect(folder.path(), &own).unwrap();
+        let telling = collect(folder.path(), &own, &[]).unwrap();
         for (name, modules, device, running, want) in [
             ("its module is packed", &modules, device("x", Some("virtio_net")), true, true),
             ("its module is not", &modules, device("x", Some("bochs")), true, false),
@@ -313,7 +345,7 @@ mod tests {
     #[test]
     fn a_folder_without_index_is_named() {
         let folder = tempfile::tempdir().unwrap();
-        let error = collect(folder.path(), &BTreeSet::new()).unwrap_err();
+        let error = collect(folder.path(), &BTreeSet::new(), &[]).unwrap_err();
         assert!(error.to_string().ends_with("/modules.dep"), "{error}");
     }
 }
