@@ -9,6 +9,7 @@ mod child;
 mod disks;
 mod ending;
 mod environment;
+mod holders;
 mod identity;
 mod last_attempt;
 mod left_overs;
@@ -16,12 +17,14 @@ mod memory;
 mod modules;
 mod mounts;
 mod network;
+mod others;
 mod payload;
 mod read_only;
 mod rehearsal;
 mod report;
 mod rescue;
 mod signature;
+mod sinks;
 mod ssh;
 mod timer;
 mod tools;
@@ -36,7 +39,7 @@ use std::time::Duration;
 use std::{fs, io};
 
 use anyhow::{Context, bail};
-use nix::sys::reboot::RebootMode;
+use nix::sys::reboot::{RebootMode, set_cad_enabled};
 
 use crate::deploy::{AfterCommit, Deploy, Mode};
 use crate::manifest::Manifest;
@@ -46,6 +49,7 @@ use crate::payload::Kind;
 use crate::stages::{Outcome, Stage};
 use child::Job;
 use disks::Selected;
+use others::Others;
 use report::Report;
 use signature::Found;
 
@@ -77,10 +81,13 @@ struct Known {
 pub fn run() -> ExitCode {
     let mut report = Report::start();
     report.timer.start();
+    // Else three keys on a console restart the machine, whatever it is at (`reboot(2)`).
+    let _on_another_system = set_cad_enabled(false);
     let mut known = Known::default();
     // A panic of PID 1 would be one of the kernel, which reboots whatever is on the disk.
     let result = catch_unwind(AssertUnwindSafe(|| deploy(&mut report, &mut known)))
         .unwrap_or_else(|_message_is_on_the_console| bail!("PID 1 panicked"));
+    report.timer.pause();
     let outcome = match &result {
         Ok(()) if known.is_rehearsal() => Outcome::Returned,
         Ok(()) => Outcome::Deployed,
@@ -89,13 +96,19 @@ pub fn run() -> ExitCode {
             known.error = Some(report::one_line(error));
             // No disk can be written in a rehearsal, and nobody waits for a rescue of one.
             let rehearsal = known.is_rehearsal().then_some(Outcome::Returned);
-            rehearsal.unwrap_or_else(|| ending::outcome_of_failure(known.disk.as_ref()))
+            rehearsal.unwrap_or_else(|| {
+                ending::outcome_of_failure(known.disk.as_ref(), known.has_begun())
+            })
         }
     };
     let after_commit = known.deploy.as_ref().map(|deploy| deploy.after_commit).unwrap_or_default();
     match (outcome, after_commit) {
         (Outcome::Rescue, AfterCommit::Rescue) => {
-            rescue::wait(&mut report, &known);
+            let wait = |report: &mut Report| rescue::wait(report, &known);
+            while catch_unwind(AssertUnwindSafe(|| wait(&mut report))).is_err() {
+                report.timer.pause();
+                report.line("error: PID 1 panicked; the rescue begins anew");
+            }
             ending::leave(&mut report, Outcome::Deployed, RebootMode::RB_AUTOBOOT);
         }
         (Outcome::Rescue, AfterCommit::PowerOff) => {
@@ -181,7 +194,7 @@ fn unpack(report: &mut Report, deploy: &Deploy, known: &mut Known) -> anyhow::Re
     let check = Job::check_of(&unpacked.kind, &disk.device);
     known.prove("tools", &found);
     if let Some(job) = check {
-        child::run(report, &job, &known.environment, CHECK_LIMIT)?;
+        child::run(report, &job, &known.environment, CHECK_LIMIT, &mut |_| {})?;
         known.prove("makeimg", "refuses nothing of the image description");
     }
     Ok(())
@@ -193,16 +206,22 @@ fn run_payload(report: &mut Report, known: &Known) -> anyhow::Result<()> {
         bail!("the deployment had not come far enough for that");
     };
     let job = Job::of(kind, &disk.device);
+    let mut others = Others::of(disk);
     report.stage(Stage::Deploy, |report| {
-        // As late as can be: a disk may appear long after the selected one.
-        disks::protect_others(report, disk);
+        others.look(report);
         ending::unmount_all(report);
+        if known.has_begun() {
+            holders::release(report);
+        }
+        holders::hide_others(disk)?;
         known.signatures.get_or_init(|| left_overs::note(report, disk));
         let limit = Duration::from_secs(deploy.deploy_limit_secs);
-        child::run(report, &job, &known.environment, limit)
+        let look = &mut |report: &mut Report| others.look(report);
+        child::run(report, &job, &known.environment, limit, look)
     })?;
     report.stage(Stage::Settle, |report| {
         ending::settle(report)?;
+        others.compare(report);
         if !disks::sectors_written(disk)? {
             bail!("`{}` ended with status 0, but nothing was written to {}", job.name, disk.device);
         }

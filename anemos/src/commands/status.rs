@@ -35,8 +35,8 @@ impl Args {
             return Err(Refusal::new(reason, hint).into());
         };
         if in_rescue {
-            let log = fs::read_to_string(paths::LOG).unwrap_or_default();
-            attempt.log = log.lines().map(str::to_owned).collect();
+            let log = fs::read(paths::LOG).unwrap_or_default();
+            attempt.log = String::from_utf8_lossy(&log).lines().map(str::to_owned).collect();
         }
         if self.json {
             report::result(&serde_json::to_string_pretty(&attempt).context("writing JSON")?);

@@ -22,6 +22,9 @@ use super::report::Report;
 use crate::paths;
 use crate::payload::Kind;
 
+/// How long a process that is asked to end may take.
+const TERM_GRACE: Duration = Duration::from_secs(5);
+
 /// How long a killed process may take to be gone; only one stuck in the kernel takes longer.
 const KILL_GRACE: Duration = Duration::from_secs(10);
 
@@ -83,7 +86,7 @@ impl Job {
     }
 }
 
-/// Runs the program of a payload to its end.
+/// Runs the program of a payload to its end; `look` is called ten times a second meanwhile.
 ///
 /// An error says the status or the limit. Nothing that it started is alive afterwards.
 pub(super) fn run(
@@ -91,6 +94,7 @@ pub(super) fn run(
     job: &Job,
     environment: &BTreeMap<String, String>,
     limit: Duration,
+    look: &mut dyn FnMut(&mut Report),
 ) -> anyhow::Result<()> {
     let Job { program, name, .. } = job;
     let (output, input) = io::pipe().context("making a pipe for its output")?;
@@ -112,7 +116,7 @@ pub(super) fn run(
         last_error: LastError::default(),
         peak: Peak::default(),
     };
-    let ended = watched.follow(report, output);
+    let ended = watched.follow(report, output, look);
     kill_all(pid);
     watched.last_error.end_line();
     if let Some(told) = watched.peak.told(name) {
@@ -188,9 +192,11 @@ impl Watched {
         &mut self,
         report: &mut Report,
         output: PipeReader,
+        look: &mut dyn FnMut(&mut Report),
     ) -> anyhow::Result<Option<WaitStatus>> {
         let mut output = Some(output);
         loop {
+            look(report);
             let ended = reap(self.pid);
             self.peak.look();
             // After the end too, so that its last words are seen.
@@ -252,15 +258,23 @@ fn reap(pid: Pid) -> Option<WaitStatus> {
 }
 
 /// Ends every process but PID 1, or, elsewhere than in PID 1, the process group of `child`; waits
-/// until they are gone, for a moment at the most.
+/// until they are gone, for a moment at the most. They are asked first: a file system that a program
+/// makes is complete when that has ended by itself.
 pub(super) fn kill_all(child: Pid) {
     let whom = if std::process::id() == 1 { EVERYBODY } else { Pid::from_raw(-child.as_raw()) };
+    if !end_by(Signal::SIGTERM, whom, TERM_GRACE) {
+        end_by(Signal::SIGKILL, whom, KILL_GRACE);
+    }
+}
+
+/// Sends a signal and waits; whether all are gone.
+fn end_by(signal: Signal, whom: Pid, grace: Duration) -> bool {
     // ESRCH: there is nobody left, which is what is wanted.
-    let _nobody = kill(whom, Signal::SIGKILL);
-    let deadline = Instant::now() + KILL_GRACE;
+    let _nobody = kill(whom, signal);
+    let deadline = Instant::now() + grace;
     while Instant::now() < deadline {
         match waitpid(whom, Some(WaitPidFlag::WNOHANG)) {
-            Err(Errno::ECHILD) => return,
+            Err(Errno::ECHILD) => return true,
             Ok(WaitStatus::StillAlive) => {
                 // Nothing to read: the pause between two looks.
                 let _elapsed = poll(&mut [], PollTimeout::from(50_u8));
@@ -268,6 +282,7 @@ pub(super) fn kill_all(child: Pid) {
             _ => {}
         }
     }
+    false
 }
 
 /// Whether a program of the deploy environment is there.
@@ -294,7 +309,7 @@ mod tests {
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
         let environment = BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".to_owned())]);
         let limit = Duration::from_secs(if script.contains("never") { 1 } else { 60 });
-        run(&mut Report::silent(), &job(&program), &environment, limit)
+        run(&mut Report::silent(), &job(&program), &environment, limit, &mut |_| {})
             .map_or_else(|error| error.to_string(), |()| "ok".to_owned())
     }
 
@@ -331,7 +346,8 @@ mod tests {
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
         let limit = Duration::from_secs(1);
         let error =
-            run(&mut Report::silent(), &job(&program), &BTreeMap::new(), limit).unwrap_err();
+            run(&mut Report::silent(), &job(&program), &BTreeMap::new(), limit, &mut |_| {})
+                .unwrap_err();
         let want = "starting `deploy`: its interpreter is not in the deploy environment";
         assert_eq!(error.to_string(), want);
     }

@@ -25,6 +25,9 @@ pub(super) struct Selected {
     pub(super) known_by: DiskIdentity,
     /// Sectors written or discarded before `deploy` began.
     baseline: u64,
+    /// What tells it from one that comes later under the same name (Linux,
+    /// `ABI/testing/sysfs-block`, from 5.15 on).
+    sequence: Option<String>,
     /// Other disks that `deploy` may write to; they have none of their own.
     pub(super) also: Vec<Selected>,
 }
@@ -34,6 +37,11 @@ impl Selected {
     pub(super) fn begin_anew(&mut self) -> anyhow::Result<()> {
         self.baseline = sectors(&self.name)?;
         Ok(())
+    }
+
+    /// The device nodes of it and the other disks that may be written.
+    pub(super) fn devices(&self) -> Vec<&str> {
+        self.all().map(|disk| disk.device.as_str()).collect()
     }
 
     /// It and the other disks that may be written.
@@ -84,12 +92,17 @@ fn wait_for(
 ///
 /// Linux 6.1 refuses writes to the partitions of a disk with the flag too. Older kernels may keep a
 /// flag for each partition by itself, so each gets its own.
-pub(super) fn protect_others(report: &mut Report, selected: &Selected) {
-    for name in names_below(Path::new("/sys/block")) {
-        if selected.all().all(|ours| is_other_disk(&name, &ours.name)) {
-            protect(report, &name);
-        }
+fn protect_others(report: &mut Report, selected: &Selected) {
+    for name in others(selected) {
+        protect(report, &name);
     }
+}
+
+/// The names of all other disks that are there now.
+pub(super) fn others(selected: &Selected) -> Vec<String> {
+    let mut names = names_below(Path::new("/sys/block"));
+    names.retain(|name| selected.all().all(|ours| is_other_disk(name, &ours.name)));
+    names
 }
 
 /// The same for the disks that may be written, and all others; an error where the former still can.
@@ -103,7 +116,7 @@ pub(super) fn protect_all(report: &mut Report, selected: &Selected) -> anyhow::R
 }
 
 /// Makes a disk and its partitions read-only, and says so.
-fn protect(report: &mut Report, name: &str) {
+pub(super) fn protect(report: &mut Report, name: &str) {
     let partitions = partitions_of(&Path::new("/sys/block").join(name));
     for name in std::iter::once(name).chain(partitions.iter().map(String::as_str)) {
         let device = format!("/dev/{}", name.replace('!', "/"));
@@ -153,22 +166,32 @@ fn is_other_disk(name: &str, selected: &str) -> bool {
 fn select(name: &str, known_by: DiskIdentity) -> anyhow::Result<Selected> {
     let device = format!("/dev/{}", name.replace('!', "/"));
     let (baseline, also) = (sectors(name)?, Vec::new());
-    Ok(Selected { device, known_by, baseline, name: name.to_owned(), also })
+    let (name, sequence) = (name.to_owned(), sequence(name));
+    Ok(Selected { name, device, known_by, baseline, sequence, also })
+}
+
+fn sequence(name: &str) -> Option<String> {
+    fs::read_to_string(format!("/sys/block/{name}/diskseq")).ok()
 }
 
 /// Whether anybody wrote to a disk that may be written, or discarded sectors of it: the commit
 /// point. What is still in the page cache counts once it was synced.
 pub(super) fn sectors_written(disk: &Selected) -> anyhow::Result<bool> {
     for disk in disk.all() {
-        if sectors(&disk.name)? != disk.baseline {
+        let sectors = sectors(&disk.name)?;
+        if sequence(&disk.name) != disk.sequence {
+            bail!("{} was gone, and is back", disk.device);
+        }
+        if sectors != disk.baseline {
             return Ok(true);
         }
     }
     Ok(false)
 }
 
-fn sectors(name: &str) -> anyhow::Result<u64> {
-    let mut sum = 0;
+/// Sectors that were written to a disk or discarded; an error when it is gone.
+pub(super) fn sectors(name: &str) -> anyhow::Result<u64> {
+    let (mut sum, mut is_there) = (0, false);
     let entries = fs::read_dir("/sys/block").context("reading /sys/block")?;
     for entry in entries {
         let other = entry.context("reading /sys/block")?.file_name();
@@ -177,7 +200,11 @@ fn sectors(name: &str) -> anyhow::Result<u64> {
             let path = format!("/sys/block/{other}/stat");
             let text = fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
             sum += parse_stat(&text).with_context(|| format!("parsing {path}"))?;
+            is_there |= other == name;
         }
+    }
+    if !is_there {
+        bail!("the disk {name} is gone");
     }
     Ok(sum)
 }

@@ -21,13 +21,15 @@ const WRITE_BACK: Duration = Duration::from_mins(25);
 /// The same where nothing much can be left to write.
 const MOMENT: Duration = Duration::from_mins(1);
 
-/// What a failure leads to. When it cannot be told whether the disk was written, it was.
-pub(super) fn outcome_of_failure(selected: Option<&Selected>) -> Outcome {
+/// What a failure leads to. When it cannot be told whether the disk was written, it was, from the
+/// moment on that `deploy` has `begun`.
+pub(super) fn outcome_of_failure(selected: Option<&Selected>, begun: bool) -> Outcome {
     // What `deploy` wrote may still wait in the page cache.
     let written_back = sync_within(MOMENT);
     match selected.map(sectors_written) {
         None => Outcome::Returned,
         Some(Ok(false)) if written_back => Outcome::Returned,
+        Some(Ok(false) | Err(_)) if !begun => Outcome::Returned,
         Some(_) => Outcome::Rescue,
     }
 }
@@ -35,12 +37,12 @@ pub(super) fn outcome_of_failure(selected: Option<&Selected>) -> Outcome {
 /// Writes everything back; false when that takes longer, as on a disk that does not answer.
 fn sync_within(limit: Duration) -> bool {
     let (sender, done) = mpsc::channel();
-    thread::spawn(move || {
+    let started = thread::Builder::new().spawn(move || {
         sync();
         // Nobody may be waiting any more.
         let _unheard = sender.send(());
     });
-    done.recv_timeout(limit).is_ok()
+    started.is_ok() && done.recv_timeout(limit).is_ok()
 }
 
 /// Writes everything back and unmounts all that `deploy` left mounted.
@@ -83,6 +85,7 @@ pub(super) fn leave(report: &mut Report, outcome: Outcome, mode: RebootMode) {
     kill_all(EVERYBODY);
     report.begin(Stage::Reboot);
     report.line(&format!("verdict {outcome}"));
+    report.flush();
     let _late = sync_within(MOMENT);
     if mode == RebootMode::RB_POWER_OFF {
         report.timer.disarm();

@@ -70,7 +70,8 @@ fn write(report: &Report, known: &Known, outcome: Option<Outcome>) -> anyhow::Re
     let place = place.context("it has set no place aside for a report")?;
     let disk = known.disk.as_ref().context("its disk was not found")?;
     let mut attempt = describe(report, known, outcome);
-    let log = fs::read_to_string(paths::LOG).unwrap_or_default();
+    let log = fs::read(paths::LOG).unwrap_or_default();
+    let log = String::from_utf8_lossy(&log);
     let lines: Vec<_> = log.lines().map(str::to_owned).collect();
     attempt.log = lines.get(lines.len().saturating_sub(LINES)..).unwrap_or_default().to_vec();
     let bytes = attempt.to_bytes().context("rendering the report")?;

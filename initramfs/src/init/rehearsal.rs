@@ -14,6 +14,11 @@ impl Known {
         self.deploy.as_ref().is_some_and(|deploy| deploy.mode == Mode::Rehearsal)
     }
 
+    /// Whether `deploy` has been run, or nearly so.
+    pub(super) fn has_begun(&self) -> bool {
+        self.signatures.get().is_some()
+    }
+
     /// Notes what was proved.
     pub(super) fn prove(&mut self, what: &str, how: &str) {
         self.proved.push(format!("{what}: {how}"));

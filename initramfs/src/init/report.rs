@@ -2,11 +2,11 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use super::sinks::{Console, Sink};
 use super::timer::Timer;
 use crate::paths;
 use crate::stages::Stage;
@@ -16,7 +16,8 @@ use crate::stages::Stage;
 #[derive(Debug)]
 pub(super) struct Report {
     started: Instant,
-    sinks: Vec<Sink>,
+    log: Option<Sink>,
+    consoles: Vec<Console>,
     kernel_log: Option<File>,
     events: Option<File>,
     /// What was said while standard output was the only sink.
@@ -25,39 +26,6 @@ pub(super) struct Report {
     pub(super) failed: Option<(Stage, String)>,
     /// What ends a stage that hangs.
     pub(super) timer: Timer,
-}
-
-/// A file that lines are appended to.
-#[derive(Debug)]
-struct Sink {
-    path: PathBuf,
-    file: File,
-}
-
-impl Sink {
-    fn open(path: impl Into<PathBuf>) -> Option<Self> {
-        use std::os::unix::fs::OpenOptionsExt;
-        let (path, flags) = (path.into(), nix::fcntl::OFlag::O_NOCTTY.bits());
-        let mut options = OpenOptions::new();
-        // A console that is not there is not to be made.
-        options.append(true).create(path.as_os_str() == paths::LOG).custom_flags(flags);
-        let file = options.open(&path).ok()?;
-        Some(Self { path, file })
-    }
-
-    /// Writes bytes; true when that was possible. A console hangs up all that have it open when the
-    /// shell on it ends (`vhangup(2)`), so it is opened anew then.
-    fn write(&mut self, bytes: &[u8]) -> bool {
-        if self.file.write_all(bytes).is_ok() {
-            return true;
-        }
-        let again = Self::open(std::mem::take(&mut self.path));
-        again.is_some_and(|mut again| {
-            let written = again.file.write_all(bytes).is_ok();
-            *self = again;
-            written
-        })
-    }
 }
 
 /// A line of the event log.
@@ -77,7 +45,8 @@ impl Report {
     pub(super) fn start() -> Self {
         Self {
             started: Instant::now(),
-            sinks: Vec::new(),
+            log: None,
+            consoles: Vec::new(),
             kernel_log: None,
             events: None,
             early: Some(Vec::new()),
@@ -100,19 +69,28 @@ impl Report {
         let early = self.early.take().unwrap_or_default();
         // The last one is /dev/console, where the early lines went.
         let names = std::fs::read_to_string("/sys/class/tty/console/active").unwrap_or_default();
-        let mut consoles: Vec<_> = names.split_whitespace().collect();
-        let main = consoles.pop();
-        let console = |name: &str| Sink::open(format!("/dev/{name}"));
-        let mut sinks: Vec<_> = Sink::open(paths::LOG).into_iter().collect();
-        sinks.extend(consoles.into_iter().filter_map(console));
-        sinks.retain_mut(|sink| sink.write(&early));
-        sinks.extend(main.and_then(console));
-        self.sinks = sinks;
+        let mut names: Vec<_> = names.split_whitespace().collect();
+        let main = names.pop();
+        let console = |name: &str| Console::open(format!("/dev/{name}"));
+        self.log = Sink::open(paths::LOG);
+        self.consoles = names.into_iter().filter_map(console).collect();
+        self.say(&early);
+        self.consoles.extend(main.and_then(console));
+    }
+
+    /// Waits for a moment until the consoles have shown all.
+    pub(super) fn flush(&self) {
+        const MOMENT: Duration = Duration::from_secs(2);
+        for console in &self.consoles {
+            console.flush(MOMENT);
+        }
     }
 
     /// Says one line.
     pub(super) fn line(&mut self, text: &str) {
-        self.output(format!("anemos: {text}\n").as_bytes());
+        let line = format!("anemos: {text}\n");
+        self.early(line.as_bytes());
+        self.say(line.as_bytes());
         if let Some(log) = &mut self.kernel_log {
             // Debug level: kept in the kernel log, but not printed a second time. One write is
             // one record, so the line is made first.
@@ -125,13 +103,30 @@ impl Report {
         self.line(&format!("error: {}", one_line(error)));
     }
 
-    /// Passes on bytes of somebody else's, typically of `deploy`.
+    /// Passes on bytes of somebody else's, typically of `deploy`; a console that is slow leaves
+    /// some out.
     pub(super) fn output(&mut self, bytes: &[u8]) {
+        self.early(bytes);
+        self.keep(bytes);
+        self.consoles.retain_mut(|console| console.pass_on(bytes));
+    }
+
+    fn early(&mut self, bytes: &[u8]) {
         if let Some(early) = &mut self.early {
             early.extend_from_slice(bytes);
             let _unwritable = io::stdout().lock().write_all(bytes);
         }
-        self.sinks.retain_mut(|sink| sink.write(bytes));
+    }
+
+    fn say(&mut self, bytes: &[u8]) {
+        self.keep(bytes);
+        self.consoles.retain_mut(|console| console.say(bytes));
+    }
+
+    fn keep(&mut self, bytes: &[u8]) {
+        if self.log.as_mut().is_some_and(|log| !log.write(bytes)) {
+            self.log = None;
+        }
     }
 
     /// Runs one stage and says when it begins and how it ended.
@@ -143,7 +138,10 @@ impl Report {
         let began = Instant::now();
         self.begin(stage);
         let result = run(self);
-        self.timer.pause();
+        // What lies between two stages is part of the first one.
+        if result.is_err() {
+            self.timer.pause();
+        }
         let took = began.elapsed().as_secs_f64();
         let error = result.as_ref().err().map(one_line);
         self.line(&match &error {

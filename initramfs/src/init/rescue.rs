@@ -8,7 +8,7 @@ use std::time::Duration;
 use nix::poll::{PollTimeout, poll};
 use nix::sys::wait::{WaitPidFlag, waitpid};
 
-use super::child::{EVERYBODY, command, exists};
+use super::child::{EVERYBODY, command, exists, kill_all};
 use super::report::Report;
 use super::ssh::Server;
 use super::{Known, last_attempt, run_payload};
@@ -21,8 +21,10 @@ const TURN: Duration = Duration::from_secs(1);
 /// Waits for people, for ever. Returns when the payload was run again and did well.
 pub(super) fn wait(report: &mut Report, known: &Known) {
     prepare(report, known);
-    tell(report, known);
     let mut services = Services::default();
+    // Reachable first.
+    services.keep_up(report, known);
+    tell(report, known);
     loop {
         services.keep_up(report, known);
         let pause = PollTimeout::try_from(TURN).unwrap_or(PollTimeout::MAX);
@@ -33,12 +35,14 @@ pub(super) fn wait(report: &mut Report, known: &Known) {
             continue;
         }
         report.line("the payload is run again");
+        // Who asked for it is told so first; then nobody may be at work on the disk.
+        let _elapsed = poll(&mut [], pause);
+        kill_all(EVERYBODY);
         report.failed = None;
         match run_payload(report, known) {
             Ok(()) => return,
             Err(error) => report.error(&error),
         }
-        // Whatever was running was ended with the payload.
         services = Services::default();
         tell(report, known);
     }

@@ -6,12 +6,16 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::fcntl::OFlag;
 use nix::sys::reboot::{RebootMode, reboot};
+use nix::sys::signal::{Signal, kill};
 
+use super::child::EVERYBODY;
 use super::disks::{Selected, sectors_written};
 use crate::stages::{Outcome, Stage};
 
@@ -74,9 +78,10 @@ impl Timer {
         self.begin(Stage::Reboot);
     }
 
-    /// Notes that no stage runs.
+    /// Notes that no stage runs. PID 1, which says so, was late at the most.
     pub(super) fn pause(&self) {
-        self.state().running = None;
+        let mut shared = self.state();
+        (shared.running, shared.starved) = (None, false);
     }
 
     /// Notes how long `deploy` may take.
@@ -140,10 +145,12 @@ impl State {
 
     /// Nothing is written back first: PID 1 may hang in just that.
     fn act(&mut self, stage: Stage) {
-        let written = self.disk.as_ref().map(sectors_written);
+        // Nobody may write after the look: a reboot lets all go on for a while.
+        let _nobody = kill(EVERYBODY, Signal::SIGSTOP);
+        let whole = self.disk.as_ref().is_none_or(|disk| is_whole(stage, disk));
         self.running = None;
         say(&format!("error: stage {stage} hangs"));
-        match Action::of(stage, matches!(written, None | Some(Ok(false)))) {
+        match Action::of(stage, whole) {
             Action::GoBack => {
                 say(&format!("verdict {}", Outcome::Returned));
                 let deadline = Instant::now() + limit(Stage::Reboot, self.deploy);
@@ -161,11 +168,17 @@ impl State {
                 self.starved = true;
             }
             Action::Wait => {
+                let _nobody = kill(EVERYBODY, Signal::SIGCONT);
                 say("the disk was written: the machine is left to its watchdog, where it has one");
                 self.starved = true;
             }
         }
     }
+}
+
+/// Whether nothing was written. Before `deploy` nobody writes, so a disk that is gone is whole.
+fn is_whole(stage: Stage, disk: &Selected) -> bool {
+    sectors_written(disk).map_or(stage < Stage::Deploy, |written| !written)
 }
 
 /// What is done about a stage that hangs.
@@ -190,9 +203,11 @@ impl Action {
     }
 }
 
+/// Says it without waiting: a console that stands still must not keep the machine from going back.
 fn say(text: &str) {
+    let flags = (OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits();
     for path in ["/dev/console", "/dev/kmsg"] {
-        if let Ok(mut sink) = OpenOptions::new().write(true).open(path) {
+        if let Ok(mut sink) = OpenOptions::new().write(true).custom_flags(flags).open(path) {
             let _unwritable = sink.write_all(format!("anemos: {text}\n").as_bytes());
         }
     }

@@ -1,0 +1,68 @@
+//! What lies between the selected disk and its file systems: LVM, dm-crypt, md, swap.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::Context;
+
+use super::child::{command, exists};
+use super::disks::Selected;
+use super::report::Report;
+
+/// Read after the base's own configuration (lvm.conf(5), `lvmlocal.conf`).
+const LVM: &str = "/etc/lvm/lvmlocal.conf";
+
+/// What takes back all that a `deploy` has assembled, from the outside to the inside.
+const RELEASES: [&[&str]; 5] = [
+    &["swapoff", "-a"],
+    &["lvm", "vgchange", "-an"],
+    &["dmsetup", "remove_all"],
+    &["mdadm", "--stop", "--scan"],
+    &["losetup", "-D"],
+];
+
+/// Has LVM see no disk but those that may be written: what it activates on another one is not
+/// bound by that one's protection.
+pub(super) fn hide_others(disk: &Selected) -> anyhow::Result<()> {
+    let describe = || format!("writing {LVM}");
+    fs::create_dir_all("/etc/lvm").with_context(describe)?;
+    fs::write(LVM, filter(&disk.devices())).with_context(describe)
+}
+
+/// Layers above the disk, which others cannot be assembled from, are let through.
+fn filter(devices: &[&str]) -> String {
+    let mut patterns: Vec<_> =
+        devices.iter().map(|device| format!("\"a|^{device}(p?[0-9]+)?$|\"")).collect();
+    patterns.push("\"a|^/dev/(md|mapper/|dm-)|\", \"r|.*|\"".to_owned());
+    format!("devices {{ global_filter = [ {} ] }}\n", patterns.join(", "))
+}
+
+/// Takes back what an earlier run of `deploy` has assembled, as far as the tools are there, so that
+/// another one may begin from a disk that nobody uses.
+pub(super) fn release(report: &mut Report) {
+    for words in RELEASES {
+        let [tool, arguments @ ..] = words else { continue };
+        let folders = ["/usr/sbin", "/sbin", "/usr/bin", "/bin"];
+        let paths = folders.map(|folder| format!("{folder}/{tool}"));
+        let Some(path) = paths.iter().find(|path| exists(path)) else { continue };
+        match command(Path::new(path)).args(arguments).output() {
+            Ok(output) if output.status.success() => {}
+            Ok(output) => {
+                let said = String::from_utf8_lossy(&output.stderr);
+                let last = said.lines().last().unwrap_or_default();
+                report.line(&format!("{}: {last}", words.join(" ")));
+            }
+            Err(error) => report.line(&format!("{}: {error}", words.join(" "))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::filter;
+
+    #[test]
+    fn lvm_sees_the_selected_disks_their_partitions_and_what_is_above_them() {
+        insta::assert_snapshot!(filter(&["/dev/vda", "/dev/nvme0n1"]), @r#"devices { global_filter = [ "a|^/dev/vda(p?[0-9]+)?$|", "a|^/dev/nvme0n1(p?[0-9]+)?$|", "a|^/dev/(md|mapper/|dm-)|", "r|.*|" ] }"#);
+    }
+}
