@@ -8,11 +8,14 @@ pub(crate) mod kexec;
 mod watchdog;
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use initramfs::mount_table::unescape;
 use nix::mount::{MsFlags, mount};
+use nix::poll::{PollTimeout, poll};
 use nix::sys::reboot::{RebootMode, reboot};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, sync};
@@ -21,6 +24,10 @@ use crate::facts::{Facts, Watchdog};
 use crate::plan::Rung;
 use crate::staging::UndoLog;
 use crate::{files, report, staging};
+
+const MOUNTS: &str = "/proc/self/mounts";
+/// How long the kernel may take to make all file systems read-only.
+const REMOUNT: Duration = Duration::from_mins(1);
 
 /// What is entered.
 #[derive(Clone, Copy, Debug)]
@@ -68,10 +75,19 @@ fn stage(rung: Rung, facts: &Facts, next: &Next<'_>) -> anyhow::Result<()> {
     })
 }
 
-/// Copies kernel and initramfs to a folder of ours beside the configuration of a boot loader.
-fn copy(next: &Next<'_>, folder: &Path, undo: &mut UndoLog) -> anyhow::Result<()> {
+/// Copies kernel and initramfs to a folder of ours that nobody else may enter: the latter holds keys,
+/// and some file systems have one mode for everything.
+fn copy(next: &Next<'_>, folder: &Path, kernel: &str, undo: &mut UndoLog) -> anyhow::Result<()> {
     undo.make_folder(folder)?;
-    files::copy(next.kernel, &folder.join("vmlinuz"))?;
+    let mode =
+        folder.metadata().with_context(|| format!("looking at {}", folder.display()))?.mode();
+    if mode & 0o077 != 0 {
+        bail!(
+            "everybody could read the keys in {}: mount its file system anew with umask=0077",
+            folder.display()
+        );
+    }
+    files::copy(next.kernel, &folder.join(kernel))?;
     files::copy(next.initramfs, &folder.join("initramfs"))
 }
 
@@ -109,10 +125,11 @@ fn signal_others(signal: Signal) {
     let _nobody = kill(Pid::from_raw(-1), signal);
 }
 
+/// Has all file systems on disks written back and made read-only.
 fn make_read_only() {
     sync();
-    let table = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-    for target in writable_targets(&table) {
+    let table = || fs::read_to_string(MOUNTS).unwrap_or_default();
+    for (target, _) in writable(&table()) {
         let none: Option<&str> = None;
         // A busy one follows below; whatever stays writable is at least written back.
         let _busy =
@@ -120,30 +137,39 @@ fn make_read_only() {
     }
     // Emergency remount: read-only even where files are open for writing
     // (Linux, admin-guide/sysrq). Without it, the journals are replayed at the next boot.
-    let _without_sysrq = fs::write("/proc/sysrq-trigger", "u");
+    if fs::write("/proc/sysrq-trigger", "u").is_ok() {
+        let deadline = Instant::now() + REMOUNT;
+        // The kernel does it later, to whatever has one device (Linux, `fs/super.c`).
+        let waits = || writable(&table()).iter().any(|(_, kind)| kind != "btrfs");
+        while waits() && Instant::now() < deadline {
+            // Nothing to read: the pause between two looks.
+            let _elapsed = poll(&mut [], PollTimeout::from(100_u8));
+        }
+    }
     sync();
 }
 
-/// Mount points of writable file systems on block devices, the last mounted first.
-fn writable_targets(table: &str) -> Vec<String> {
-    let fields = |line: &str| -> Option<String> {
+/// Mount points of writable file systems on block devices, the last mounted first, and their kinds.
+fn writable(table: &str) -> Vec<(String, String)> {
+    let fields = |line: &str| -> Option<(String, String)> {
         let mut fields = line.split_whitespace();
-        let (device, target, _, options) =
+        let (device, target, kind, options) =
             (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
         let writable = options.split(',').any(|option| option == "rw");
-        (device.starts_with("/dev/") && writable).then(|| unescape(target))
+        (device.starts_with("/dev/") && writable).then(|| (unescape(target), kind.to_owned()))
     };
     table.lines().rev().filter_map(fields).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::writable_targets;
+    use super::writable;
 
     #[test]
     fn only_writable_disks_are_remounted() {
         let table = "/dev/vda1 / ext4 rw,relatime 0 0\nproc /proc proc rw 0 0\n\
                      /dev/vdb /mnt/my\\040data xfs rw 0 0\n/dev/sr0 /cdrom iso9660 ro 0 0\n";
-        assert_eq!(writable_targets(table), ["/mnt/my data", "/"]);
+        let pair = |target: &str, kind: &str| (target.to_owned(), kind.to_owned());
+        assert_eq!(writable(table), [pair("/mnt/my data", "xfs"), pair("/", "ext4")]);
     }
 }

@@ -54,7 +54,11 @@ fn payload(plan: &Plan) -> Option<Refusal> {
 
 fn entry(facts: &Facts, plan: &Plan) -> Option<Refusal> {
     if facts.staged {
-        return Some(Refusal::Staged);
+        return Some(Refusal::Staged { what: "a deployment is staged" });
+    }
+    // A reboot by systemd executes it, too (systemctl(1)).
+    if facts.kexec.loaded && plan.this_machine {
+        return Some(Refusal::Staged { what: "a kernel that kexec would execute is loaded" });
     }
     // A container's own reason says it all.
     let container = facts.virtualization.container.is_some();

@@ -2,13 +2,14 @@
 
 mod undo;
 
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
+use crate::entry::kexec;
 use crate::plan::mib;
 use crate::report::Refusal;
 use crate::room;
@@ -20,6 +21,38 @@ const FOLDER: &str = "/var/lib/anemos/staged";
 const INITRAMFS: &str = "initramfs";
 /// There as long as something outside of the folder is changed.
 pub(crate) const UNDO_LOG: &str = "/var/lib/anemos/staged/undo.json";
+
+/// Held by who stages something or takes it back; it ends with the process.
+const LOCK: &str = "/run/anemos.lock";
+
+/// The right to stage something, or to take it back, which one process has at a time.
+#[derive(Debug)]
+pub(crate) struct Lock(#[expect(dead_code, reason = "it is held, not read")] File);
+
+impl Lock {
+    /// Takes it, or refuses: two at once would undo each other's.
+    pub(crate) fn take() -> anyhow::Result<Self> {
+        let describe = || format!("opening {LOCK}");
+        let file = File::options().write(true).create(true).truncate(false).open(LOCK);
+        let file = file.with_context(describe)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self(file)),
+            Err(TryLockError::WouldBlock) => {
+                let reason = "another anemos is staging something, or taking it back";
+                Err(Refusal::new(reason, "wait for its end, or end it").into())
+            }
+            Err(TryLockError::Error(error)) => {
+                Err(error).with_context(|| format!("locking {LOCK}"))
+            }
+        }
+    }
+}
+
+/// Whether the next boot, or an execution of a loaded kernel, leads elsewhere: looked at once more
+/// with the lock held.
+pub(crate) fn is_anything_staged() -> bool {
+    Path::new(UNDO_LOG).exists() || kexec::is_loaded()
+}
 
 /// Refuses a final initramfs of so many bytes that has no room, before any of it is written; then
 /// `copied` bytes go to another folder, which may be on the same file system.

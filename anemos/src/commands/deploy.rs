@@ -4,7 +4,10 @@ use std::io::{self, BufRead, IsTerminal};
 use std::process::ExitCode;
 
 use anyhow::Context;
+use harness::rehearsal::interrupt::Interrupted;
 use initramfs::deploy::{Deploy, Mode};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use crate::config::{ConfigArgs, Location};
 use crate::entry::{self, Next, kexec};
@@ -38,7 +41,7 @@ struct Far {
     #[arg(long)]
     dry_run: bool,
     /// Make everything ready, but stay here: the next reboot enters a boot entry, `kexec -e` a
-    /// loaded kernel, and `anemos reset` takes it back
+    /// loaded kernel, and so does `systemctl reboot`; `anemos reset` takes it back
     #[arg(long)]
     stage_only: bool,
     /// Enter the deploy environment, prove there all that `deploy` needs, and come back: no disk
@@ -73,11 +76,24 @@ impl Args {
         if !self.yes {
             confirm(&prepared, mode)?;
         }
+        let _lock = staging::Lock::take()?;
+        if staging::is_anything_staged() {
+            let reason = "another deployment was staged meanwhile";
+            return Err(Refusal::new(reason, "`anemos reset` takes it back").into());
+        }
+        let signals = Held::new()?;
         let rung = stage(&prepared, mode).inspect_err(|_| take_back())?;
+        if signals.interrupted() {
+            take_back();
+            report::step("interrupted: what was staged is taken back");
+            return Ok(ExitCode::from(Interrupted::EXIT_CODE));
+        }
         // What was fetched is in the initramfs now, and nothing runs after a jump.
         drop(fetched);
         if self.far.stage_only {
-            let enters = if rung.boots() { "the next reboot" } else { "`kexec -e`" };
+            // systemctl(1): a reboot executes a kernel that is loaded.
+            let enters =
+                if rung.boots() { "the next reboot" } else { "`kexec -e` or `systemctl reboot`" };
             report::step(&format!("staged: {enters} enters it, `anemos reset` takes it back"));
             return Ok(ExitCode::SUCCESS);
         }
@@ -85,6 +101,25 @@ impl Args {
         report::step(&format!("{way}: this connection ends, {}", goes_on(mode)));
         entry::leave(rung, prepared.plan.watchdog.armed()).inspect_err(|_| take_back())?;
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Signals that would end this in the middle: an interruption is looked for when everything is staged,
+/// and the end of a connection is none, since the host name was typed.
+#[derive(Debug)]
+struct Held(SignalFd);
+
+impl Held {
+    fn new() -> anyhow::Result<Self> {
+        let ends = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM]);
+        let held = ends.iter().chain([Signal::SIGHUP]).collect::<SigSet>();
+        held.thread_block().context("holding signals")?;
+        let pending = SignalFd::with_flags(&ends, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC);
+        Ok(Self(pending.context("watching signals")?))
+    }
+
+    fn interrupted(&self) -> bool {
+        matches!(self.0.read_signal(), Ok(Some(_)))
     }
 }
 

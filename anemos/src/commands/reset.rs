@@ -12,6 +12,7 @@ pub(crate) struct Args {}
 impl Args {
     #[expect(clippy::unused_self, reason = "every command is run with its arguments")]
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        let _lock = staging::Lock::take()?;
         let mut undone = Vec::new();
         if kexec::is_loaded() {
             kexec::unload()?;

@@ -12,7 +12,6 @@ use initramfs::firmware::{self, VARIABLES};
 
 use super::Next;
 use crate::facts::{Esp, Facts};
-use crate::files;
 use crate::staging::UndoLog;
 
 /// Below the EFI system partition.
@@ -28,9 +27,7 @@ pub(super) fn stage(facts: &Facts, next: &Next<'_>, undo: &mut UndoLog) -> anyho
     if !esp.folder.join("EFI").exists() {
         undo.make_folder(&esp.folder.join("EFI"))?;
     }
-    undo.make_folder(&folder)?;
-    files::copy(next.kernel, &folder.join("vmlinuz.efi"))?;
-    files::copy(next.initramfs, &folder.join("initramfs"))?;
+    super::copy(next, &folder, "vmlinuz.efi", undo)?;
     let option = load_option(esp, next.command_line)?;
     write_variable(undo, &entry, &option)?;
     // Last: until this is written, nothing of the above is booted.

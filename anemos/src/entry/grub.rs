@@ -17,7 +17,7 @@ const FOLDER: &str = "anemos";
 pub(super) fn stage(facts: &Facts, next: &Next<'_>, undo: &mut UndoLog) -> anyhow::Result<()> {
     let grub = facts.boot_loader.grub.as_ref().context("finding GRUB's folder")?;
     let folder = grub.folder.join(FOLDER);
-    super::copy(next, &folder, undo)?;
+    super::copy(next, &folder, "vmlinuz", undo)?;
     let custom = grub.folder.join("custom.cfg");
     let before = files::read_if_there(&custom)?.unwrap_or_default();
     let menu = [before, menu_entry(next.command_line).into_bytes()].concat();
@@ -30,16 +30,20 @@ pub(super) fn stage(facts: &Facts, next: &Next<'_>, undo: &mut UndoLog) -> anyho
     undo.write(&block, &chosen)
 }
 
-/// GRUB sets `config_directory` to the folder of its configuration from 2.02 on.
+/// GRUB sets `config_directory` to the folder of its configuration from 2.02 on, while it reads it: as
+/// an entry is booted, it may be another one, that of what a signed GRUB begins with. What cannot be
+/// booted leads to the old system, as the entry is booted once: people would not see a menu.
 fn menu_entry(command_line: &str) -> String {
     let words: Vec<_> = command_line.split_whitespace().map(quote).collect();
     format!(
         "\n# One-time boot entry of anemos; `anemos reset` removes it.\n\
-         menuentry 'anemos deploy environment' --id {ENTRY} --unrestricted {{\n\
-         \tset anemos=\"$config_directory\"\n\
-         \tif [ -z \"$anemos\" ]; then set anemos=\"$prefix\"; fi\n\
-         \tlinux \"$anemos/{FOLDER}/vmlinuz\" {}\n\
-         \tinitrd \"$anemos/{FOLDER}/initramfs\"\n}}\n",
+         set anemos=\"$config_directory\"\n\
+         if [ -z \"$anemos\" ]; then set anemos=\"$prefix\"; fi\n\
+         menuentry 'anemos deploy environment' --id {ENTRY} --unrestricted \"$anemos\" {{\n\
+         \tif linux \"$2/{FOLDER}/vmlinuz\" {}; then\n\
+         \t\tif initrd \"$2/{FOLDER}/initramfs\"; then boot; fi\n\
+         \tfi\n\
+         \treboot\n}}\n",
         words.join(" ")
     )
 }
@@ -62,11 +66,13 @@ mod tests {
         insta::assert_snapshot!(menu_entry("console=ttyS0,115200 a=$b;c  d='x"), @r#"
 
         # One-time boot entry of anemos; `anemos reset` removes it.
-        menuentry 'anemos deploy environment' --id anemos-deploy --unrestricted {
-        	set anemos="$config_directory"
-        	if [ -z "$anemos" ]; then set anemos="$prefix"; fi
-        	linux "$anemos/anemos/vmlinuz" console=ttyS0,115200 'a=$b;c' 'd='\''x'
-        	initrd "$anemos/anemos/initramfs"
+        set anemos="$config_directory"
+        if [ -z "$anemos" ]; then set anemos="$prefix"; fi
+        menuentry 'anemos deploy environment' --id anemos-deploy --unrestricted "$anemos" {
+        	if linux "$2/anemos/vmlinuz" console=ttyS0,115200 'a=$b;c' 'd='\''x'; then
+        		if initrd "$2/anemos/initramfs"; then boot; fi
+        	fi
+        	reboot
         }
         "#);
     }

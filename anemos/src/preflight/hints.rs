@@ -27,7 +27,7 @@ impl Refusal {
             Self::TooLittleMemory { .. } => {
                 "use a smaller payload or base, or a machine with more memory".to_owned()
             }
-            Self::Staged => "`anemos reset` takes it back".to_owned(),
+            Self::Staged { .. } => "`anemos reset` takes it back".to_owned(),
             Self::NoWayIn { .. } => {
                 "`[entry] method = \"auto\"` tries all of them; one of these reasons must go"
                     .to_owned()

@@ -17,8 +17,8 @@ pub(crate) enum Refusal {
     NoPayload,
     #[error("{what} is not built in yet")]
     NotBuiltIn { what: String, instead: &'static str },
-    #[error("a deployment is staged already")]
-    Staged,
+    #[error("{what} already")]
+    Staged { what: &'static str },
     #[error("there is no way into the deploy environment ({})", obstacles.join("; "))]
     NoWayIn { obstacles: Vec<String> },
     #[error("the image of the running kernel {release} is not there")]

@@ -79,7 +79,7 @@ type Unfit = fn(&mut Facts);
 const OTHER_KERNEL: &str = "[kernel]\nsource = \"/k\"\nmodules = \"/m/6.2\"\n";
 
 /// Machines that are unfit in one way each: name, configuration, what is wrong.
-const CASES: [(&str, &str, Unfit); 23] = [
+const CASES: [(&str, &str, Unfit); 24] = [
     ("user", "", |facts| facts.privileged = false),
     ("no way in", "", |facts| {
         facts.kexec.permission = Permission::Disabled;
@@ -91,6 +91,7 @@ const CASES: [(&str, &str, Unfit); 23] = [
     }),
     ("boot loader", "[entry]\nmethod = \"bootloader\"", |facts| facts.boot_loader.grub = None),
     ("staged", "", |facts| facts.staged = true),
+    ("loaded", "", |facts| facts.kexec.loaded = true),
     ("no image", "", |facts| facts.kernel.image = None),
     ("no kernel", "", |facts| facts.kernel.image.as_mut().unwrap().format = None),
     ("no modules", "", |facts| facts.kernel.modules = None),
@@ -139,6 +140,8 @@ fn each_unfit_machine_is_refused_with_reason_and_way_out() {
     [boot loader] there is no way into the deploy environment (kexec_file_load: the configuration asks for the boot loader; kexec_load: the configuration asks for the boot loader; boot-next: the firmware is a BIOS; extlinux: it is not what starts this machine; grub: its configuration is not found)
       `[entry] method = "auto"` tries all of them; one of these reasons must go
     [staged] a deployment is staged already
+      `anemos reset` takes it back
+    [loaded] a kernel that kexec would execute is loaded already
       `anemos reset` takes it back
     [no image] the image of the running kernel 6.1.0-18-cloud-amd64 is not there
       reboot if the kernel was upgraded, or set [kernel] source and modules

@@ -10,20 +10,22 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use initramfs::mount_table::unescape;
 use serde::{Deserialize, Serialize};
 
 use crate::command;
 use crate::entry::environment;
 use crate::files::{if_there, read_if_there};
+use crate::report::Refusal;
 
 /// One change.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 enum Change {
     /// A folder that was not there, with all that is put into it.
-    Folder(PathBuf),
+    Folder { path: PathBuf, mount: PathBuf },
     /// A file, or a variable of the firmware, that was written.
-    File { path: PathBuf, before: Option<Vec<u8>>, after: Vec<u8> },
+    File { path: PathBuf, mount: PathBuf, before: Option<Vec<u8>>, after: Vec<u8> },
     /// What EXTLINUX in this folder boots once, as `program` told it.
     BootOnce { program: PathBuf, folder: PathBuf },
 }
@@ -51,7 +53,7 @@ impl UndoLog {
         if path.exists() {
             bail!("{} is there already, and is not ours to remove", path.display());
         }
-        self.record(Change::Folder(path.to_owned()))?;
+        self.record(Change::Folder { path: path.to_owned(), mount: mount_point(path) })?;
         let describe = || format!("making {}", path.display());
         DirBuilder::new().mode(0o700).create(path).with_context(describe)
     }
@@ -59,7 +61,8 @@ impl UndoLog {
     /// Writes a file in its place, whatever it held before.
     pub(crate) fn write(&mut self, path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
         let before = read_if_there(path)?;
-        self.record(Change::File { path: path.to_owned(), before, after: bytes.to_vec() })?;
+        let (mount, after) = (mount_point(path), bytes.to_vec());
+        self.record(Change::File { path: path.to_owned(), mount, before, after })?;
         write(path, bytes).with_context(|| format!("writing {}", path.display()))
     }
 
@@ -111,8 +114,9 @@ impl UndoLog {
 impl Change {
     fn undo(self) -> anyhow::Result<String> {
         match self {
-            Self::Folder(path) => {
+            Self::Folder { path, mount } => {
                 let shown = path.display();
+                check_mounted(&path, &mount)?;
                 if_there(fs::remove_dir_all(&path)).with_context(|| format!("removing {shown}"))?;
                 Ok(format!("removed {shown}"))
             }
@@ -120,7 +124,8 @@ impl Change {
                 command::output(&program, [OsStr::new("--clear-once"), folder.as_os_str()])?;
                 Ok(format!("EXTLINUX in {} boots nothing else once", folder.display()))
             }
-            Self::File { path, before, after } => {
+            Self::File { path, mount, before, after } => {
+                check_mounted(&path, &mount)?;
                 let now = read_if_there(&path)?;
                 let shown = path.display();
                 let wanted = match (now, before) {
@@ -144,6 +149,25 @@ impl Change {
             }
         }
     }
+}
+
+/// The mount point that a file is below of, or will be: the last one made of the longest.
+fn mount_point(path: &Path) -> PathBuf {
+    let table = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let points = table.lines().filter_map(|line| line.split_whitespace().nth(1));
+    let points = points.map(|point| PathBuf::from(unescape(point)));
+    let above = points.filter(|point| path.starts_with(point));
+    above.max_by_key(|point| point.as_os_str().len()).unwrap_or_default()
+}
+
+/// What is not mounted looks like what is gone, and is not.
+fn check_mounted(path: &Path, mount: &Path) -> anyhow::Result<()> {
+    if mount_point(path) == mount {
+        return Ok(());
+    }
+    let reason =
+        format!("{} is to be put back, but {} is not mounted", path.display(), mount.display());
+    Err(Refusal::new(reason, "mount it, then run `anemos reset` again").into())
 }
 
 /// Writes by one call, as variables of the firmware want it
@@ -205,6 +229,22 @@ mod tests {
         let did = log.undo().unwrap();
         assert!(did[0].ends_with("was changed by others and is left alone"), "{did:?}");
         assert_eq!(fs::read(&path).unwrap(), b"theirs");
+    }
+
+    #[test]
+    fn what_is_not_mounted_is_not_taken_for_gone() {
+        let place = tempfile::tempdir().unwrap();
+        let (path, file) = (place.path().join("grubenv"), place.path().join("undo.json"));
+        let mut log = UndoLog::open(&file).unwrap();
+        log.write(&path, b"ours").unwrap();
+        let text = fs::read_to_string(&file).unwrap();
+        let here = serde_json::to_string(&mount_point(&path)).unwrap();
+        fs::write(&file, text.replace(&format!("\"mount\":{here}"), "\"mount\":\"/boot\""))
+            .unwrap();
+        let mut log = UndoLog::open(&file).unwrap();
+        let error = log.undo().unwrap_err().to_string();
+        assert!(error.ends_with("grubenv is to be put back, but /boot is not mounted"), "{error}");
+        assert!(file.exists() && path.exists());
     }
 
     #[test]
