@@ -51,22 +51,25 @@ impl Authority {
     }
 }
 
-/// Serves a payload that is none to one client; returns the URL.
-fn serve(config: ServerConfig) -> std::io::Result<String> {
+/// A payload that is none.
+const NONE: &str = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nnone";
+
+/// Gives an answer to one client; returns the URL.
+fn serve(config: ServerConfig, answer: &'static str) -> std::io::Result<String> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let url = format!("https://{}/p.tar.gz", listener.local_addr()?);
-    let answer = move || -> std::io::Result<()> {
+    let serving = move || -> std::io::Result<()> {
         let (mut client, _) = listener.accept()?;
         let connection = ServerConnection::new(Arc::new(config));
         let mut connection = connection.map_err(std::io::Error::other)?;
         let mut stream = Stream::new(&mut connection, &mut client);
         // What is asked fits into one read; a client that does not trust us ends here.
         let _asked = stream.read(&mut [0; 4096])?;
-        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nnone")?;
+        stream.write_all(answer.as_bytes())?;
         stream.flush()
     };
     // It ends with its client, whom the test waits for.
-    let _serving = std::thread::spawn(answer);
+    let _serving = std::thread::spawn(serving);
     Ok(url)
 }
 
@@ -96,7 +99,7 @@ fn a_server_that_is_not_to_be_trusted_is_refused_and_what_is_wrong_with_it_is_sa
         ),
     ] {
         let folder = tempfile::tempdir().unwrap();
-        let url = serve(authority.server(name, until).unwrap()).unwrap();
+        let url = serve(authority.server(name, until).unwrap(), NONE).unwrap();
         let output = plan(folder.path(), &url, &known.pem).unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(3), "{what}: {said}");
@@ -113,10 +116,26 @@ fn a_server_that_is_not_to_be_trusted_is_refused_and_what_is_wrong_with_it_is_sa
 fn a_system_without_certificates_is_told_where_they_come_from() {
     let folder = tempfile::tempdir().unwrap();
     let authority = Authority::new("known").unwrap();
-    let url = serve(authority.server("127.0.0.1", 2999).unwrap()).unwrap();
+    let url = serve(authority.server("127.0.0.1", 2999).unwrap(), NONE).unwrap();
     let output = plan(folder.path(), &url, "").unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(3), "{said}");
     assert!(said.contains("this system has no certificates to trust"), "{said}");
     assert!(said.contains("hint: install the ca-certificates of this system"), "{said}");
+}
+
+#[test]
+fn a_redirection_away_from_https_is_not_followed_to_a_file_without_a_digest() {
+    const AWAY: &str = "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:9/there.tar.gz\r\n\
+                        Content-Length: 0\r\n\r\n";
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::new("known").unwrap();
+    let url = serve(authority.server("127.0.0.1", 2999).unwrap(), AWAY).unwrap();
+    let output = plan(folder.path(), &url, &authority.pem).unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    let about = format!("{url} leads to http://127.0.0.1:9/there.tar.gz, where nothing says");
+    assert!(said.contains(&about), "{said}");
+    assert!(said.contains("hint: give its digest (sha256:…), or an https URL"), "{said}");
+    assert!(!said.contains("trying again"), "{said}");
 }

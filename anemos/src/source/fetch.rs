@@ -116,10 +116,14 @@ fn check(url: &str, digest: Option<&Digest>) -> anyhow::Result<()> {
 
 /// The system's certificates decide whom to trust; names are resolved without its C library,
 /// which a static binary cannot count on.
-fn agent() -> anyhow::Result<Agent> {
+///
+/// Where nothing but the server vouches for a file, no redirection leads to one that anybody on the
+/// way can play.
+fn agent(vouched: bool) -> anyhow::Result<Agent> {
     let tls = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build();
     let config = Agent::config_builder()
         .tls_config(tls)
+        .https_only(!vouched)
         .timeout_connect(Some(CONNECT_LIMIT))
         .timeout_recv_response(Some(ANSWER_LIMIT))
         .timeout_recv_body(Some(LIMIT))
@@ -148,7 +152,7 @@ impl<'a> Download<'a> {
     fn new(url: &'a str, vouched: bool, folder: &'a Path) -> anyhow::Result<Self> {
         let file = tempfile::Builder::new().prefix("fetched-").tempfile_in(folder);
         let file = file.with_context(|| format!("writing into {}", folder.display()))?;
-        let (agent, digest) = (agent()?, Sha256::new());
+        let (agent, digest) = (agent(vouched)?, Sha256::new());
         Ok(Self { url, agent, folder, file, digest, have: 0, edition: None, vouched })
     }
 
@@ -261,6 +265,12 @@ fn of_call(url: &str, error: ureq::Error) -> Trouble {
     if let Some(complaint) = trust::complaint(&error) {
         let refusal = trust::refusal(url, complaint);
         return Trouble::Lasting(refusal.map_or_else(|| error.into(), Into::into));
+    }
+    if let ureq::Error::RequireHttpsOnly(there) = &error {
+        let reason =
+            format!("{url} leads to {there}, where nothing says that it is the right file");
+        let hint = "give its digest (sha256:…), or an https URL that leads to https alone";
+        return Trouble::Lasting(Refusal::new(reason, hint).into());
     }
     let passing = match &error {
         ureq::Error::StatusCode(code) => matches!(code, 408 | 429 | 500..),
