@@ -46,13 +46,21 @@ pub(crate) struct Inputs<'i> {
     /// Drivers on the way to disks and links that are not collected.
     pub(crate) drivers_missing: Vec<DriverMissing>,
     /// Authorised keys that go along; lines that are none do not count.
-    pub(crate) authorized_keys: usize,
+    pub(crate) authorized_keys: KeyCount,
     /// Who answered in the running system, where it was asked.
     pub(crate) answers: Option<&'i [Answer]>,
     /// Addresses of the server that the payload comes from.
     pub(crate) origins: &'i [SocketAddr],
     /// Seconds since 1970; the same for the same payload, so that builds can be compared.
     pub(crate) written_at: u64,
+}
+
+/// How many authorised keys there are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct KeyCount {
+    pub(crate) all: usize,
+    /// Those of them that let nobody in but for a command, or not any more.
+    pub(crate) without_shell: usize,
 }
 
 /// What the plan is for.
@@ -138,6 +146,8 @@ pub(crate) struct PlannedKernel {
 pub(crate) struct PlannedAccess {
     /// Number of authorised keys that go along.
     pub(crate) authorized_keys: usize,
+    /// Number of those among them that let nobody in but for a command, or not any more.
+    pub(crate) without_shell: usize,
     /// Where they come from.
     pub(crate) from: Option<String>,
     /// Types of the SSH host keys that are kept.
@@ -246,7 +256,7 @@ fn planned_payload((file, description): (&str, &Description)) -> PlannedPayload 
     }
 }
 
-fn access(facts: &Facts, config: &Config, authorized_keys: usize) -> PlannedAccess {
+fn access(facts: &Facts, config: &Config, keys: KeyCount) -> PlannedAccess {
     let from = match &config.access.authorized_keys {
         Keys::Inherit => Some("the running system".to_owned()),
         Keys::None => None,
@@ -256,7 +266,8 @@ fn access(facts: &Facts, config: &Config, authorized_keys: usize) -> PlannedAcce
         HostKeys::Keep => facts.access.host_keys.clone(),
         HostKeys::New => Vec::new(),
     };
-    PlannedAccess { authorized_keys, from, host_keys }
+    let KeyCount { all: authorized_keys, without_shell } = keys;
+    PlannedAccess { authorized_keys, without_shell, from, host_keys }
 }
 
 impl Plan {

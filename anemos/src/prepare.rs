@@ -14,7 +14,7 @@ use crate::contents::{BaseContents, Contents, Wanted};
 use crate::facts::{
     self, AuthorizedKey, Facts, HostKey, KernelImage, Keyring, Modules, authorized_keys,
 };
-use crate::plan::{self, Inputs, Plan, Purpose, Rung, Sizes};
+use crate::plan::{self, Inputs, KeyCount, Plan, Purpose, Rung, Sizes};
 use crate::preflight::{self, Refusal};
 use crate::receipt::{Parts, Receipt, ReceiptArgs};
 use crate::twin::Likeness;
@@ -191,7 +191,7 @@ fn decide(
         sizes,
         load: contents.map(|contents| contents.load.clone()).unwrap_or_default(),
         drivers_missing: contents.map(|it| it.drivers_missing.clone()).unwrap_or_default(),
-        authorized_keys: sources.authorized_keys.len(),
+        authorized_keys: count(&sources.authorized_keys, &plan::date(facts.clock.now)),
         answers: sources.answers.as_deref(),
         origins: &sources.origins,
         // Not the present moment: the same inputs shall give the same bytes.
@@ -319,4 +319,9 @@ fn choose_keys(keys: &Keys, keyring: Keyring) -> anyhow::Result<Vec<AuthorizedKe
             Ok(keyring.authorized_keys)
         }
     }
+}
+
+fn count(keys: &[AuthorizedKey], now: &str) -> KeyCount {
+    let without_shell = keys.iter().filter(|key| !key.gives_shell(now)).count();
+    KeyCount { all: keys.len(), without_shell }
 }

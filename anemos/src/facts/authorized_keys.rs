@@ -21,7 +21,29 @@ pub(crate) struct AuthorizedKey {
     pub(super) summary: KeySummary,
     /// The key alone, by which two lines are the same.
     key: String,
-    restricted: bool,
+    reach: Reach,
+    /// What it gives no shell from on, as digits from the year on; past where it is none.
+    expires: Option<String>,
+}
+
+/// How far a key lets people in, from the least on.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Reach {
+    /// To one command.
+    Command,
+    /// To a shell, with options.
+    Restricted,
+    Free,
+}
+
+impl AuthorizedKey {
+    /// Whether somebody gets a shell by it at a moment, e.g. `2026-01-31T23:59:59Z`.
+    ///
+    /// Times are taken for UTC, whatever sshd's zone: a key that ends within hours is no way in.
+    pub(crate) fn gives_shell(&self, now: &str) -> bool {
+        let now: String = now.chars().filter(char::is_ascii_digit).collect();
+        self.reach > Reach::Command && self.expires.as_ref().is_none_or(|end| *end > now)
+    }
 }
 
 /// Parses the text of a file of authorised keys; lines that are no key are left out.
@@ -29,11 +51,11 @@ pub(crate) fn parse(text: &str) -> Vec<AuthorizedKey> {
     text.lines().map(str::trim).filter(|line| !line.starts_with('#')).filter_map(key).collect()
 }
 
-/// Adds keys that are not there yet; of two lines for one key, that without options counts.
+/// Adds keys that are not there yet; of two lines for one key, that which reaches further counts.
 pub(super) fn add(keys: &mut Vec<AuthorizedKey>, more: Vec<AuthorizedKey>) {
     for new in more {
         match keys.iter_mut().find(|known| known.key == new.key) {
-            Some(known) if known.restricted && !new.restricted => *known = new,
+            Some(known) if known.reach < new.reach => *known = new,
             Some(_) => {}
             None => keys.push(new),
         }
@@ -41,22 +63,23 @@ pub(super) fn add(keys: &mut Vec<AuthorizedKey>, more: Vec<AuthorizedKey>) {
 }
 
 fn key(line: &str) -> Option<AuthorizedKey> {
-    let words = words(line);
+    let words = split(line, |character| matches!(character, ' ' | '\t'));
     let at = words.iter().position(|(_, word)| is_key_type(word))?;
     let ((start, kind), rest) = words.get(at..)?.split_first()?;
     let ((_, key), comment) = rest.split_first()?;
     if !is_key(key) {
         return None;
     }
-    let options = line.get(..*start).unwrap_or_default();
-    let cut = sends_away(options);
+    let options = options(line.get(..*start).unwrap_or_default());
+    let cut = sends_away(&options);
     let line = if cut { line.get(*start..)? } else { line };
     let comment = comment.iter().map(|(_, word)| *word).collect::<Vec<_>>().join(" ");
     Some(AuthorizedKey {
         line: line.to_owned(),
         summary: KeySummary { kind: (*kind).to_owned(), comment, forced_command_cut: cut },
         key: (*key).to_owned(),
-        restricted: !options.is_empty() && !cut,
+        reach: if cut { Reach::Free } else { reach(&options) },
+        expires: if cut { None } else { expiry(&options) },
     })
 }
 
@@ -71,33 +94,65 @@ fn is_key(word: &str) -> bool {
     word.starts_with("AAAA") && word.bytes().all(base64)
 }
 
+/// Names, in small letters, and values of options; names count outside of quotes alone.
+fn options(text: &str) -> Vec<(String, &str)> {
+    let options = split(text.trim(), |character| character == ',').into_iter();
+    let options = options.map(|(_, option)| option.split_once('=').unwrap_or((option, "")));
+    options.map(|(name, value)| (name.to_ascii_lowercase(), value.trim_matches('"'))).collect()
+}
+
+fn values<'o>(
+    options: &'o [(String, &str)],
+    wanted: &'static str,
+) -> impl Iterator<Item = &'o str> {
+    options.iter().filter(move |(name, _)| name == wanted).map(|(_, value)| *value)
+}
+
+fn reach(options: &[(String, &str)]) -> Reach {
+    match options {
+        [] => Reach::Free,
+        _ if values(options, "command").next().is_some() => Reach::Command,
+        _ => Reach::Restricted,
+    }
+}
+
+/// The first of all ends that are given, as sshd has it; one that is none lets nobody in.
+fn expiry(options: &[(String, &str)]) -> Option<String> {
+    let ends = values(options, "expiry-time").map(|value| {
+        let end = value.trim_end_matches(['Z', 'z']);
+        let is_end = matches!(end.len(), 8 | 12 | 14) && end.bytes().all(|it| it.is_ascii_digit());
+        if is_end { end.to_owned() } else { String::new() }
+    });
+    ends.min()
+}
+
 /// Whether options force a command that only says whom to log in as: cloud images keep people from
 /// root so. Any other command is what its key is for, and such a key must not get in without it.
-fn sends_away(options: &str) -> bool {
-    let options = options.to_ascii_lowercase();
-    let Some((_, command)) = options.split_once("command=\"") else { return false };
+fn sends_away(options: &[(String, &str)]) -> bool {
+    let Some(command) = values(options, "command").next() else { return false };
+    let command = command.to_ascii_lowercase();
     command.starts_with("echo ")
         && ["login as", "log in as"].iter().any(|words| command.contains(words))
 }
 
-/// Splits at blanks that are not between quotes, and says where each word begins.
-fn words(line: &str) -> Vec<(usize, &str)> {
-    let (mut words, mut start, mut quoted, mut escaped) = (Vec::new(), None, false, false);
+/// Splits at characters that are not between quotes, and says where each part begins.
+fn split(line: &str, separates: fn(char) -> bool) -> Vec<(usize, &str)> {
+    let (mut parts, mut start, mut quoted, mut escaped) = (Vec::new(), None, false, false);
     for (index, character) in line.char_indices() {
         match character {
-            ' ' | '\t' if !quoted => {
-                words.extend(start.take().and_then(|start| Some((start, line.get(start..index)?))));
+            _ if separates(character) && !quoted => {
+                parts.extend(start.take().and_then(|start| Some((start, line.get(start..index)?))));
             }
             '"' if !escaped => quoted = !quoted,
             _ => {}
         }
-        if start.is_none() && (quoted || !character.is_whitespace()) {
+        if start.is_none() && (quoted || !separates(character)) {
             start = Some(index);
         }
         escaped = character == '\\';
     }
-    words.extend(start.and_then(|start| Some((start, line.get(start..)?))));
-    words
+    parts.extend(start.and_then(|start| Some((start, line.get(start..)?))));
+    parts
 }
 
 #[cfg(test)]
@@ -145,11 +200,36 @@ mod tests {
     }
 
     #[test]
+    fn a_key_gives_a_shell_unless_it_is_for_a_command_or_has_ended() {
+        for (options, want) in [
+            ("", true),
+            ("no-pty,restrict ", true),
+            (r#"from="10.0.0.0/8,command=" "#, true),
+            (r#"command="rrsync -ro /srv" "#, false),
+            (r#"restrict,Command="borg serve, \"a\"",no-pty "#, false),
+            (r#"from="a,b",command="true" "#, false),
+            (r#"command="echo 'Please login as the user \"a\"';exit 142" "#, true),
+            (r#"environment="X=command=y" "#, true),
+            (r#"expiry-time="20260131" "#, false),
+            (r#"expiry-time="20260201Z" "#, true),
+            (r#"EXPIRY-TIME="202601311205" "#, true),
+            (r#"expiry-time="20260131115959",expiry-time="2030" "#, false),
+            (r#"expiry-time="20300101",expiry-time="20260131115959Z" "#, false),
+        ] {
+            let keys = parse(&format!("{options}ssh-ed25519 AAAA me@here"));
+            let said: Vec<_> =
+                keys.iter().map(|key| key.gives_shell("2026-01-31T12:00:00Z")).collect();
+            assert_eq!(said, [want], "{options}");
+        }
+    }
+
+    #[test]
     fn a_key_is_there_once_and_restricted_only_where_it_always_is() {
         for (lines, want) in [
             (["ssh-rsa AAAA a", "ssh-rsa AAAA b"], "ssh-rsa AAAA a"),
             (["no-pty ssh-rsa AAAA a", "ssh-rsa AAAA b"], "ssh-rsa AAAA b"),
             (["ssh-rsa AAAA a", "no-pty ssh-rsa AAAA b"], "ssh-rsa AAAA a"),
+            ([r#"command="c" ssh-rsa AAAA a"#, "no-pty ssh-rsa AAAA b"], "no-pty ssh-rsa AAAA b"),
             (["ssh-rsa AAAA a", "ssh-rsa AAAAB b"], "ssh-rsa AAAA a\nssh-rsa AAAAB b"),
         ] {
             let mut keys = Vec::new();

@@ -71,7 +71,10 @@ impl Plan {
     fn login(&self) -> Vec<String> {
         let access = &self.access;
         let from = access.from.as_ref().map(|from| format!(" of {from}")).unwrap_or_default();
-        let keys = format!("authorised keys: {}{from}", access.authorized_keys);
+        let without = Some(access.without_shell).filter(|count| *count > 0);
+        let without = without.map(|count| format!(", {count} of them without a shell"));
+        let (number, without) = (access.authorized_keys, without.unwrap_or_default());
+        let keys = format!("authorised keys: {number}{from}{without}");
         let host_keys = match access.host_keys.as_slice() {
             [] => "SSH host keys: new ones".to_owned(),
             kinds => format!("SSH host keys kept: {}", kinds.join(", ")),

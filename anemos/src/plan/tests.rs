@@ -4,7 +4,7 @@ use initramfs::disk::DiskIdentity;
 use initramfs::network::{Address, Link, Network, Restore, Route};
 use initramfs::payload::{Compression, Description, Kind, Settings};
 
-use super::{Inputs, Plan, Purpose, Sizes, plan};
+use super::{Inputs, KeyCount, Plan, Purpose, Sizes, plan};
 use crate::config::{Config, KernelSource};
 use crate::facts::{Extlinux, Facts, Lockdown, Permission, Volume};
 
@@ -76,7 +76,7 @@ pub(crate) fn plan_of(facts: &Facts, config: &str, purpose: Purpose) -> Plan {
         image,
         modules,
         drivers_missing: Vec::new(),
-        authorized_keys: 2,
+        authorized_keys: KeyCount { all: 2, without_shell: 0 },
         sizes: Some(Sizes { file: 190 * MIB, unpacked: 240 * MIB }),
         load: vec!["usr/lib/modules/6.1/virtio_blk.ko".to_owned()],
         answers: None,

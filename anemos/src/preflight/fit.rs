@@ -81,8 +81,9 @@ fn boot_disk(facts: &Facts, plan: &Plan) -> Option<Refusal> {
 
 /// Whoever says that nobody shall log in has consented.
 fn login(plan: &Plan) -> Option<Refusal> {
-    let from = plan.access.from.clone()?;
-    (plan.access.authorized_keys == 0).then_some(Refusal::NoLogin { from })
+    let access = &plan.access;
+    let (from, without_shell) = (access.from.clone()?, access.without_shell);
+    (access.authorized_keys <= without_shell).then_some(Refusal::NoLogin { from, without_shell })
 }
 
 fn clock(clock: Clock) -> Option<Refusal> {

@@ -67,8 +67,11 @@ pub(crate) enum Refusal {
         "the driver {driver} of {device}, on the way to {to}, is not in the deploy environment"
     )]
     DriverMissing { to: String, device: String, driver: String },
-    #[error("there is no authorised key in {from}, so nobody could log in after a failure")]
-    NoLogin { from: String },
+    #[error(
+        "there is no authorised key in {from}{}, so nobody could log in after a failure",
+        not_counted(*without_shell)
+    )]
+    NoLogin { from: String, without_shell: usize },
     #[error("the clock says {now}, but the kernel was installed at {installed}")]
     ClockWrong { now: String, installed: String },
     #[error("there is no link {wanted} (links: {})", list(seen))]
@@ -99,6 +102,15 @@ pub(crate) enum Refusal {
     RehearsalNotPassed { verdict: String, reason: String },
     #[error("payload.toml asks for {tool}, which the base initramfs does not have")]
     ToolMissing { tool: String },
+}
+
+fn not_counted(without_shell: usize) -> String {
+    match without_shell {
+        0 => String::new(),
+        number => {
+            format!(" that gives a shell (not counted: {number} for one command or expired)")
+        }
+    }
 }
 
 fn join(numbers: &[u64]) -> String {

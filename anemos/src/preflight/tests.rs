@@ -47,6 +47,8 @@ fn payload_and_machine_must_fit_together() {
             plan.payload.as_mut().unwrap().settings.firmware = vec!["uefi".to_owned()];
         }),
         said_with(|plan| plan.access.authorized_keys = 0),
+        said_with(|plan| plan.access.without_shell = 1),
+        said_with(|plan| plan.access.without_shell = 2),
         said_with(|plan| (plan.access.authorized_keys, plan.access.from) = (0, None)),
         said_with(|plan| plan.drivers_missing = vec![missing("ens9"), missing("vda")]),
     ];
@@ -60,6 +62,11 @@ fn payload_and_machine_must_fit_together() {
       use a payload made for this firmware, or mend what its payload.toml claims; `--override firmware` goes on all the same
     ---
     there is no authorised key in the running system, so nobody could log in after a failure
+      set [access] authorized-keys to a file with a key, or to "none" where nobody shall log in; `--override login` goes on all the same
+    ---
+
+    ---
+    there is no authorised key in the running system that gives a shell (not counted: 2 for one command or expired), so nobody could log in after a failure
       set [access] authorized-keys to a file with a key, or to "none" where nobody shall log in; `--override login` goes on all the same
     ---
 
