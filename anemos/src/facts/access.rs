@@ -8,6 +8,7 @@ use super::authorized_keys::{self, AuthorizedKey, KeySummary};
 use super::host_keys::HostKey;
 use super::root::Root;
 use super::sshd::{Settings, Sshd};
+use super::users::User;
 use super::{host_keys, users};
 
 /// Who may log in, told without the keys themselves.
@@ -34,13 +35,26 @@ impl Keyring {
     /// The keys of this machine, as its sshd finds them.
     pub(crate) fn here() -> Self {
         let invoker = std::env::var("SUDO_USER").ok();
-        Self::read(&Root::new(Path::new("/")), &Sshd::here(), invoker.as_deref())
+        Self::read(&Root::new(Path::new("/")), &Sshd::here(), invoker.as_deref(), users::ask)
     }
 
-    pub(super) fn read(root: &Root, sshd: &Sshd, invoker: Option<&str>) -> Self {
-        let all = users::parse(&root.may("etc/passwd").unwrap_or_default());
+    /// Whom passwd(5) does not know, `ask` may.
+    pub(super) fn read(
+        root: &Root,
+        sshd: &Sshd,
+        invoker: Option<&str>,
+        ask: impl FnOnce(&str) -> anyhow::Result<String>,
+    ) -> Self {
+        let mut all = users::parse(&root.may("etc/passwd").unwrap_or_default());
         let group = root.may("etc/group").unwrap_or_default();
         let mut keyring = Self::default();
+        let strange = invoker.filter(|name| all.iter().all(|user| user.name != *name));
+        match strange.map(|name| users::answer(name, ask(name))).transpose() {
+            Ok(user) => all.extend(user),
+            Err(error) => {
+                keyring.warn(format!("keys of the user behind sudo are left out: {error:#}"));
+            }
+        }
         for user in users::who_may_become_root(&all, &group, invoker) {
             let settings = sshd.settings(&user).unwrap_or_else(|error| {
                 keyring.warn(format!("the defaults of sshd are taken for its settings: {error:#}"));
@@ -55,12 +69,27 @@ impl Keyring {
                 String::new()
             });
             authorized_keys::add(&mut keyring.authorized_keys, authorized_keys::parse(&told));
+            keyring.add_authorities(root, &settings, &user);
             host_keys::add(&mut keyring.host_keys, settings.host_keys);
         }
         if keyring.host_keys.is_empty() {
             host_keys::add(&mut keyring.host_keys, host_keys::usual(root));
         }
         keyring
+    }
+
+    /// Adds the keys that sign certificates of a user.
+    pub(super) fn add_authorities(&mut self, root: &Root, settings: &Settings, user: &User) {
+        let Some(file) = &settings.authorities else { return };
+        let lost = format!("certificates signed by a key of {} are not accepted", file.display());
+        if let Some(keyword) = settings.principals {
+            return self.warn(format!("{lost} afterwards: {keyword} says whom they must name"));
+        }
+        let Some(text) = root.may(file) else {
+            return self.warn(format!("{lost} afterwards: it cannot be read"));
+        };
+        let authorities = authorized_keys::parse_authorities(&text, &user.name);
+        authorized_keys::add(&mut self.authorized_keys, authorities);
     }
 
     fn warn(&mut self, warning: String) {

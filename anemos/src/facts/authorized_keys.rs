@@ -19,7 +19,8 @@ pub(crate) struct AuthorizedKey {
     /// The line, with all options that restrict the key.
     pub(crate) line: String,
     pub(super) summary: KeySummary,
-    /// The key alone, by which two lines are the same.
+    /// The key alone, by which two lines are the same; that of an authority with its options, as it
+    /// stands for other people on each.
     key: String,
     reach: Reach,
     /// What it gives no shell from on, as digits from the year on; past where it is none.
@@ -51,6 +52,13 @@ pub(crate) fn parse(text: &str) -> Vec<AuthorizedKey> {
     text.lines().map(str::trim).filter(|line| !line.starts_with('#')).filter_map(key).collect()
 }
 
+/// Parses the text of a file of keys that sign certificates: lines that accept those of a user.
+pub(super) fn parse_authorities(text: &str, user: &str) -> Vec<AuthorizedKey> {
+    let authorities = parse(text).into_iter().filter(|key| key.reach == Reach::Free);
+    let lines = authorities.map(|key| format!("cert-authority,principals=\"{user}\" {}", key.line));
+    lines.filter_map(|line| key(&line)).collect()
+}
+
 /// Adds keys that are not there yet; of two lines for one key, that which reaches further counts.
 pub(super) fn add(keys: &mut Vec<AuthorizedKey>, more: Vec<AuthorizedKey>) {
     for new in more {
@@ -70,14 +78,16 @@ fn key(line: &str) -> Option<AuthorizedKey> {
     if !is_key(key) {
         return None;
     }
-    let options = options(line.get(..*start).unwrap_or_default());
+    let before = line.get(..*start).unwrap_or_default();
+    let options = options(before);
+    let is_authority = values(&options, "cert-authority").next().is_some();
     let cut = sends_away(&options);
     let line = if cut { line.get(*start..)? } else { line };
     let comment = comment.iter().map(|(_, word)| *word).collect::<Vec<_>>().join(" ");
     Some(AuthorizedKey {
         line: line.to_owned(),
         summary: KeySummary { kind: (*kind).to_owned(), comment, forced_command_cut: cut },
-        key: (*key).to_owned(),
+        key: if is_authority { format!("{before}{key}") } else { (*key).to_owned() },
         reach: if cut { Reach::Free } else { reach(&options) },
         expires: if cut { None } else { expiry(&options) },
     })
@@ -231,6 +241,10 @@ mod tests {
             (["ssh-rsa AAAA a", "no-pty ssh-rsa AAAA b"], "ssh-rsa AAAA a"),
             ([r#"command="c" ssh-rsa AAAA a"#, "no-pty ssh-rsa AAAA b"], "no-pty ssh-rsa AAAA b"),
             (["ssh-rsa AAAA a", "ssh-rsa AAAAB b"], "ssh-rsa AAAA a\nssh-rsa AAAAB b"),
+            (
+                ["ssh-rsa AAAA a", "cert-authority ssh-rsa AAAA a"],
+                "ssh-rsa AAAA a\ncert-authority ssh-rsa AAAA a",
+            ),
         ] {
             let mut keys = Vec::new();
             for line in lines {

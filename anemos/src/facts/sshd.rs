@@ -70,6 +70,10 @@ pub(super) struct Settings {
     key_files: Vec<String>,
     /// A program that knows keys, and the user that it runs as.
     command: Option<(String, String)>,
+    /// Public keys of those who sign certificates that let people in.
+    pub(super) authorities: Option<PathBuf>,
+    /// What tells whom a certificate must name, where that is not the user alone.
+    pub(super) principals: Option<&'static str>,
     /// Private host keys; empty when they are not told.
     pub(super) host_keys: Vec<PathBuf>,
 }
@@ -80,6 +84,8 @@ impl Default for Settings {
         Self {
             key_files: key_files.map(str::to_owned).into(),
             command: None,
+            authorities: None,
+            principals: None,
             host_keys: Vec::new(),
         }
     }
@@ -87,7 +93,7 @@ impl Default for Settings {
 
 impl Settings {
     /// Parses what `sshd -T` prints: a keyword in small letters and its value on each line.
-    fn parse(text: &str) -> Self {
+    pub(super) fn parse(text: &str) -> Self {
         let values = |wanted: &'static str| {
             let lines = text.lines().filter_map(|line| line.split_once(' '));
             lines.filter(move |(keyword, _)| *keyword == wanted).map(|(_, value)| value.trim())
@@ -98,9 +104,16 @@ impl Settings {
             let files = value.split_whitespace().filter(|file| *file != "none");
             files.map(str::to_owned).collect()
         });
+        let principals = [
+            ("authorizedprincipalsfile", "AuthorizedPrincipalsFile"),
+            ("authorizedprincipalscommand", "AuthorizedPrincipalsCommand"),
+        ];
+        let principals = principals.into_iter().find(|(keyword, _)| set(keyword).is_some());
         Self {
             key_files: files.unwrap_or_else(|| Self::default().key_files),
             command: command.map(|(line, user)| (line.to_owned(), user.to_owned())),
+            authorities: set("trustedusercakeys").map(PathBuf::from),
+            principals: principals.map(|(_, name)| name),
             host_keys: values("hostkey").map(PathBuf::from).collect(),
         }
     }
@@ -182,6 +195,8 @@ mod tests {
                 "/etc/ssh/authorized_keys/%u".to_owned(),
             ],
             command: Some(("/usr/bin/keys --for %u --home %h".to_owned(), "nobody".to_owned())),
+            authorities: None,
+            principals: None,
             host_keys: ["keys/main", "ssh_host_rsa_key"]
                 .map(|it| PathBuf::from("/etc/ssh").join(it))
                 .into(),

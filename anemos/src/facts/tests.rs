@@ -5,9 +5,9 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use super::root::Root;
-use super::sshd::Sshd;
+use super::sshd::{Settings, Sshd};
 pub(crate) use super::watchdog::tests::i6300esb;
-use super::{Disk, Facts, Keyring, disks, is_machine_id, kernel};
+use super::{Disk, Facts, Keyring, disks, is_machine_id, kernel, users};
 
 /// The files of a Debian 12 cloud guest under QEMU as it has them.
 const CLOUD: &str = include_str!("testdata/debian-12-virtio.tree");
@@ -35,6 +35,15 @@ fn lay_out(root: &Path, text: &str) {
     }
 }
 
+/// The keys in a tree, whose machine has a directory that knows one more user.
+fn keyring(root: &Path, invoker: Option<&str>) -> Keyring {
+    let ask = |name: &str| match name {
+        "eve" => Ok("EVE:x:70000:70000::/srv/eve:/bin/sh\n".to_owned()),
+        _ => Err(anyhow::anyhow!("nobody knows")),
+    };
+    Keyring::read(&Root::new(root), &Sshd::absent(), invoker, ask)
+}
+
 fn facts(text: &str) -> Facts {
     let root = tempfile::tempdir().unwrap();
     lay_out(root.path(), text);
@@ -45,7 +54,7 @@ fn facts(text: &str) -> Facts {
     if root.path().join("boot/grub").exists() {
         fs::write(root.path().join("boot/grub/grubenv"), [b'#'; 1024]).unwrap();
     }
-    let keyring = Keyring::read(&Root::new(root.path()), &Sshd::absent(), Some("debian"));
+    let keyring = keyring(root.path(), Some("debian"));
     let mut facts = Facts::read(root.path(), &keyring).unwrap();
     // Not of the tree but of the machine that runs the test.
     facts.privileged = true;
@@ -208,7 +217,7 @@ fn administrators_get_in_without_being_the_one_behind_sudo() {
     let root = tempfile::tempdir().unwrap();
     lay_out(root.path(), CLOUD);
     let keys = |invoker| {
-        let keyring = Keyring::read(&Root::new(root.path()), &Sshd::absent(), invoker);
+        let keyring = keyring(root.path(), invoker);
         assert_eq!(keyring.warnings, Vec::<String>::new());
         keyring.authorized_keys.into_iter().map(|key| key.line).collect::<Vec<_>>()
     };
@@ -217,4 +226,55 @@ fn administrators_get_in_without_being_the_one_behind_sudo() {
     assert_eq!(keys(Some("debian")), both);
     fs::write(root.path().join("etc/group"), "sudo:x:27:debian\n").unwrap();
     assert_eq!(keys(None), both);
+}
+
+#[test]
+fn who_called_sudo_is_looked_up_beyond_the_user_database_and_missed_with_a_word() {
+    let root = tempfile::tempdir().unwrap();
+    lay_out(root.path(), "srv/eve/.ssh/authorized_keys = ssh-rsa AAAAE eve");
+    let found = |invoker| {
+        let keyring = keyring(root.path(), Some(invoker));
+        let lines: Vec<_> = keyring.authorized_keys.into_iter().map(|key| key.line).collect();
+        (lines, keyring.warnings)
+    };
+    assert_eq!(found("eve"), (vec!["ssh-rsa AAAAE eve".to_owned()], vec![]));
+    let warning = "keys of the user behind sudo are left out: looking up bob, whom /etc/passwd lacks: \
+                   nobody knows";
+    assert_eq!(found("bob"), (vec![], vec![warning.to_owned()]));
+}
+
+#[test]
+fn whose_certificates_are_accepted_goes_along_for_each_user_or_is_missed_with_a_word() {
+    let root = tempfile::tempdir().unwrap();
+    lay_out(root.path(), "etc/ssh/ca.pub = # ours\\nssh-rsa AAAAC ca\\n\\nno-pty ssh-rsa AAAAD\\n");
+    let users = users::parse("root:x:0:0::/root:/bin/sh\nada:x:1000:1000::/home/ada:/bin/sh\n");
+    let lost = "certificates signed by a key of";
+    for (settings, want) in [
+        (
+            "trustedusercakeys /etc/ssh/ca.pub\nauthorizedprincipalsfile none",
+            "cert-authority,principals=\"root\" ssh-rsa AAAAC ca\n\
+             cert-authority,principals=\"ada\" ssh-rsa AAAAC ca"
+                .to_owned(),
+        ),
+        ("trustedusercakeys none", String::new()),
+        (
+            "trustedusercakeys /etc/ssh/gone",
+            format!("{lost} /etc/ssh/gone are not accepted afterwards: it cannot be read"),
+        ),
+        (
+            "trustedusercakeys /etc/ssh/ca.pub\nauthorizedprincipalsfile /etc/ssh/names/%u",
+            format!(
+                "{lost} /etc/ssh/ca.pub are not accepted afterwards: AuthorizedPrincipalsFile says \
+                 whom they must name"
+            ),
+        ),
+    ] {
+        let mut keyring = Keyring::default();
+        for user in &users {
+            keyring.add_authorities(&Root::new(root.path()), &Settings::parse(settings), user);
+        }
+        let keys = keyring.authorized_keys.into_iter().map(|key| key.line);
+        let said: Vec<_> = keys.chain(keyring.warnings).collect();
+        assert_eq!(said.join("\n"), want, "{settings}");
+    }
 }

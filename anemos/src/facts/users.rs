@@ -1,9 +1,18 @@
 //! Users of the running system who may become root, as passwd(5) and group(5) tell.
 
 use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context;
+
+use crate::command;
 
 /// Groups whose members sudo lets become root where distributions set it up.
 const GROUPS: [&str; 3] = ["sudo", "wheel", "admin"];
+
+/// A directory service that is not there may take a while to say nothing.
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// An entry of passwd(5).
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -43,6 +52,20 @@ pub(super) fn parse(passwd: &str) -> Vec<User> {
     passwd.lines().filter_map(User::parse).collect()
 }
 
+/// Asks the services of nsswitch.conf(5) for a user; the answer is a text of passwd(5).
+pub(super) fn ask(name: &str) -> anyhow::Result<String> {
+    let mut command = command::start(Path::new("getent"));
+    command.args(["passwd", "--", name]);
+    command::output_within(command, LIMIT)
+}
+
+/// Parses the answer about a user, who keeps the name that was asked for.
+pub(super) fn answer(name: &str, answer: anyhow::Result<String>) -> anyhow::Result<User> {
+    let user = answer.and_then(|text| parse(&text).into_iter().next().context("it is empty"));
+    let user = user.with_context(|| format!("looking up {name}, whom /etc/passwd lacks"))?;
+    Ok(User { name: name.to_owned(), ..user })
+}
+
 /// Returns root, the user behind sudo, then all others who may become root and can log in.
 pub(super) fn who_may_become_root(users: &[User], group: &str, invoker: Option<&str>) -> Vec<User> {
     let (gids, members) = administrators(group);
@@ -80,7 +103,7 @@ fn administrators(group: &str) -> (Vec<u32>, Vec<&str>) {
 
 #[cfg(test)]
 mod tests {
-    use super::{parse, who_may_become_root};
+    use super::{ask, parse, who_may_become_root};
 
     const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\n\
                           web:x:33:33::/var/www:/usr/sbin/nologin\n\
@@ -111,6 +134,13 @@ mod tests {
     fn root_is_there_without_a_user_database() {
         let found = who_may_become_root(&parse(""), "", None);
         assert_eq!((found.len(), found[0].home.as_str()), (1, "/root"));
+    }
+
+    #[test]
+    fn users_are_asked_for_by_their_names_whatever_these_begin_with() {
+        assert_eq!(parse(&ask("root").unwrap())[0].uid, 0);
+        let error = ask("-s").unwrap_err().to_string();
+        assert_eq!(error, "getent passwd -- -s ended with exit status: 2: ");
     }
 
     #[test]
