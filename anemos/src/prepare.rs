@@ -258,7 +258,7 @@ fn link_aliases(facts: &Facts) -> Vec<String> {
 /// Brings a base of one's own here and lists it.
 fn read_base(config: &Config, folder: &Path) -> anyhow::Result<Option<BaseContents>> {
     let Base::At(place) = &config.initramfs.base else { return Ok(None) };
-    let path = source::bring(place, config.initramfs.digest.as_ref(), folder)?;
+    let path = source::bring(place, config.initramfs.digest.as_ref().into(), folder)?;
     BaseContents::read(&path).map(Some)
 }
 
@@ -271,7 +271,7 @@ fn read_payload(
     let Some(location) = argument.or_else(|| config.payload.source.clone()) else {
         return Ok(None);
     };
-    let path = source::bring(&location, config.payload.digest.as_ref(), folder)?;
+    let path = source::bring(&location, config.payload.digest.as_ref().into(), folder)?;
     if let Some(key) = &config.payload.public_key {
         source::signature::check(&location, &path, key, folder)?;
     }

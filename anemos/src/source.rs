@@ -18,18 +18,35 @@ use crate::config::{Digest, Location};
 use crate::report::Refusal;
 use crate::source::fetch::Patience;
 
-/// Returns a file that is here and has the digest, if one is given.
+/// What says that a file is the right one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Trust<'d> {
+    /// Its digest.
+    Digest(&'d Digest),
+    /// Whoever it comes from: the server that a certificate names, or this machine.
+    Origin,
+    /// The file itself, which is a signature; it may come from anybody.
+    Itself,
+}
+
+impl<'d> From<Option<&'d Digest>> for Trust<'d> {
+    fn from(digest: Option<&'d Digest>) -> Self {
+        digest.map_or(Self::Origin, Self::Digest)
+    }
+}
+
+/// Returns a file that is here and is the right one, as far as that can be said yet.
 ///
 /// What a URL names is fetched into `folder` and stays there; a path is returned as it is.
 pub(crate) fn bring(
     location: &Location,
-    digest: Option<&Digest>,
+    trust: Trust<'_>,
     folder: &Path,
 ) -> anyhow::Result<PathBuf> {
     match location {
-        Location::Url(url) => fetch::fetch(url, digest, folder, Patience::default()),
+        Location::Url(url) => fetch::fetch(url, trust, folder, Patience::default()),
         Location::Path(path) => {
-            check(path, digest)?;
+            check(path, trust)?;
             Ok(path.clone())
         }
     }
@@ -45,8 +62,8 @@ pub(crate) fn servers(location: &Location) -> anyhow::Result<Vec<SocketAddr>> {
 }
 
 /// Makes sure that a file can be read and has the digest, if one is given.
-fn check(path: &Path, wanted: Option<&Digest>) -> anyhow::Result<()> {
-    let Some(wanted) = wanted else {
+fn check(path: &Path, trust: Trust<'_>) -> anyhow::Result<()> {
+    let Trust::Digest(wanted) = trust else {
         return File::open(path).map(drop).with_context(|| format!("reading {}", path.display()));
     };
     compare(&path.display().to_string(), &digest(path)?, wanted)

@@ -14,12 +14,10 @@ use ureq::tls::{RootCerts, TlsConfig};
 use ureq::unversioned::transport::DefaultConnector;
 use ureq::{Agent, Body};
 
-use crate::config::Digest;
 use crate::report::{self, Refusal};
 use crate::room;
-use crate::source::compare;
 use crate::source::resolver::FileResolver;
-use crate::source::trust;
+use crate::source::{Trust, compare, trust};
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(30);
 const ANSWER_LIMIT: Duration = Duration::from_mins(1);
@@ -60,14 +58,14 @@ enum Trouble {
 /// Fetches a file into `folder`; nothing stays there when it is not as wanted.
 pub(super) fn fetch(
     url: &str,
-    digest: Option<&Digest>,
+    trust: Trust<'_>,
     folder: &Path,
     patience: Patience,
 ) -> anyhow::Result<PathBuf> {
-    check(url, digest)?;
+    check(url, trust)?;
     report::step(&format!("fetching {url}"));
     let deadline = Instant::now() + LIMIT;
-    let mut download = Download::new(url, digest.is_some(), folder)?;
+    let mut download = Download::new(url, trust, folder)?;
     let mut pauses = patience.pauses.iter();
     loop {
         let before = download.have;
@@ -85,7 +83,7 @@ pub(super) fn fetch(
         report::step(&format!("{error:#}; trying again in {secs} s, from byte {have} on"));
         wait(*pause);
     }
-    if let Some(digest) = digest {
+    if let Trust::Digest(digest) = trust {
         compare(url, &hexadecimal(&download.digest.finalize()), digest)?;
     }
     let (_, path) = download.file.keep().context("keeping what was fetched")?;
@@ -98,10 +96,10 @@ fn wait(pause: Duration) {
 }
 
 /// Refuses what could not be trusted or is not spoken here.
-fn check(url: &str, digest: Option<&Digest>) -> anyhow::Result<()> {
+fn check(url: &str, trust: Trust<'_>) -> anyhow::Result<()> {
     let refusal = match url.split_once("://") {
         Some(("https", _)) => return Ok(()),
-        Some(("http", _)) if digest.is_some() => return Ok(()),
+        Some(("http", _)) if !matches!(trust, Trust::Origin) => return Ok(()),
         Some(("http", _)) => Refusal::new(
             format!("{url} has no digest, and nothing else says that it is the right file"),
             "give its digest (sha256:…), or an https URL",
@@ -119,11 +117,11 @@ fn check(url: &str, digest: Option<&Digest>) -> anyhow::Result<()> {
 ///
 /// Where nothing but the server vouches for a file, no redirection leads to one that anybody on the
 /// way can play.
-fn agent(vouched: bool) -> anyhow::Result<Agent> {
+fn agent(trust: Trust<'_>) -> anyhow::Result<Agent> {
     let tls = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build();
     let config = Agent::config_builder()
         .tls_config(tls)
-        .https_only(!vouched)
+        .https_only(matches!(trust, Trust::Origin))
         .timeout_connect(Some(CONNECT_LIMIT))
         .timeout_recv_response(Some(ANSWER_LIMIT))
         .timeout_recv_body(Some(LIMIT))
@@ -149,10 +147,11 @@ struct Download<'a> {
 }
 
 impl<'a> Download<'a> {
-    fn new(url: &'a str, vouched: bool, folder: &'a Path) -> anyhow::Result<Self> {
+    fn new(url: &'a str, trust: Trust<'_>, folder: &'a Path) -> anyhow::Result<Self> {
         let file = tempfile::Builder::new().prefix("fetched-").tempfile_in(folder);
         let file = file.with_context(|| format!("writing into {}", folder.display()))?;
-        let (agent, digest) = (agent(vouched)?, Sha256::new());
+        let (agent, digest) = (agent(trust)?, Sha256::new());
+        let vouched = matches!(trust, Trust::Digest(_));
         Ok(Self { url, agent, folder, file, digest, have: 0, edition: None, vouched })
     }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::Context;
 use minisign_verify::{Error, Signature};
 
-use super::bring;
+use super::{Trust, bring};
 use crate::config::{Location, PublicKey};
 use crate::report::Refusal;
 
@@ -22,14 +22,14 @@ pub(crate) fn check(
     folder: &Path,
 ) -> anyhow::Result<()> {
     let place = match location {
-        Location::Url(url) => Location::Url(format!("{url}{ENDING}")),
+        Location::Url(url) => Location::Url(beside(url)),
         Location::Path(path) => {
             let mut name = path.clone().into_os_string();
             name.push(ENDING);
             Location::Path(name.into())
         }
     };
-    let signature = bring(&place, None, folder)
+    let signature = bring(&place, Trust::Itself, folder)
         .and_then(|path| fs::read_to_string(path).context("reading it"))
         .with_context(|| {
             let hint = "sign it with `minisign -S`, and leave the signature beside it";
@@ -40,6 +40,12 @@ pub(crate) fn check(
         Ok(()) => Ok(()),
         Err(error) => Err(refusal(&location.to_string(), &error).into()),
     }
+}
+
+/// The URL of the signature: its path ends in another way, its query is the same.
+fn beside(url: &str) -> String {
+    let (path, query) = url.split_at(url.find(['?', '#']).unwrap_or(url.len()));
+    format!("{path}{ENDING}{query}")
 }
 
 /// Reads the file once, in pieces.
@@ -83,6 +89,7 @@ mod tests {
     use std::fs;
 
     use super::{Location, PublicKey, check};
+    use crate::source::tests::{answer, serve};
 
     const KEY: &str = "RWTgsnV4nz0nJtpvt24Igg7M9eoSL98c3TXDy9y8gIO2eT+Ojd/4Omdn";
     /// By minisign 0.10, of the eight bytes `payload` and a newline.
@@ -117,6 +124,24 @@ mod tests {
         assert!(missing.starts_with("the signature p.tar.gz.minisig cannot be had: "), "{missing}");
         let old = said("payload\n", Some(&old), KEY);
         assert!(old.starts_with("p.tar.gz is signed in the old way"), "{old}");
+    }
+
+    #[test]
+    fn a_signature_may_come_by_plain_http_from_beside_the_payload_whatever_the_query() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("fetched");
+        fs::write(&path, "payload\n").unwrap();
+        let key = PublicKey::try_from(KEY.to_owned()).unwrap();
+        for query in ["", "?token=1", "?a=b?c#d"] {
+            let (url, server) =
+                serve(vec![answer("200 OK", SIGNATURE.len(), SIGNATURE.as_bytes())]);
+            let location = Location::Url(format!("{url}{query}"));
+            check(&location, &path, &key, folder.path()).unwrap();
+            let asked = server.join().unwrap().remove(0);
+            let sent = query.split('#').next().unwrap_or_default();
+            let want = format!("GET /base.cpio.zst.minisig{sent} HTTP/1.1\r\n");
+            assert!(asked.starts_with(&want), "{asked}");
+        }
     }
 
     #[test]

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::bring;
 use super::fetch::{Patience, fetch};
+use super::{Trust, bring};
 use crate::config::{Digest, Location};
 use crate::report::Refusal;
 
@@ -29,7 +29,7 @@ const HASTY: Patience =
     Patience { stall: Duration::from_secs(20), pauses: &[Duration::ZERO, Duration::ZERO] };
 
 /// A server that gives an answer to each client in a row; returns the address and what was asked.
-fn serve(answers: Vec<Vec<u8>>) -> (String, JoinHandle<Vec<String>>) {
+pub(super) fn serve(answers: Vec<Vec<u8>>) -> (String, JoinHandle<Vec<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let answer = move |answer: Vec<u8>| {
@@ -57,7 +57,7 @@ fn part(from: usize, headers: &str) -> Vec<u8> {
     [head.as_bytes(), rest].concat()
 }
 
-fn answer(status: &str, length: usize, content: &[u8]) -> Vec<u8> {
+pub(super) fn answer(status: &str, length: usize, content: &[u8]) -> Vec<u8> {
     let head =
         format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
     [head.as_bytes(), content].concat()
@@ -73,8 +73,8 @@ fn a_path_with_its_digest_is_taken_as_it_is() {
     let path = folder.path().join("base");
     fs::write(&path, CONTENT).unwrap();
     let location = Location::Path(path.clone());
-    for digest in [None, Some(&digest(DIGEST))] {
-        assert_eq!(bring(&location, digest, folder.path()).unwrap(), path);
+    for trust in [Trust::Origin, Trust::Digest(&digest(DIGEST))] {
+        assert_eq!(bring(&location, trust, folder.path()).unwrap(), path);
     }
 }
 
@@ -83,7 +83,8 @@ fn another_digest_is_refused_with_both_of_them() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("base");
     fs::write(&path, CONTENT).unwrap();
-    let error = bring(&Location::Path(path), Some(&other_digest()), folder.path()).unwrap_err();
+    let error =
+        bring(&Location::Path(path), Trust::Digest(&other_digest()), folder.path()).unwrap_err();
     let words = error.downcast_ref::<Refusal>().unwrap().to_string();
     assert!(words.contains(DIGEST) && words.contains(other_digest().hex()), "{words}");
 }
@@ -91,7 +92,7 @@ fn another_digest_is_refused_with_both_of_them() {
 #[test]
 fn a_path_to_nothing_is_a_failure_that_names_it() {
     let location = Location::Path("/nowhere/base".into());
-    let error = bring(&location, None, Path::new("/")).unwrap_err();
+    let error = bring(&location, Trust::Origin, Path::new("/")).unwrap_err();
     assert_eq!(error.to_string(), "reading /nowhere/base");
 }
 
@@ -99,7 +100,7 @@ fn a_path_to_nothing_is_a_failure_that_names_it() {
 fn a_url_is_fetched_and_checked() {
     let folder = tempfile::tempdir().unwrap();
     let (url, server) = serve(vec![answer("200 OK", CONTENT.len(), CONTENT)]);
-    let path = bring(&Location::Url(url), Some(&digest(DIGEST)), folder.path()).unwrap();
+    let path = bring(&Location::Url(url), Trust::Digest(&digest(DIGEST)), folder.path()).unwrap();
     assert_eq!(fs::read(path).unwrap(), CONTENT);
     assert!(server.join().unwrap()[0].starts_with("GET /base.cpio.zst HTTP/1.1\r\n"));
 }
@@ -114,7 +115,7 @@ fn nothing_stays_of_what_is_not_as_wanted() {
         let folder = tempfile::tempdir().unwrap();
         let (url, server) = serve(vec![answer]);
         let once = Patience { pauses: &[], ..HASTY };
-        let outcome = fetch(&url, Some(&wanted), folder.path(), once);
+        let outcome = fetch(&url, Trust::Digest(&wanted), folder.path(), once);
         assert!(outcome.is_err(), "{what}: {outcome:?}");
         assert_eq!(count(folder.path()), 0, "{what}");
         server.join().unwrap();
@@ -130,7 +131,8 @@ fn what_nobody_vouches_for_is_refused_without_asking() {
         ),
         ("ftp://127.0.0.1/base", "ftp://127.0.0.1/base is neither an http nor an https URL"),
     ] {
-        let error = bring(&Location::Url(url.to_owned()), None, Path::new("/")).unwrap_err();
+        let error =
+            bring(&Location::Url(url.to_owned()), Trust::Origin, Path::new("/")).unwrap_err();
         assert_eq!(error.downcast_ref::<Refusal>().unwrap().to_string(), want);
     }
 }
@@ -140,7 +142,7 @@ fn what_was_cut_off_is_fetched_from_there_on() {
     let folder = tempfile::tempdir().unwrap();
     let cut = answer("200 OK\r\nETag: \"1\"", CONTENT.len(), &CONTENT[..5]);
     let (url, server) = serve(vec![cut, part(5, "ETag: \"1\"\r\n")]);
-    let path = fetch(&url, Some(&digest(DIGEST)), folder.path(), HASTY).unwrap();
+    let path = fetch(&url, Trust::Digest(&digest(DIGEST)), folder.path(), HASTY).unwrap();
     assert_eq!(fs::read(path).unwrap(), CONTENT);
     let asked = server.join().unwrap()[1].to_lowercase();
     assert!(asked.contains("range: bytes=5-") && asked.contains("if-range: \"1\""), "{asked}");
@@ -156,7 +158,7 @@ fn a_server_that_begins_anew_is_followed() {
         let cut = answer("200 OK", CONTENT.len(), &CONTENT[..5]);
         let more = if what == "no parts" { vec![cut, second] } else { vec![cut, second, whole()] };
         let (url, server) = serve(more);
-        let path = fetch(&url, Some(&digest(DIGEST)), folder.path(), HASTY).unwrap();
+        let path = fetch(&url, Trust::Digest(&digest(DIGEST)), folder.path(), HASTY).unwrap();
         assert_eq!(fs::read(path).unwrap(), CONTENT, "{what}");
         server.join().unwrap();
     }
@@ -174,10 +176,10 @@ fn a_server_that_hangs_or_stays_away_is_given_up() {
         (client, listener)
     });
     let brief = Patience { stall: Duration::from_millis(50), pauses: &[] };
-    let error = fetch(&url, Some(&digest(DIGEST)), folder.path(), brief).unwrap_err();
+    let error = fetch(&url, Trust::Digest(&digest(DIGEST)), folder.path(), brief).unwrap_err();
     assert_eq!(format!("{error:#}"), format!("fetching {url}: nothing came for 0 s"));
     drop(server.join().unwrap());
-    let error = fetch(&url, Some(&digest(DIGEST)), folder.path(), HASTY).unwrap_err();
+    let error = fetch(&url, Trust::Digest(&digest(DIGEST)), folder.path(), HASTY).unwrap_err();
     assert!(format!("{error:#}").starts_with(&format!("fetching {url}: ")), "{error:#}");
     assert_eq!(count(folder.path()), 0);
 }
@@ -186,7 +188,7 @@ fn a_server_that_hangs_or_stays_away_is_given_up() {
 fn what_has_no_room_is_refused_before_it_comes() {
     let folder = tempfile::tempdir().unwrap();
     let (url, _server) = serve(vec![answer("200 OK", 1 << 60, CONTENT)]);
-    let error = fetch(&url, Some(&digest(DIGEST)), folder.path(), HASTY).unwrap_err();
+    let error = fetch(&url, Trust::Digest(&digest(DIGEST)), folder.path(), HASTY).unwrap_err();
     let refusal = error.downcast_ref::<Refusal>().unwrap();
     assert!(refusal.to_string().contains("has 1152921504606846976 more bytes"), "{refusal}");
 }
