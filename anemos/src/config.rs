@@ -17,7 +17,7 @@ pub(crate) use self::sections::{
     PayloadConfig,
 };
 pub(crate) use self::values::{
-    Base, Digest, KernelSource, Keys, Location, Prefixed, PublicKey, Select, Selector,
+    Base, Digest, KernelSource, Keys, Location, Prefixed, PublicKey, Select, Selector, shown,
 };
 use crate::report::Refusal;
 

@@ -275,15 +275,15 @@ fn read_payload(
     if let Some(key) = &config.payload.public_key {
         source::signature::check(&location, &path, key, folder)?;
     }
-    let describe = || format!("reading {}", path.display());
+    let describe = || format!("reading {location}");
     let file = File::open(&path).with_context(describe)?;
     let changed =
         file.metadata().and_then(|metadata| metadata.modified()).with_context(describe)?;
     let since = changed.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     let description = payload::inspect(file, Limits::default())
         .map_err(source::refuse)
-        .with_context(|| format!("inspecting {}", path.display()))?;
-    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        .with_context(|| format!("inspecting {location}"))?;
+    let name = location.file_name();
     Ok(Some(Payload { path, name, description, changed_at: since.as_secs(), location }))
 }
 

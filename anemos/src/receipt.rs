@@ -12,7 +12,7 @@ use harness::machine::setup::Setup;
 use harness::verdict::{Ending, Verdict};
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Base, Config, KernelSource, Location};
+use crate::config::{Base, Config, KernelSource, Location, shown};
 use crate::preflight::Refusal;
 use crate::twin::Likeness;
 use crate::{report, source};
@@ -76,7 +76,7 @@ impl Parts {
             (Base::At(Location::Path(path)), None) => digest(path)?,
             (Base::At(Location::Url(url)), None) => {
                 let named = config.initramfs.digest.as_ref().ok_or_else(|| {
-                    let reason = format!("a receipt needs the digest of the base {url}");
+                    let reason = format!("a receipt needs the digest of the base {}", shown(url));
                     report::Refusal::new(reason, "set [initramfs] digest")
                 })?;
                 sha256(named.hex())

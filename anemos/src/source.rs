@@ -55,7 +55,7 @@ pub(crate) fn bring(
 /// Addresses of the server that a file comes from; none when it is here.
 pub(crate) fn servers(location: &Location) -> anyhow::Result<Vec<SocketAddr>> {
     let Location::Url(url) = location else { return Ok(Vec::new()) };
-    let uri = url.parse().with_context(|| format!("reading the URL {url}"))?;
+    let uri = url.parse().with_context(|| format!("reading the URL {location}"))?;
     let resolver = resolver::FileResolver::new().context("reading the resolver's settings")?;
     // A proxy may know a name that this machine does not.
     Ok(resolver.servers(&uri).unwrap_or_default())

@@ -79,7 +79,7 @@ fn a_server_that_is_not_to_be_trusted_is_refused_and_what_is_wrong_with_it_is_sa
     let clock = "hint: correct the clock of this machine if it is wrong; if it is right, the server \
                  needs a new certificate, or fetch";
     for (what, authority, name, until, want, hint) in [
-        ("trusted", &known, "127.0.0.1", 2999, "the payload is no tarball", "hint: "),
+        ("trusted", &known, "127.0.0.1", 2999, "p.tar.gz: the payload is no tarball", "hint: "),
         ("expired", &known, "127.0.0.1", 2020, " has expired ", clock),
         (
             "unknown",
@@ -126,16 +126,17 @@ fn a_system_without_certificates_is_told_where_they_come_from() {
 
 #[test]
 fn a_redirection_away_from_https_is_not_followed_to_a_file_without_a_digest() {
-    const AWAY: &str = "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:9/there.tar.gz\r\n\
+    const AWAY: &str = "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:9/there.tar.gz?secret\r\n\
                         Content-Length: 0\r\n\r\n";
     let folder = tempfile::tempdir().unwrap();
     let authority = Authority::new("known").unwrap();
     let url = serve(authority.server("127.0.0.1", 2999).unwrap(), AWAY).unwrap();
-    let output = plan(folder.path(), &url, &authority.pem).unwrap();
+    let output = plan(folder.path(), &format!("{url}?secret"), &authority.pem).unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(3), "{said}");
     let about = format!("{url} leads to http://127.0.0.1:9/there.tar.gz, where nothing says");
     assert!(said.contains(&about), "{said}");
+    assert!(!said.contains("secret"), "{said}");
     assert!(said.contains("hint: give its digest (sha256:…), or an https URL"), "{said}");
     assert!(!said.contains("trying again"), "{said}");
 }

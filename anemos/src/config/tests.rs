@@ -106,6 +106,23 @@ fn a_url_is_no_path() {
 }
 
 #[test]
+fn a_location_is_shown_without_secrets_and_called_by_the_last_part_of_its_path() {
+    for (text, shown, name) in [
+        ("p.tar.zst", "p.tar.zst", "p.tar.zst"),
+        ("/a?b/me@p.tar", "/a?b/me@p.tar", "me@p.tar"),
+        ("https://a/b/p.tar", "https://a/b/p.tar", "p.tar"),
+        ("https://me:secret@a:1/b@c?token=secret/x", "https://a:1/b@c", "b@c"),
+        ("https://[::1]/p?a@b", "https://[::1]/p", "p"),
+        ("https://a/p/#secret", "https://a/p/", "p"),
+        ("https://a?secret", "https://a", "a"),
+    ] {
+        let location = Location::from(text.to_owned());
+        let said = (location.to_string(), location.file_name());
+        assert_eq!(said, (shown.to_owned(), name.to_owned()), "{text}");
+    }
+}
+
+#[test]
 fn flags_replace_keys() {
     let args = <Arguments as clap::Parser>::parse_from([
         "anemos",

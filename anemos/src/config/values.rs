@@ -22,11 +22,34 @@ impl From<String> for Location {
     }
 }
 
+impl Location {
+    /// The last part of its path.
+    pub(crate) fn file_name(&self) -> String {
+        match self {
+            Self::Path(path) => path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            Self::Url(url) => {
+                let shown = shown(url);
+                let name = shown.trim_end_matches('/').rsplit('/').next();
+                name.unwrap_or_default().to_owned()
+            }
+        }
+    }
+}
+
+/// Renders a URL without what may be secret: name and password before its host, and the query.
+pub(crate) fn shown(url: &str) -> String {
+    let plain = url.split(['?', '#']).next().unwrap_or_default();
+    let (scheme, rest) = plain.split_once("://").unwrap_or(("", plain));
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    format!("{scheme}://{host}{path}")
+}
+
 impl fmt::Display for Location {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Path(path) => path.display().fmt(formatter),
-            Self::Url(url) => formatter.write_str(url),
+            Self::Url(url) => formatter.write_str(&shown(url)),
         }
     }
 }
@@ -91,8 +114,9 @@ impl TryFrom<String> for KernelSource {
         match text.as_str() {
             "running" => Ok(Self::Running),
             url if url.contains("://") => Err(format!(
-                "{url:?} is a URL, expected \"running\" or a path: kernels from elsewhere are \
-                 not built in yet"
+                "{:?} is a URL, expected \"running\" or a path: kernels from elsewhere are \
+                 not built in yet",
+                shown(url)
             )),
             path => Ok(Self::File(path.into())),
         }

@@ -14,6 +14,7 @@ use ureq::tls::{RootCerts, TlsConfig};
 use ureq::unversioned::transport::DefaultConnector;
 use ureq::{Agent, Body};
 
+use crate::config::shown;
 use crate::report::{self, Refusal};
 use crate::room;
 use crate::source::resolver::FileResolver;
@@ -63,7 +64,8 @@ pub(super) fn fetch(
     patience: Patience,
 ) -> anyhow::Result<PathBuf> {
     check(url, trust)?;
-    report::step(&format!("fetching {url}"));
+    let name = shown(url);
+    report::step(&format!("fetching {name}"));
     let deadline = Instant::now() + LIMIT;
     let mut download = Download::new(url, trust, folder)?;
     let mut pauses = patience.pauses.iter();
@@ -71,20 +73,20 @@ pub(super) fn fetch(
         let before = download.have;
         let error = match download.attempt(patience.stall) {
             Ok(()) => break,
-            Err(Trouble::Lasting(error)) => return Err(error.context(format!("fetching {url}"))),
+            Err(Trouble::Lasting(error)) => return Err(error.context(format!("fetching {name}"))),
             Err(Trouble::Passing(error)) => error,
         };
         if download.have > before {
             pauses = patience.pauses.iter();
         }
         let pause = pauses.next().filter(|pause| Instant::now() + **pause < deadline);
-        let Some(pause) = pause else { return Err(error.context(format!("fetching {url}"))) };
+        let Some(pause) = pause else { return Err(error.context(format!("fetching {name}"))) };
         let (have, secs) = (download.have, pause.as_secs());
         report::step(&format!("{error:#}; trying again in {secs} s, from byte {have} on"));
         wait(*pause);
     }
     if let Trust::Digest(digest) = trust {
-        compare(url, &hexadecimal(&download.digest.finalize()), digest)?;
+        compare(&name, &hexadecimal(&download.digest.finalize()), digest)?;
     }
     let (_, path) = download.file.keep().context("keeping what was fetched")?;
     Ok(path)
@@ -97,15 +99,16 @@ fn wait(pause: Duration) {
 
 /// Refuses what could not be trusted or is not spoken here.
 fn check(url: &str, trust: Trust<'_>) -> anyhow::Result<()> {
+    let name = shown(url);
     let refusal = match url.split_once("://") {
         Some(("https", _)) => return Ok(()),
         Some(("http", _)) if !matches!(trust, Trust::Origin) => return Ok(()),
         Some(("http", _)) => Refusal::new(
-            format!("{url} has no digest, and nothing else says that it is the right file"),
+            format!("{name} has no digest, and nothing else says that it is the right file"),
             "give its digest (sha256:…), or an https URL",
         ),
         _ => Refusal::new(
-            format!("{url} is neither an http nor an https URL"),
+            format!("{name} is neither an http nor an https URL"),
             "fetch the file first and give its path",
         ),
     };
@@ -204,7 +207,8 @@ impl<'a> Download<'a> {
         if needed <= free {
             return Ok(());
         }
-        let reason = format!("{} has {needed} more bytes, and {folder} room for {free}", self.url);
+        let name = shown(self.url);
+        let reason = format!("{name} has {needed} more bytes, and {folder} room for {free}");
         Err(Trouble::Lasting(Refusal::new(reason, "make room, or name another TMPDIR").into()))
     }
 
@@ -266,8 +270,9 @@ fn of_call(url: &str, error: ureq::Error) -> Trouble {
         return Trouble::Lasting(refusal.map_or_else(|| error.into(), Into::into));
     }
     if let ureq::Error::RequireHttpsOnly(there) = &error {
+        let (name, there) = (shown(url), shown(there));
         let reason =
-            format!("{url} leads to {there}, where nothing says that it is the right file");
+            format!("{name} leads to {there}, where nothing says that it is the right file");
         let hint = "give its digest (sha256:…), or an https URL that leads to https alone";
         return Trouble::Lasting(Refusal::new(reason, hint).into());
     }

@@ -129,6 +129,10 @@ fn what_nobody_vouches_for_is_refused_without_asking() {
             "http://127.0.0.1:9/base",
             "http://127.0.0.1:9/base has no digest, and nothing else says that it is the right file",
         ),
+        (
+            "http://me:secret@127.0.0.1:9/base?token=secret",
+            "http://127.0.0.1:9/base has no digest, and nothing else says that it is the right file",
+        ),
         ("ftp://127.0.0.1/base", "ftp://127.0.0.1/base is neither an http nor an https URL"),
     ] {
         let error =
@@ -168,7 +172,8 @@ fn a_server_that_begins_anew_is_followed() {
 fn a_server_that_hangs_or_stays_away_is_given_up() {
     let folder = tempfile::tempdir().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}/base", listener.local_addr().unwrap());
+    let shown = format!("http://{}/base", listener.local_addr().unwrap());
+    let url = format!("{shown}?token=secret");
     let server = std::thread::spawn(move || {
         let (mut client, _) = listener.accept().unwrap();
         client.write_all(&answer("200 OK", CONTENT.len(), &CONTENT[..5])).unwrap();
@@ -177,10 +182,10 @@ fn a_server_that_hangs_or_stays_away_is_given_up() {
     });
     let brief = Patience { stall: Duration::from_millis(50), pauses: &[] };
     let error = fetch(&url, Trust::Digest(&digest(DIGEST)), folder.path(), brief).unwrap_err();
-    assert_eq!(format!("{error:#}"), format!("fetching {url}: nothing came for 0 s"));
+    assert_eq!(format!("{error:#}"), format!("fetching {shown}: nothing came for 0 s"));
     drop(server.join().unwrap());
     let error = fetch(&url, Trust::Digest(&digest(DIGEST)), folder.path(), HASTY).unwrap_err();
-    assert!(format!("{error:#}").starts_with(&format!("fetching {url}: ")), "{error:#}");
+    assert!(format!("{error:#}").starts_with(&format!("fetching {shown}: ")), "{error:#}");
     assert_eq!(count(folder.path()), 0);
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use rustls::pki_types::UnixTime;
 use rustls::{CertificateError, Error};
 
+use crate::config::shown;
 use crate::report::Refusal;
 
 const ELSEWHERE: &str = "or fetch the file another way and give its path";
@@ -71,11 +72,11 @@ fn between(earlier: UnixTime, later: UnixTime) -> String {
     }
 }
 
-/// Host and port of a URL, with no name or password that may stand before them.
-fn server(url: &str) -> &str {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    authority.rsplit_once('@').map_or(authority, |(_, server)| server)
+/// Host and port of a URL.
+fn server(url: &str) -> String {
+    let shown = shown(url);
+    let rest = shown.split_once("://").map_or(shown.as_str(), |(_, rest)| rest);
+    rest.split('/').next().unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]
