@@ -283,6 +283,7 @@ impl Plan {
             console: command_line::console(&self.command_line, self.known_consoles(facts)),
             disk: self.disk.identity.clone()?,
             also_write: self.also_write.iter().filter_map(|disk| disk.identity.clone()).collect(),
+            ssh_ports: if self.this_machine { facts.access.ssh_ports.clone() } else { Vec::new() },
             network: network::of_new_system(running, self.restore.as_ref()?, &config.network),
             restore: self.restore.clone()?,
             needs_network: payload.settings.network.unwrap_or(true),

@@ -32,6 +32,9 @@ pub struct Deploy {
     /// Other disks that `deploy` may write to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub also_write: Vec<DiskIdentity>,
+    /// Ports that the running system's sshd listens at; empty when it was not asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ssh_ports: Vec<u16>,
     /// What the deploy environment does about its network.
     pub restore: Restore,
     /// The network of the running system, for the new system; absent when the machine was not

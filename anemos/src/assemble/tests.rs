@@ -21,6 +21,7 @@ fn description() -> Deploy {
         console: None,
         disk: DiskIdentity::default(),
         also_write: Vec::new(),
+        ssh_ports: Vec::new(),
         restore: Restore::None,
         network: None,
         watchdog: false,

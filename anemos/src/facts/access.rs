@@ -1,5 +1,6 @@
 //! Who may log in, and as which host they know this one; what is secret or long is not in the facts.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,9 @@ pub(crate) struct Access {
     pub(crate) authorized_keys: Vec<KeySummary>,
     /// Types of the SSH host keys, e.g. `ed25519`.
     pub(crate) host_keys: Vec<String>,
+    /// Ports that people log in at.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) ssh_ports: Vec<u16>,
 }
 
 /// The keys that go along.
@@ -27,6 +31,8 @@ pub(crate) struct Keyring {
     pub(crate) authorized_keys: Vec<AuthorizedKey>,
     /// One of each type.
     pub(crate) host_keys: Vec<HostKey>,
+    /// Where sshd listens.
+    ssh_ports: BTreeSet<u16>,
     /// Which keys may be missing, and why.
     pub(crate) warnings: Vec<String>,
 }
@@ -71,6 +77,7 @@ impl Keyring {
             authorized_keys::add(&mut keyring.authorized_keys, authorized_keys::parse(&told));
             keyring.add_authorities(root, &settings, &user);
             host_keys::add(&mut keyring.host_keys, settings.host_keys);
+            keyring.ssh_ports.extend(settings.ports);
         }
         if keyring.host_keys.is_empty() {
             host_keys::add(&mut keyring.host_keys, host_keys::usual(root));
@@ -103,6 +110,7 @@ impl Keyring {
         Access {
             authorized_keys: self.authorized_keys.iter().map(|key| key.summary.clone()).collect(),
             host_keys: self.host_keys.iter().map(|key| key.kind.clone()).collect(),
+            ssh_ports: self.ssh_ports.iter().copied().collect(),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What sshd says of its effective configuration, and what it would ask others about keys.
 
+use std::collections::BTreeSet;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -76,6 +77,8 @@ pub(super) struct Settings {
     pub(super) principals: Option<&'static str>,
     /// Private host keys; empty when they are not told.
     pub(super) host_keys: Vec<PathBuf>,
+    /// Ports that it listens at; empty when they are not told.
+    pub(super) ports: Vec<u16>,
 }
 
 impl Default for Settings {
@@ -87,6 +90,7 @@ impl Default for Settings {
             authorities: None,
             principals: None,
             host_keys: Vec::new(),
+            ports: Vec::new(),
         }
     }
 }
@@ -115,6 +119,8 @@ impl Settings {
             authorities: set("trustedusercakeys").map(PathBuf::from),
             principals: principals.map(|(_, name)| name),
             host_keys: values("hostkey").map(PathBuf::from).collect(),
+            // Each with its address; `port` lines hold only where an address has none of its own.
+            ports: ports(values("listenaddress")),
         }
     }
 
@@ -149,6 +155,16 @@ impl Settings {
         ]);
         command::output_within(command, LIMIT)
     }
+}
+
+/// The ports of addresses to listen at, each once; a routing domain may follow.
+fn ports<'v>(addresses: impl Iterator<Item = &'v str>) -> Vec<u16> {
+    let ports = addresses.filter_map(|value| {
+        let address = value.split_whitespace().next()?;
+        address.rsplit_once(':')?.1.parse().ok()
+    });
+    let ports: BTreeSet<u16> = ports.collect();
+    ports.into_iter().collect()
 }
 
 /// Replaces the tokens that are about the user; none where one is about a key or a connection.
@@ -200,6 +216,7 @@ mod tests {
             host_keys: ["keys/main", "ssh_host_rsa_key"]
                 .map(|it| PathBuf::from("/etc/ssh").join(it))
                 .into(),
+            ports: vec![22],
         };
         assert_eq!(Settings::parse(DEBIAN), want);
         let files = want.key_files(&ada());
@@ -216,7 +233,12 @@ mod tests {
                 "port 22\nauthorizedkeyscommand none\nauthorizedkeyscommanduser none",
                 default.clone(),
             ),
-            ("authorizedkeysfile none", Settings { key_files: Vec::new(), ..default }),
+            ("authorizedkeysfile none", Settings { key_files: Vec::new(), ..default.clone() }),
+            (
+                "port 22\nlistenaddress 0.0.0.0:2222\nlistenaddress [2001:db8::1]:22 rdomain x\n\
+                 listenaddress [::]:2222",
+                Settings { ports: vec![22, 2222], ..default },
+            ),
         ] {
             assert_eq!(Settings::parse(text), want, "{text}");
         }

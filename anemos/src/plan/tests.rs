@@ -30,6 +30,7 @@ pub(crate) fn cloud() -> Facts {
         routes: vec![route("0.0.0.0", "172.31.1.1", true), route("::", "fe80::1", false)],
         ..facts.network
     };
+    facts.access.ssh_ports = vec![22, 2222];
     facts
 }
 

@@ -10,7 +10,7 @@ use nix::sys::wait::{WaitPidFlag, waitpid};
 
 use super::child::{EVERYBODY, command, exists, kill_all};
 use super::report::Report;
-use super::ssh::Server;
+use super::ssh::{self, Server};
 use super::{Known, last_attempt, run_payload};
 use crate::paths;
 use crate::stages::Outcome;
@@ -58,7 +58,8 @@ fn tell(report: &mut Report, known: &Known) {
     report.line("the disk was written, so the old system cannot be booted again");
     let addresses = addresses();
     if !addresses.is_empty() {
-        report.line(&format!("this machine stays as it is; log in as root at {addresses}"));
+        let ports = ssh::told(&ssh::ports(known));
+        report.line(&format!("this machine stays as it is; log in as root at {addresses}{ports}"));
     }
     report.line(&format!(
         "`anemos status` tells what happened, `anemos retry` runs the payload again; the log is {}",
@@ -117,7 +118,7 @@ impl Services {
         if self.shell.is_none() {
             self.shell = start_shell(known);
         }
-        self.ssh.keep_up(report);
+        self.ssh.keep_up(report, &ssh::ports(known));
     }
 }
 

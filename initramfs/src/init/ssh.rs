@@ -8,12 +8,15 @@ use std::process::Stdio;
 
 use anyhow::Context;
 
+use super::Known;
 use super::child::{command, exists};
 use super::report::Report;
 use crate::paths;
 
 /// Where sshd may be; it starts itself again by its own path.
 const PROGRAMS: [&str; 2] = ["/usr/sbin/sshd", "/usr/bin/sshd"];
+/// The port of SSH (RFC 4253, section 4), at which it is served in any case.
+const PORT: u16 = 22;
 const CONFIGURATION: &str = "/anemos/sshd_config";
 const LOG: &str = "/anemos/sshd.log";
 /// Folders that sshd locks its children in, which distributions compile in.
@@ -38,7 +41,7 @@ impl Server {
     }
 
     /// Starts it where it does not run; says so, and when that is no use any more.
-    pub(super) fn keep_up(&mut self, report: &mut Report) {
+    pub(super) fn keep_up(&mut self, report: &mut Report, ports: &[u16]) {
         if self.process.is_some() || self.given_up {
             return;
         }
@@ -48,7 +51,7 @@ impl Server {
             return;
         }
         self.starts += 1;
-        match start() {
+        match start(ports) {
             Ok(process) => self.process = Some(process),
             Err(error) => {
                 self.given_up = true;
@@ -58,7 +61,19 @@ impl Server {
     }
 }
 
-fn start() -> anyhow::Result<u32> {
+/// The usual port and those of the old system's sshd: a firewall may let no other one through.
+pub(super) fn ports(known: &Known) -> Vec<u16> {
+    let inherited = known.deploy.iter().flat_map(|deploy| deploy.ssh_ports.iter().copied());
+    std::iter::once(PORT).chain(inherited.filter(|port| *port != PORT)).collect()
+}
+
+/// Names the ports, for people, where there are others than the usual one.
+pub(super) fn told(ports: &[u16]) -> String {
+    let ports: Vec<_> = ports.iter().map(u16::to_string).collect();
+    if ports.len() < 2 { String::new() } else { format!(", at port {}", ports.join(" or ")) }
+}
+
+fn start(ports: &[u16]) -> anyhow::Result<u32> {
     let program = PROGRAMS.into_iter().find(|path| exists(path));
     let program = program.context("the base initramfs has no sshd")?;
     for folder in EMPTY {
@@ -69,7 +84,7 @@ fn start() -> anyhow::Result<u32> {
     }
     add_user().context("adding the user sshd")?;
     let keys = host_keys().context("finding the host keys")?;
-    fs::write(CONFIGURATION, configuration(&keys)).context("writing its configuration")?;
+    fs::write(CONFIGURATION, configuration(&keys, ports)).context("writing its configuration")?;
     let log = File::create(LOG).context("making its log")?;
     let server = command(Path::new(program))
         .args(["-D", "-e", "-f", CONFIGURATION])
@@ -122,11 +137,12 @@ fn private_keys(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
 }
 
 /// Keys only, root only, nothing of the old system's own configuration.
-fn configuration(keys: &[PathBuf]) -> String {
+fn configuration(keys: &[PathBuf], ports: &[u16]) -> String {
+    let ports = ports.iter().fold(String::new(), |text, port| format!("{text}Port {port}\n"));
     let keys: Vec<_> = keys.iter().map(|key| format!("HostKey {}", key.display())).collect();
     let keys = keys.join("\n");
     format!(
-        "{keys}\nAuthorizedKeysFile /{}\nPermitRootLogin prohibit-password\n\
+        "{ports}{keys}\nAuthorizedKeysFile /{}\nPermitRootLogin prohibit-password\n\
          PasswordAuthentication no\nKbdInteractiveAuthentication no\nUsePAM no\nStrictModes no\n\
          PidFile none\nSubsystem sftp internal-sftp\n",
         paths::AUTHORIZED_KEYS
@@ -149,9 +165,25 @@ mod tests {
     }
 
     #[test]
+    fn every_port_is_served_and_named_where_there_are_others() {
+        for (ports, want, told_want) in [
+            (&[22][..], "Port 22\nHostKey /k\n", ""),
+            (
+                &[22, 2222, 443],
+                "Port 22\nPort 2222\nPort 443\nHostKey /k\n",
+                ", at port 22 or 2222 or 443",
+            ),
+        ] {
+            let text = configuration(&[PathBuf::from("/k")], ports);
+            assert!(text.starts_with(want), "{text}");
+            assert_eq!(told(ports), told_want);
+        }
+    }
+
+    #[test]
     fn a_server_that_always_ends_is_given_up() {
         let mut server = Server { starts: MOST_STARTS, ..Server::default() };
-        server.keep_up(&mut Report::silent());
+        server.keep_up(&mut Report::silent(), &[PORT]);
         assert!(server.given_up);
     }
 }
