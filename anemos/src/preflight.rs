@@ -5,6 +5,8 @@ mod fit;
 mod hints;
 mod refusal;
 
+use initramfs::deploy::AfterCommit;
+use initramfs::paths;
 use initramfs::payload::Kind;
 
 pub(crate) use self::checks::Check;
@@ -127,6 +129,15 @@ pub(crate) fn missing_programs(
         .map(|program| Refusal::InterpreterMissing { program })
         .chain(tools.map(|tool| Refusal::ToolMissing { tool: tool.clone() }))
         .collect()
+}
+
+/// Returns why nobody could log in to a rescue, where there may be one and somebody shall; `has`
+/// tells for the path of a program.
+pub(crate) fn ssh_server(plan: &Plan, has: impl Fn(&str) -> bool) -> Option<Refusal> {
+    let waits = plan.deploy.as_ref()?.after_commit == AfterCommit::Rescue;
+    // Whoever says that nobody shall log in has consented.
+    let matters = plan.purpose == Purpose::Deploy && waits && plan.access.from.is_some();
+    (matters && !paths::SSH_SERVERS.into_iter().any(has)).then_some(Refusal::NoSshServer)
 }
 
 #[cfg(test)]

@@ -202,6 +202,7 @@ fn decide(
         let Description { kind, settings, .. } = &payload.description;
         let has = |program: &str| contents.has_program(program);
         refusals.extend(preflight::missing_programs(kind, &settings.tools, has));
+        refusals.extend(preflight::ssh_server(&plan, has));
         refusals.extend(contents.too_large().map(|member| Refusal::MemberTooLarge {
             member: member.name.clone(),
             size: member.source.size(),

@@ -14,6 +14,8 @@ pub const PAYLOAD: &str = "anemos/payload";
 pub const AUTHORIZED_KEYS: &str = "anemos/authorized_keys";
 /// SSH host keys of the running system.
 pub const HOST_KEYS: &str = "anemos/host-keys";
+/// Where the SSH server of a rescue may be: programs of the base.
+pub const SSH_SERVERS: [&str; 3] = ["/usr/sbin/sshd", "/usr/bin/sshd", "/usr/local/sbin/sshd"];
 /// The last member: what follows a half-unpacked initramfs never holds it.
 pub const CANARY: &str = "anemos/canary";
 

@@ -55,7 +55,7 @@ impl Refusal {
             Self::DiskTooSmall { .. } => Some(Check::DiskSize),
             Self::DriverMissing { .. } => Some(Check::Drivers),
             Self::FirmwareMismatch { .. } => Some(Check::Firmware),
-            Self::NoLogin { .. } => Some(Check::Login),
+            Self::NoLogin { .. } | Self::NoSshServer => Some(Check::Login),
             Self::TooLittleMemory { .. } => Some(Check::Memory),
             Self::SectorSize { .. } => Some(Check::SectorSize),
             _ => None,

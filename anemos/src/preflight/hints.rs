@@ -46,6 +46,7 @@ impl Refusal {
             | Self::FirmwareMismatch { .. }
             | Self::DriverMissing { .. }
             | Self::NoLogin { .. }
+            | Self::NoSshServer
             | Self::ClockWrong { .. } => self.about_fit(),
             Self::DiskTwice { .. } => {
                 "name in [disk] also-write only disks that [disk] select does not".to_owned()
@@ -132,6 +133,10 @@ impl Refusal {
             Self::NoLogin { .. } => {
                 "set [access] authorized-keys to a file with a key, or to \"none\" where nobody shall \
                  log in"
+            }
+            Self::NoSshServer => {
+                "install an OpenSSH server on this system, use the full base (`anemos base build`), \
+                 or set [failure] after-commit to \"reboot\" or \"power-off\""
             }
             _ => "set it, as with `date -s`: certificates and the new system's files depend on it",
         }

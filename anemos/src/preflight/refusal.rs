@@ -72,6 +72,8 @@ pub(crate) enum Refusal {
         not_counted(*without_shell)
     )]
     NoLogin { from: String, without_shell: usize },
+    #[error("the base initramfs has no sshd, so nobody could log in to a rescue after a failure")]
+    NoSshServer,
     #[error("the clock says {now}, but the kernel was installed at {installed}")]
     ClockWrong { now: String, installed: String },
     #[error("there is no link {wanted} (links: {})", list(seen))]

@@ -2,7 +2,7 @@
 
 use initramfs::payload::Kind;
 
-use super::{Refusal, check, missing_programs};
+use super::{Refusal, check, missing_programs, ssh_server};
 use crate::contents::DriverMissing;
 use crate::facts::{Device, Facts, Lockdown, Memory, Permission};
 use crate::plan::tests::{cloud, plan_of};
@@ -255,6 +255,23 @@ fn programs_that_the_base_lacks_are_named() {
         let said = missing.first().map(Refusal::to_string).unwrap_or_default();
         assert!(said.starts_with(want) && said.is_empty() == want.is_empty(), "{kind:?}: {said}");
     }
+}
+
+#[test]
+fn a_rescue_that_somebody_shall_log_in_to_needs_a_server() {
+    for (server, config, purpose, want) in [
+        ("/usr/sbin/sshd", "", Purpose::Deploy, false),
+        ("/usr/local/sbin/sshd", "", Purpose::Deploy, false),
+        ("/usr/sbin/dropbear", "", Purpose::Deploy, true),
+        ("", "[failure]\nafter-commit = \"reboot\"", Purpose::Deploy, false),
+        ("", "[access]\nauthorized-keys = \"none\"", Purpose::Deploy, false),
+        ("", "", Purpose::Build, false),
+    ] {
+        let plan = plan_of(&cloud(), config, purpose);
+        let refusal = ssh_server(&plan, |program| program == server);
+        assert_eq!(refusal, want.then_some(Refusal::NoSshServer), "{server} {config} {purpose:?}");
+    }
+    insta::assert_snapshot!(Refusal::NoSshServer.hint(), @r#"install an OpenSSH server on this system, use the full base (`anemos base build`), or set [failure] after-commit to "reboot" or "power-off"; `--override login` goes on all the same"#);
 }
 
 #[test]

@@ -13,8 +13,6 @@ use super::child::{command, exists};
 use super::report::Report;
 use crate::paths;
 
-/// Where sshd may be; it starts itself again by its own path.
-const PROGRAMS: [&str; 2] = ["/usr/sbin/sshd", "/usr/bin/sshd"];
 /// The port of SSH (RFC 4253, section 4), at which it is served in any case.
 const PORT: u16 = 22;
 const CONFIGURATION: &str = "/anemos/sshd_config";
@@ -74,7 +72,8 @@ pub(super) fn told(ports: &[u16]) -> String {
 }
 
 fn start(ports: &[u16]) -> anyhow::Result<u32> {
-    let program = PROGRAMS.into_iter().find(|path| exists(path));
+    // It starts itself again by its own path.
+    let program = paths::SSH_SERVERS.into_iter().find(|path| exists(path));
     let program = program.context("the base initramfs has no sshd")?;
     for folder in EMPTY {
         fs::create_dir_all(folder).with_context(|| format!("making {folder}"))?;
