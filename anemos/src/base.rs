@@ -23,6 +23,14 @@ const PROGRAM_FOLDERS: [&str; 6] =
 /// Files that tools read; mke2fs(8) makes other file systems without its own.
 const SETTINGS: [&str; 2] = ["/etc/mke2fs.conf", "/etc/ld.so.cache"];
 
+/// Files by which the C library knows names. Without the last one, older ones ask libraries that
+/// are not there (nsswitch.conf(5)).
+const NAMES: [(&str, &str); 3] = [
+    ("etc/passwd", "root:x:0:0:root:/root:/bin/sh\n"),
+    ("etc/group", "root:x:0:\ntty:x:5:\ndisk:x:6:\n"),
+    ("etc/nsswitch.conf", "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\n"),
+];
+
 /// Both systems of our days have these as links; ours does too, whatever the source has.
 const MERGED: [&str; 4] = ["bin", "sbin", "lib", "lib64"];
 
@@ -127,8 +135,8 @@ impl Base {
             .iter()
             .map(|name| Member::new(*name, Source::Symlink(format!("usr/{name}"))))
             .collect();
-        members.push(Member::new("etc/passwd", bytes("root:x:0:0:root:/root:/bin/sh\n")));
-        members.push(Member::new("etc/group", bytes("root:x:0:\ntty:x:5:\ndisk:x:6:\n")));
+        let missing = NAMES.iter().filter(|(name, _)| !self.places.contains_key(*name));
+        members.extend(missing.map(|(name, text)| Member::new(*name, bytes(text))));
         for (name, place) in self.places {
             let source = match place {
                 Place::File(path) => Source::file(path)?,
@@ -208,6 +216,7 @@ mod tests {
             [
                 "bin",
                 "etc/group",
+                "etc/nsswitch.conf",
                 "etc/passwd",
                 "lib",
                 "lib64",

@@ -17,8 +17,10 @@ const DEFAULT_FOLDERS: [&str; 6] = [
     "/usr/lib",
 ];
 
-/// Loaded by the C library at run time, when a thread is cancelled: no header names it.
-const IMPLICIT: &str = "libgcc_s.so.1";
+/// Loaded by the C library at run time, so no header names them: when a thread is cancelled, and
+/// when users or hosts are looked up as nsswitch.conf(5) says. glibc has those built in from 2.34
+/// on, and musl always had.
+const IMPLICIT: [&str; 3] = ["libgcc_s.so.1", "libnss_files.so.2", "libnss_dns.so.2"];
 
 /// What a file asks the loader for.
 #[derive(Debug, Default, Eq, PartialEq)]
@@ -58,11 +60,16 @@ impl Loader {
             }
             if !dynamic && !wanted.is_empty() {
                 dynamic = true;
-                wanted.extend(self.find(IMPLICIT, &[]));
+                wanted.extend(self.implicit());
             }
             open.extend(wanted.into_iter().filter(|one| found.insert(one.clone())));
         }
         Ok(found)
+    }
+
+    /// Those of the libraries that no header names which are there.
+    fn implicit(&self) -> impl Iterator<Item = String> {
+        IMPLICIT.iter().filter_map(|library| self.find(library, &[]))
     }
 
     fn needs(&self, path: &str) -> anyhow::Result<Needs> {
@@ -125,6 +132,23 @@ mod tests {
         assert!(!listed.is_empty(), "{text}");
         for path in listed {
             assert!(found.contains(path), "{path} is missing in {found:?}");
+        }
+    }
+
+    #[test]
+    fn what_the_c_library_loads_by_itself_goes_along_where_it_is_there() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir_all(root.path().join("usr/lib64")).unwrap();
+        for (added, want) in [
+            ("libc.so.6", &[][..]),
+            ("libnss_files.so.2", &["libnss_files.so.2"]),
+            ("libgcc_s.so.1", &["libgcc_s.so.1", "libnss_files.so.2"]),
+            ("libnss_dns.so.2", &["libgcc_s.so.1", "libnss_files.so.2", "libnss_dns.so.2"]),
+        ] {
+            fs::write(root.path().join("usr/lib64").join(added), "").unwrap();
+            let found: Vec<_> = Loader::new(root.path()).implicit().collect();
+            let want: Vec<_> = want.iter().map(|name| format!("/usr/lib64/{name}")).collect();
+            assert_eq!(found, want, "{added}");
         }
     }
 
