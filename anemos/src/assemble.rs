@@ -14,6 +14,12 @@ use initramfs::paths;
 
 use crate::contents::{BaseContents, Contents, Member, Source};
 
+/// Devices that are there before `/dev` is mounted, with permissions and numbers (Linux,
+/// `admin-guide/devices.txt`). The start-up of a Rust program opens `/dev/null` where it has no
+/// standard streams, as PID 1 has none on a machine without a console, and aborts without it.
+const DEVICES: [(&str, u32, (u32, u32)); 2] =
+    [("dev/console", 0o600, (5, 1)), ("dev/null", 0o666, (1, 3))];
+
 /// Writes to `output`, which appears only when it is complete, readable for its owner alone:
 /// it holds keys. Returns its size in bytes. The same contents give the same bytes.
 pub(crate) fn write(contents: &Contents, deploy: &Deploy, output: &Path) -> anyhow::Result<u64> {
@@ -49,6 +55,7 @@ fn write_to(contents: &Contents, deploy: &Deploy, file: &File) -> anyhow::Result
         put_folders(segment, &mut folders, paths::MANIFEST)?;
         segment.bytes(paths::MANIFEST, 0o600, &manifest)?;
         put(segment, &mut folders, &description)?;
+        put_devices(segment, &mut folders)?;
         // An empty folder says that there are no host keys.
         put_folders(segment, &mut folders, &format!("{}/", paths::HOST_KEYS))?;
         put_all(segment, &mut folders, &contents.members)
@@ -101,6 +108,15 @@ fn put(
     let named = |error: io::Error| io::Error::new(error.kind(), format!("packing {name}: {error}"));
     let mut content = source.open().map_err(named)?;
     segment.member(name, attributes, source.size(), &mut content).map_err(named)
+}
+
+/// Writes the devices. They are in no manifest: it lists files, and another `/dev` covers these.
+fn put_devices(segment: &mut Segment<'_>, folders: &mut BTreeSet<String>) -> io::Result<()> {
+    for (name, permissions, device) in DEVICES {
+        put_folders(segment, folders, name)?;
+        segment.member(name, Attributes::character(permissions, device), 0, &mut io::empty())?;
+    }
+    Ok(())
 }
 
 /// Writes the folders above `name` that were not written yet. Ours is closed to others.

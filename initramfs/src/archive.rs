@@ -49,6 +49,11 @@ impl Attributes {
         Self { mode: 0o100_000 | permissions, ..Self::default() }
     }
 
+    /// A character device of root's with these permission bits.
+    pub fn character(permissions: u32, device: (u32, u32)) -> Self {
+        Self { mode: 0o020_000 | permissions, device, ..Self::default() }
+    }
+
     /// A symbolic link of root's.
     pub fn symlink() -> Self {
         Self { mode: 0o120_777, ..Self::default() }

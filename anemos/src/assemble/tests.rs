@@ -154,3 +154,34 @@ fn cpio_reads_the_raw_part_of_it() {
     );
     assert_eq!(list.unwrap(), "anemos/payload\nanemos/canary\n");
 }
+
+#[test]
+fn cpio_reads_the_devices_that_pid_1_starts_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("devices");
+    let mut writer = Writer::new(File::create(&path).unwrap());
+    writer.segment(Packing::Raw, |segment| put_devices(segment, &mut BTreeSet::new())).unwrap();
+    writer.finish().unwrap();
+    let list = crate::command::output(
+        Path::new("/bin/cpio"),
+        ["-tvn".as_ref(), "--quiet".as_ref(), "-F".as_ref(), path.as_os_str()],
+    );
+    let list = list.unwrap();
+    let devices = list.lines().filter(|line| line.starts_with('c'));
+    let lines = devices.map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let told: Vec<_> = lines.map(|words| [&words[..1], &words[4..6]].concat().join(" ")).collect();
+    assert_eq!(told, ["crw------- 5, 1", "crw-rw-rw- 1, 3"]);
+}
+
+#[test]
+fn the_devices_are_in_the_final_initramfs_but_not_in_its_manifest() {
+    let folder = tempfile::tempdir().unwrap();
+    let bytes = write_in(folder.path(), "final", built_in());
+    let names: Vec<_> =
+        listing::list(bytes.as_slice()).unwrap().into_iter().map(|entry| entry.name).collect();
+    let manifest = manifest_of(&contents(built_in()), &member(paths::DEPLOY, ""));
+    for (name, _, _) in DEVICES {
+        assert!(names.iter().any(|one| one == name), "{name} in {names:?}");
+        assert!(manifest.members.iter().all(|one| one.name != name), "{name} in the manifest");
+    }
+}
