@@ -51,7 +51,9 @@ struct State {
 fn limit(stage: Stage, deploy: Duration) -> Duration {
     let secs = match stage {
         Stage::VerifyInitramfs | Stage::Mount | Stage::Reboot => 120,
-        Stage::Modules | Stage::Disks | Stage::Network => 300,
+        Stage::Modules | Stage::Disks => 300,
+        // Of the cards of a server each one may be asked for a minute or two.
+        Stage::Network => 900,
         Stage::VerifyPayload | Stage::Unpack | Stage::Settle => 1800,
         Stage::Deploy => return deploy + GRACE,
     };
@@ -239,6 +241,8 @@ mod tests {
         for (stage, secs, want) in [
             (Stage::Mount, 119, None),
             (Stage::Mount, 121, Some(Stage::Mount)),
+            (Stage::Network, 899, None),
+            (Stage::Network, 901, Some(Stage::Network)),
             (Stage::Deploy, 600 + 59, None),
             (Stage::Deploy, 600 + 61, Some(Stage::Deploy)),
         ] {

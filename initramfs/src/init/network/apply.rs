@@ -26,7 +26,7 @@ use crate::init::report::Report;
 use crate::network::{Address, Bond, Kind, Link, Network, Route, RouteKind, Rule};
 
 /// How long a link may take from up to a carrier, spanning tree included.
-const CARRIER_LIMIT: Duration = Duration::from_secs(30);
+pub(super) const CARRIER_LIMIT: Duration = Duration::from_secs(30);
 
 /// Makes everything in the order in which the kernel takes it. A default route must be accepted;
 /// anything else that is not is said and left out.
@@ -48,8 +48,9 @@ pub(super) async fn apply(
     for link in &network.links {
         raise(report, handle, link).await?;
     }
+    let deadline = Instant::now() + CARRIER_LIMIT;
     for link in network.links.iter().filter(|link| leads_out(network, link)) {
-        wait_for_carrier(report, &link.name)?;
+        wait_for_carrier(report, &link.name, deadline)?;
     }
     for link in &network.links {
         for address in &link.addresses {
@@ -316,10 +317,12 @@ async fn add_rule(handle: &Handle, rule: &Rule) -> anyhow::Result<()> {
 
 /// Waits until the link has a carrier: network cards of servers need seconds after they are up.
 /// A link that stays without one is said to; whether it was needed, whoever uses it finds out.
-pub(super) fn wait_for_carrier(report: &mut Report, name: &str) -> anyhow::Result<()> {
-    let deadline = Instant::now() + CARRIER_LIMIT;
-    let path = format!("/sys/class/net/{name}/carrier");
-    while fs::read_to_string(&path).is_ok_and(|text| text.trim() != "1") {
+pub(super) fn wait_for_carrier(
+    report: &mut Report,
+    name: &str,
+    deadline: Instant,
+) -> anyhow::Result<()> {
+    while !has_carrier(name) {
         if Instant::now() >= deadline {
             report.line(&format!("link {name} has no carrier"));
             break;
@@ -328,6 +331,12 @@ pub(super) fn wait_for_carrier(report: &mut Report, name: &str) -> anyhow::Resul
         poll(&mut [], PollTimeout::from(100_u8)).context("waiting for the carrier")?;
     }
     Ok(())
+}
+
+/// Whether a link that is up has a carrier; one that cannot tell may have one.
+pub(super) fn has_carrier(name: &str) -> bool {
+    let carrier = fs::read_to_string(format!("/sys/class/net/{name}/carrier"));
+    !carrier.is_ok_and(|text| text.trim() != "1")
 }
 
 pub(super) async fn set_up(handle: &Handle, name: &str) -> anyhow::Result<()> {

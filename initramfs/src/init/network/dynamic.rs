@@ -14,11 +14,18 @@ use crate::network::{Link, Network, Origin, capture};
 /// How long a router may take to advertise itself when it is asked: three questions, 4 s apart
 /// (RFC 4861 section 10).
 const ADVERTISEMENT_LIMIT: Duration = Duration::from_secs(12);
-/// Between two looks for what was advertised.
+/// Between two looks for what was advertised, or for carriers.
 const LOOK: Duration = Duration::from_millis(200);
+/// How long the others may take to have a carrier after the first card has: which of them is asked
+/// first must not depend on which is faster.
+const OTHERS: Duration = Duration::from_secs(5);
+/// Values of `accept_ra` and `autoconf` (Linux, `networking/ip-sysctl`). A link that is up only to
+/// look for its carrier gets no address.
+const ACCEPTED: &str = "1";
+const IGNORED: &str = "0";
 
-/// Asks on each link until one has been given an address, of either family. Returns all that there
-/// is then. Addresses that the machine had before are asked for first.
+/// Asks on each link that has a carrier until one has been given an address, of either family.
+/// Returns all that there is then. Addresses that the machine had before are asked for first.
 pub(super) async fn ask(
     report: &mut Report,
     handle: &Handle,
@@ -26,47 +33,96 @@ pub(super) async fn ask(
     before: &Network,
 ) -> anyhow::Result<Network> {
     let mut reasons = Vec::new();
+    let mut open = Vec::new();
     for name in names {
-        accept_advertisements(name);
-        // A link that is up already asks no router, and has what did not work on it.
-        apply::set_down(handle, name).await?;
-        apply::set_up(handle, name).await?;
-        apply::wait_for_carrier(report, name)?;
-        let had = before.links.iter().flat_map(|link| &link.addresses);
-        let had: Vec<_> = had.map(|address| address.address).collect();
-        let leased = match dhcp::ask(name, &had) {
-            Ok(leased) => leased,
-            Err(error) => {
-                reasons.push(format!("link {name}: {error:#}"));
-                Network::default()
-            }
-        };
-        for link in &leased.links {
-            apply::set_mtu(report, handle, link).await?;
-            for address in &link.addresses {
-                apply::add_address(handle, name, address).await?;
-            }
+        set_advertisements(name, IGNORED);
+        // Only a link that is up can tell.
+        match apply::set_up(handle, name).await {
+            Ok(()) => open.push(name.clone()),
+            Err(error) => reasons.push(format!("link {name}: {error:#}")),
         }
-        for route in &leased.routes {
-            apply::add_route(report, handle, route).await?;
-        }
-        let advertised = advertised(handle, name, !leased.links.is_empty()).await?;
-        if leased.links.is_empty() && advertised.is_none() {
-            continue;
-        }
-        let network = together(leased, advertised, before);
-        for link in &network.links {
-            let what = apply::summary(link);
-            report.line(&format!("link {name} got {what} by DHCP or from a router"));
-        }
-        return Ok(network);
     }
-    bail!("nobody gave this machine an address: {}", reasons.join("; "))
+    let deadline = Instant::now() + apply::CARRIER_LIMIT;
+    loop {
+        let (ready, without) = connected(&open, deadline, apply::has_carrier).await;
+        if ready.is_empty() {
+            reasons.extend(without.iter().map(|name| format!("link {name} has no carrier")));
+            bail!("nobody gave this machine an address: {}", reasons.join("; "));
+        }
+        for name in ready {
+            match ask_on(report, handle, &name, before).await {
+                Ok(network) => return Ok(network),
+                Err(error) => reasons.push(format!("link {name}: {error:#}")),
+            }
+        }
+        // One may have been slow.
+        open = without;
+    }
 }
 
-/// Has the kernel do what routers tell it.
-fn accept_advertisements(name: &str) {
-    for (key, value) in [("accept_ra", "1"), ("autoconf", "1")] {
+/// Splits links into those with a carrier and those without one. Waits until all have one, until
+/// the deadline, or until the others had their time after the first one.
+async fn connected(
+    links: &[String],
+    deadline: Instant,
+    has_carrier: impl Fn(&str) -> bool,
+) -> (Vec<String>, Vec<String>) {
+    let mut until = deadline;
+    loop {
+        let now = Instant::now();
+        let (with, without): (Vec<_>, Vec<_>) =
+            links.iter().cloned().partition(|name| has_carrier(name));
+        if without.is_empty() || now >= until {
+            return (with, without);
+        }
+        if until == deadline && !with.is_empty() {
+            until = deadline.min(now + OTHERS);
+        }
+        sleep(LOOK).await;
+    }
+}
+
+async fn ask_on(
+    report: &mut Report,
+    handle: &Handle,
+    name: &str,
+    before: &Network,
+) -> anyhow::Result<Network> {
+    set_advertisements(name, ACCEPTED);
+    // A link that is up already asks no router, and has what did not work on it.
+    apply::set_down(handle, name).await?;
+    apply::set_up(handle, name).await?;
+    apply::wait_for_carrier(report, name, Instant::now() + apply::CARRIER_LIMIT)?;
+    let had = before.links.iter().flat_map(|link| &link.addresses);
+    let had: Vec<_> = had.map(|address| address.address).collect();
+    let lease = dhcp::ask(name, &had);
+    let given = lease.iter().flat_map(|lease| &lease.links);
+    for link in given {
+        apply::set_mtu(report, handle, link).await?;
+        for address in &link.addresses {
+            apply::add_address(handle, name, address).await?;
+        }
+    }
+    for route in lease.iter().flat_map(|lease| &lease.routes) {
+        apply::add_route(report, handle, route).await?;
+    }
+    let advertised = advertised(handle, name, lease.is_ok()).await?;
+    let leased = match lease {
+        Err(error) if advertised.is_none() => return Err(error),
+        // What a router gives is enough.
+        lease => lease.unwrap_or_default(),
+    };
+    let network = together(leased, advertised, before);
+    for link in &network.links {
+        let what = apply::summary(link);
+        report.line(&format!("link {name} got {what} by DHCP or from a router"));
+    }
+    Ok(network)
+}
+
+/// Says whether the kernel does what routers tell it on a link.
+fn set_advertisements(name: &str, value: &str) {
+    for key in ["accept_ra", "autoconf"] {
         // A kernel without IPv6 has none of them.
         let _none = fs::write(format!("/proc/sys/net/ipv6/conf/{name}/{key}"), value);
     }
@@ -112,4 +168,24 @@ fn together(leased: Network, advertised: Option<Network>, before: &Network) -> N
         network.search.clone_from(&before.search);
     }
     network
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_without_a_carrier_are_not_asked_and_the_others_stay_in_order() {
+        let links = ["eth0", "eth1", "eth2", "eth3"].map(str::to_owned);
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        for (plugged, want) in [
+            (&["eth3", "eth1"][..], "eth1 eth3, not eth0 eth2"),
+            (&["eth0", "eth1", "eth2", "eth3"], "eth0 eth1 eth2 eth3, not "),
+            (&[], ", not eth0 eth1 eth2 eth3"),
+        ] {
+            let has = |name: &str| plugged.contains(&name);
+            let (with, without) = runtime.block_on(connected(&links, Instant::now(), has));
+            assert_eq!(format!("{}, not {}", with.join(" "), without.join(" ")), want);
+        }
+    }
 }

@@ -13,7 +13,7 @@ use crate::init::report::Report;
 use crate::init::uevents::Uevents;
 use crate::network::{Link, Network, capture};
 
-/// How long a link may take to appear after its driver was loaded.
+/// How long links may take to appear, all of them, after their drivers were loaded.
 const LIMIT: Duration = Duration::from_mins(1);
 
 /// A network card as it is here.
@@ -34,8 +34,9 @@ pub(super) async fn find(
 ) -> anyhow::Result<Network> {
     let mut found = Vec::new();
     let mut missing = Vec::new();
+    let deadline = Instant::now() + LIMIT;
     for link in network.links.iter().filter(|link| link.kind.is_hardware()) {
-        match wait_for(link) {
+        match wait_for(link, deadline) {
             Ok(card) => {
                 if card.mac != link.mac {
                     report.line(&format!(
@@ -68,9 +69,8 @@ fn is_needed(network: &Network, link: &Link) -> bool {
 
 /// Waits for a card, which is known by its MAC address; by its device where that has changed, as
 /// virtual functions do at every boot, or where several have the same.
-fn wait_for(link: &Link) -> anyhow::Result<Card> {
+fn wait_for(link: &Link, deadline: Instant) -> anyhow::Result<Card> {
     let what = format!("the link with the MAC address {}", link.mac);
-    let deadline = Instant::now() + LIMIT;
     match wait(&what, deadline, || Ok(by_mac(&cards()?, link))) {
         Ok(card) => Ok(card),
         Err(error) => match cards().ok().and_then(|cards| by_device(&cards, link)) {
