@@ -17,9 +17,6 @@ impl Refusal {
     fn way_out(&self) -> String {
         match self {
             Self::NotBuiltIn { instead, .. } => (*instead).to_owned(),
-            Self::DiskAmbiguous { .. } => {
-                "add another key to [disk] select, such as table-id or size".to_owned()
-            }
             Self::NotRoot => "run it with sudo; `anemos plan` needs no root".to_owned(),
             Self::NoPayload => {
                 "name a payload on the command line or in [payload] source".to_owned()
@@ -48,11 +45,10 @@ impl Refusal {
             | Self::NoLogin { .. }
             | Self::NoSshServer
             | Self::ClockWrong { .. } => self.about_fit(),
-            Self::DiskTwice { .. } => {
-                "name in [disk] also-write only disks that [disk] select does not".to_owned()
-            }
             Self::RootDiskUnknown { .. }
             | Self::RootDiskSpread { .. }
+            | Self::DiskAmbiguous { .. }
+            | Self::DiskTwice { .. }
             | Self::BootDiskLeft { .. }
             | Self::DiskNotFound { .. }
             | Self::DiskNameless { .. }
@@ -145,6 +141,12 @@ impl Refusal {
 
     fn about_disks(&self) -> String {
         match self {
+            Self::DiskAmbiguous { .. } => {
+                "add another key to [disk] select, such as table-id or size"
+            }
+            Self::DiskTwice { .. } => {
+                "name in [disk] also-write only disks that [disk] select does not"
+            }
             Self::DiskReadOnly { .. } => "switch its write protection off, or select another disk",
             Self::DiskNameless { .. } => {
                 "run it as root, who can read partition tables; or give the disk one"
