@@ -1,7 +1,8 @@
 //! What a program needs to run: its interpreter and its libraries, found as ld.so(8) finds them.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -22,9 +23,34 @@ const DEFAULT_FOLDERS: [&str; 6] = [
 /// on, and musl always had.
 const IMPLICIT: [&str; 3] = ["libgcc_s.so.1", "libnss_files.so.2", "libnss_dns.so.2"];
 
+/// What machines a file is for: word size and processor. A loader passes over libraries for others,
+/// which systems with several architectures have beside its own.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Machine {
+    class: u8,
+    processor: [u8; 2],
+}
+
+impl Machine {
+    /// Reads the beginning of a file (`elf(5)`, `EI_CLASS` and `e_machine`); none of what is no ELF
+    /// file.
+    fn of(header: &[u8]) -> Option<Self> {
+        let [0x7f, b'E', b'L', b'F', class, rest @ ..] = header else { return None };
+        let processor = rest.get(13..15)?.try_into().ok()?;
+        Some(Self { class: *class, processor })
+    }
+
+    fn read(path: &Path) -> Option<Self> {
+        let mut header = [0; 20];
+        File::open(path).ok()?.read_exact(&mut header).ok()?;
+        Self::of(&header)
+    }
+}
+
 /// What a file asks the loader for.
 #[derive(Debug, Default, Eq, PartialEq)]
 struct Needs {
+    machine: Option<Machine>,
     interpreter: Option<String>,
     libraries: Vec<String>,
     folders: Vec<String>,
@@ -55,12 +81,12 @@ impl Loader {
             let needs = self.needs(&path).with_context(|| format!("reading {path}"))?;
             let mut wanted: Vec<_> = needs.interpreter.into_iter().collect();
             for library in &needs.libraries {
-                let place = self.find(library, &needs.folders);
+                let place = self.find(library, &needs.folders, needs.machine);
                 wanted.push(place.with_context(|| format!("finding {library} for {path}"))?);
             }
             if !dynamic && !wanted.is_empty() {
                 dynamic = true;
-                wanted.extend(self.implicit());
+                wanted.extend(self.implicit(needs.machine));
             }
             open.extend(wanted.into_iter().filter(|one| found.insert(one.clone())));
         }
@@ -68,8 +94,8 @@ impl Loader {
     }
 
     /// Those of the libraries that no header names which are there.
-    fn implicit(&self) -> impl Iterator<Item = String> {
-        IMPLICIT.iter().filter_map(|library| self.find(library, &[]))
+    fn implicit(&self, machine: Option<Machine>) -> impl Iterator<Item = String> {
+        IMPLICIT.iter().filter_map(move |library| self.find(library, &[], machine))
     }
 
     fn needs(&self, path: &str) -> anyhow::Result<Needs> {
@@ -86,17 +112,24 @@ impl Loader {
             .flat_map(|list| list.split(':'))
             .map(|entry| entry.replace("$ORIGIN", &origin.to_string_lossy()));
         Ok(Needs {
+            machine: Machine::of(&bytes),
             interpreter: elf.interpreter.map(str::to_owned),
             libraries: elf.libraries.iter().map(|&name| name.to_owned()).collect(),
             folders: folders.collect(),
         })
     }
 
-    fn find(&self, library: &str, own_folders: &[String]) -> Option<String> {
+    fn find(
+        &self,
+        library: &str,
+        own_folders: &[String],
+        machine: Option<Machine>,
+    ) -> Option<String> {
         let places = own_folders.iter().chain(&self.folders);
-        places
-            .map(|folder| format!("{}/{library}", folder.trim_end_matches('/')))
-            .find(|path| self.root.join(path.trim_start_matches('/')).exists())
+        places.map(|folder| format!("{}/{library}", folder.trim_end_matches('/'))).find(|path| {
+            let file = self.root.join(path.trim_start_matches('/'));
+            file.exists() && (machine.is_none() || Machine::read(&file) == machine)
+        })
     }
 }
 
@@ -146,10 +179,36 @@ mod tests {
             ("libnss_dns.so.2", &["libgcc_s.so.1", "libnss_files.so.2", "libnss_dns.so.2"]),
         ] {
             fs::write(root.path().join("usr/lib64").join(added), "").unwrap();
-            let found: Vec<_> = Loader::new(root.path()).implicit().collect();
+            let found: Vec<_> = Loader::new(root.path()).implicit(None).collect();
             let want: Vec<_> = want.iter().map(|name| format!("/usr/lib64/{name}")).collect();
             assert_eq!(found, want, "{added}");
         }
+    }
+
+    #[test]
+    fn libraries_for_another_machine_are_passed_over() {
+        let root = tempfile::tempdir().unwrap();
+        let file = |class: u8, processor: u8| {
+            let mut header = [0; 20];
+            header[..5].copy_from_slice(&[0x7f, b'E', b'L', b'F', class]);
+            header[18] = processor;
+            header
+        };
+        let (i386, x86_64) = (file(1, 3), file(2, 62));
+        for (folder, header) in [("lib/i386-linux-gnu", i386), ("usr/lib64", x86_64)] {
+            fs::create_dir_all(root.path().join(folder)).unwrap();
+            fs::write(root.path().join(folder).join("libc.so.6"), header).unwrap();
+        }
+        fs::create_dir_all(root.path().join("etc")).unwrap();
+        fs::write(root.path().join("etc/ld.so.conf"), "/lib/i386-linux-gnu\n").unwrap();
+        let loader = Loader::new(root.path());
+        for (header, want) in
+            [(i386, "/lib/i386-linux-gnu/libc.so.6"), (x86_64, "/usr/lib64/libc.so.6")]
+        {
+            let found = loader.find("libc.so.6", &[], Machine::of(&header));
+            assert_eq!(found.as_deref(), Some(want));
+        }
+        assert_eq!(loader.find("libc.so.6", &[], Machine::of(&file(2, 183))), None);
     }
 
     #[test]
