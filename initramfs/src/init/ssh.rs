@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
@@ -19,15 +20,19 @@ const CONFIGURATION: &str = "/anemos/sshd_config";
 const LOG: &str = "/anemos/sshd.log";
 /// Folders that sshd locks its children in, which distributions compile in.
 const EMPTY: [&str; 4] = ["/run/sshd", "/var/empty", "/var/empty/sshd", "/usr/share/empty.sshd"];
-/// A server that ends as often as that will not do better the next time.
-const MOST_STARTS: u32 = 3;
+/// One that has ended as often as that is started once a minute only.
+const QUICK_STARTS: u32 = 3;
+const PAUSE: Duration = Duration::from_mins(1);
 
-/// The server.
+/// The server. It is never given up: what it lacks may be memory, which others give back.
 #[derive(Debug, Default)]
 pub(super) struct Server {
     process: Option<u32>,
     starts: u32,
-    given_up: bool,
+    /// Before that it is not started again.
+    next: Option<Instant>,
+    /// What was said last of why it does not run.
+    said: String,
 }
 
 impl Server {
@@ -38,23 +43,26 @@ impl Server {
         }
     }
 
-    /// Starts it where it does not run; says so, and when that is no use any more.
+    /// Starts it where it does not run; says so where that does not help.
     pub(super) fn keep_up(&mut self, report: &mut Report, ports: &[u16]) {
-        if self.process.is_some() || self.given_up {
+        if self.process.is_some() || self.next.is_some_and(|next| Instant::now() < next) {
             return;
         }
-        if self.starts == MOST_STARTS {
-            self.given_up = true;
-            report.line(&format!("the SSH server ends again and again: {LOG} says why"));
-            return;
+        if self.starts == QUICK_STARTS {
+            self.say(report, format!("the SSH server ends again and again: {LOG} says why"));
         }
-        self.starts += 1;
+        self.starts = self.starts.saturating_add(1);
+        self.next = (self.starts > QUICK_STARTS).then(|| Instant::now() + PAUSE);
         match start(ports) {
             Ok(process) => self.process = Some(process),
-            Err(error) => {
-                self.given_up = true;
-                report.line(&format!("no SSH server: {error:#}"));
-            }
+            Err(error) => self.say(report, format!("no SSH server: {error:#}")),
+        }
+    }
+
+    fn say(&mut self, report: &mut Report, text: String) {
+        if self.said != text {
+            report.line(&text);
+            self.said = text;
         }
     }
 }
@@ -180,9 +188,10 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_always_ends_is_given_up() {
-        let mut server = Server { starts: MOST_STARTS, ..Server::default() };
+    fn a_server_that_always_ends_waits_before_it_is_started_again() {
+        let next = Some(Instant::now() + PAUSE);
+        let mut server = Server { starts: QUICK_STARTS + 1, next, ..Server::default() };
         server.keep_up(&mut Report::silent(), &[PORT]);
-        assert!(server.given_up);
+        assert_eq!((server.process, server.starts), (None, QUICK_STARTS + 1));
     }
 }
