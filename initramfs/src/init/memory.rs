@@ -1,6 +1,15 @@
-//! How much memory the programs of a payload take, files in the deploy environment included.
+//! How much memory the programs of a payload take, files in the deploy environment included; and room
+//! for people where those left none.
 
 use std::fs;
+use std::path::Path;
+
+use super::report::Report;
+use crate::mount_table::unescape;
+use crate::paths;
+
+/// What an SSH server, a shell and what is typed there need, in KiB.
+const PEOPLE: u64 = 48 << 10;
 
 /// What was in use at most, as far as somebody looked.
 #[derive(Debug, Default)]
@@ -31,6 +40,34 @@ impl Peak {
     }
 }
 
+/// Removes what `deploy` had unpacked or written into memory where there is hardly any left: files
+/// there are never swapped out, and nobody could log in (Linux,
+/// `filesystems/ramfs-rootfs-initramfs.rst`).
+pub(super) fn make_room(report: &mut Report) {
+    let available = || {
+        let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+        parse(&text).map_or(u64::MAX, |(_, available)| available)
+    };
+    let Ok(mounts) = fs::read_to_string("/proc/self/mounts") else { return };
+    for folder in [paths::NEW_ROOT, paths::WORK] {
+        // What is mounted is not in memory.
+        if available() >= PEOPLE || has_mounts(folder, &mounts) {
+            continue;
+        }
+        let removed = match fs::remove_dir_all(folder).and_then(|()| fs::create_dir(folder)) {
+            Ok(()) => format!("{folder} is emptied: there was no memory left to log in with"),
+            Err(error) => format!("emptying {folder}, to have memory to log in with: {error}"),
+        };
+        report.line(&removed);
+    }
+}
+
+/// Whether something is mounted in a folder or on it, by `proc_mounts(5)`.
+fn has_mounts(folder: &str, table: &str) -> bool {
+    let mut targets = table.lines().filter_map(|line| line.split_whitespace().nth(1));
+    targets.any(|target| Path::new(&unescape(target)).starts_with(folder))
+}
+
 /// Total and available memory in KiB (`proc_meminfo(5)`).
 fn parse(text: &str) -> Option<(u64, u64)> {
     let number = |name: &str| {
@@ -43,6 +80,17 @@ fn parse(text: &str) -> Option<(u64, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_with_something_mounted_below_is_left_alone() {
+        let table = "rootfs / rootfs rw 0 0\n/dev/vda2 /anemos/root/my\\040boot ext4 rw 0 0\n\
+                     tmpfs /anemos/workshop tmpfs rw 0 0\n";
+        for (folder, want) in
+            [("/anemos/root", true), ("/anemos/root/my boot", true), ("/anemos/work", false)]
+        {
+            assert_eq!(has_mounts(folder, table), want, "{folder}");
+        }
+    }
 
     #[test]
     fn what_is_not_available_is_in_use_and_the_most_counts() {

@@ -11,7 +11,7 @@ use nix::sys::wait::{WaitPidFlag, waitpid};
 use super::child::{EVERYBODY, command, exists, kill_all};
 use super::report::Report;
 use super::ssh::{self, Server};
-use super::{Known, last_attempt, run_payload};
+use super::{Known, last_attempt, memory, run_payload};
 use crate::paths;
 use crate::stages::Outcome;
 
@@ -21,6 +21,7 @@ const TURN: Duration = Duration::from_secs(1);
 /// Waits for people, for ever. Returns when the payload was run again and did well.
 pub(super) fn wait(report: &mut Report, known: &Known) {
     prepare(report, known);
+    memory::make_room(report);
     let mut services = Services::default();
     // Reachable first.
     services.keep_up(report, known);
