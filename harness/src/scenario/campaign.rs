@@ -59,7 +59,7 @@ pub enum Found {
     Lost,
     /// Nothing answers, where something should.
     Stranded,
-    /// It could not be tried.
+    /// It could not be tried, or the fault never struck.
     Broken,
 }
 
@@ -80,7 +80,8 @@ impl Found {
     fn of(kind: Kind, came: &Came) -> Self {
         let Some(verdict) = &came.verdict else { return Self::Broken };
         let late = verdict.answers_after_secs.is_some_and(|secs| secs > LIMIT);
-        let written = verdict.struck.as_ref().is_some_and(|struck| struck.written > 0);
+        let Some(struck) = &verdict.struck else { return Self::Broken };
+        let written = struck.written > 0;
         match (verdict.verdict, verdict.boots) {
             (Ending::Broken | Ending::Skipped, _) => Self::Broken,
             (Ending::Passed, _) | (_, Some(Boots::NewSystem)) => Self::Complete,
@@ -168,12 +169,13 @@ pub fn scenario(name: &str, payload: &Path, root: &Path, fault: &Fault) -> Scena
 
 impl Runner {
     /// Runs a rehearsal of a campaign. One whose evidence is there, of a campaign that was ended
-    /// before it was done, is not run again, unless it was broken.
+    /// before it was done, is not run again, unless it was broken or its fault never struck.
     pub async fn strike(&self, scenario: &Scenario, fault: &Fault) -> io::Result<Run> {
         let evidence = self.evidence.join(&scenario.name);
         let known = found::read(&evidence, &scenario.expect).await;
         let is_whole = |came: &Came| {
-            came.verdict.as_ref().is_some_and(|verdict| verdict.verdict != Ending::Broken)
+            let verdict = came.verdict.as_ref();
+            verdict.is_some_and(|it| it.verdict != Ending::Broken && it.struck.is_some())
         };
         let came = match known.ok().filter(is_whole) {
             Some(came) => came,
@@ -256,6 +258,9 @@ mod tests {
             (verdict.boots, verdict.answers_after_secs) = (Some(Boots::OldSystem), Some(601.0));
         };
         let rescue = |verdict: &mut Verdict| verdict.rescue_answers = Some(true);
+        let spared = |verdict: &mut Verdict| {
+            (verdict.boots, verdict.struck) = (Some(Boots::OldSystem), None);
+        };
         let mute = |verdict: &mut Verdict| verdict.rescue_answers = Some(false);
         for (kind, came, want) in [
             (Kind::Reset, came(0, old), Found::OldSystem),
@@ -267,6 +272,7 @@ mod tests {
             (Kind::LinkDown, came(512, nothing), Found::Stranded),
             (Kind::Kill, came(512, rescue), Found::Rescue),
             (Kind::Kill, came(512, mute), Found::Stranded),
+            (Kind::Kill, came(0, spared), Found::Broken),
             (Kind::Kill, Came::default(), Found::Broken),
         ] {
             assert_eq!(Found::of(kind, &came), want, "{kind:?} {came:?}");
