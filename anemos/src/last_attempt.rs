@@ -1,13 +1,14 @@
 //! The report of the last attempt: a file that the deploy environment writes over in its place.
 
-use std::fs::{self, File, OpenOptions};
+mod place;
+
+use std::fs::{self, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, bail};
-use fiemap::FiemapExtentFlags;
+use anyhow::Context;
 use initramfs::attempt::{self, Attempt, Place};
 use initramfs::deploy::Mode;
 
@@ -38,7 +39,8 @@ pub(crate) fn set_aside(payload: &str, mode: Mode, disk: &str) -> anyhow::Result
         options.write(true).create_new(true).mode(0o600).open(FILE).with_context(describe)?;
     file.write_all(&bytes).with_context(describe)?;
     file.sync_all().with_context(describe)?;
-    let offset = partition_start(&file, disk)? + extent(&file, bytes.len() as u64)?;
+    let offset = place::of(&file, bytes.len() as u64, disk)
+        .with_context(|| format!("finding the place of {FILE} on the disk"))?;
     Ok((began, Place { offset, sha256: attempt::digest(&bytes) }))
 }
 
@@ -57,42 +59,6 @@ pub(crate) fn take_back() -> anyhow::Result<Option<String>> {
             if_there(fs::rename(PREVIOUS, FILE)).with_context(describe)?;
             Ok(Some(format!("took {FILE} back")))
         }
-    }
-}
-
-/// Returns the first byte of the partition that a file is on, which must be one of the disk.
-fn partition_start(file: &File, disk: &str) -> anyhow::Result<u64> {
-    let device = file.metadata().with_context(|| format!("reading {FILE}"))?.dev();
-    let (major, minor) = (nix::sys::stat::major(device), nix::sys::stat::minor(device));
-    let folder = Path::new("/sys/dev/block").join(format!("{major}:{minor}"));
-    let folder = folder.canonicalize().with_context(|| format!("finding the disk of {FILE}"))?;
-    let parent = folder.parent().and_then(Path::file_name);
-    let start = fs::read_to_string(folder.join("start"));
-    match start {
-        Ok(start) if parent.is_some_and(|name| name == disk) => {
-            Ok(start.trim().parse::<u64>().context("reading where the partition starts")? * 512)
-        }
-        _ => bail!("{FILE} lies on no partition of {disk} itself"),
-    }
-}
-
-/// Returns where a file lies, from the start of its file system; it must lie there in one piece.
-fn extent(file: &File, size: u64) -> anyhow::Result<u64> {
-    // What the bytes on the disk are not, or not alone, the bytes of the file.
-    let elsewhere = FiemapExtentFlags::UNKNOWN
-        | FiemapExtentFlags::DELALLOC
-        | FiemapExtentFlags::ENCODED
-        | FiemapExtentFlags::NOT_ALIGNED
-        | FiemapExtentFlags::DATA_INLINE
-        | FiemapExtentFlags::UNWRITTEN
-        | FiemapExtentFlags::SHARED;
-    let extents: Result<Vec<_>, _> = fiemap::Fiemap::new(file).collect();
-    let extents = extents.with_context(|| format!("finding the blocks of {FILE}"))?;
-    match extents.as_slice() {
-        [one] if one.fe_length >= size && !one.fe_flags.intersects(elsewhere) => {
-            Ok(one.fe_physical)
-        }
-        _ => bail!("the file system keeps {FILE} in no single place"),
     }
 }
 

@@ -104,6 +104,17 @@ struct Partition {
     start: u64,
 }
 
+/// Sectors of 512 bytes before the first volume in a partition of LVM, unless it is told otherwise
+/// (pvcreate(8), `--dataalignment`).
+const BEFORE_VOLUME: u64 = 2048;
+
+impl Partitions {
+    /// The sectors that a file system may begin with: that of a partition, or of the first volume in it.
+    fn places(&self) -> impl Iterator<Item = u64> {
+        self.partitions.iter().flat_map(|it| [it.start, it.start + BEFORE_VOLUME])
+    }
+}
+
 /// Lists the partitions of a disk; none where it has no table, which sfdisk calls an error.
 async fn partitions(raw: &Path) -> io::Result<Option<Partitions>> {
     let listed = Command::new("sfdisk").arg("--json").arg(raw).run().await;
@@ -114,23 +125,23 @@ async fn partitions(raw: &Path) -> io::Result<Option<Partitions>> {
 
 async fn look(raw: &Path, expect: &Expect, came: &mut Came) -> io::Result<()> {
     // A disk without a table is an answer too.
-    let Some(Partitions { label, partitions }) = partitions(raw).await? else { return Ok(()) };
+    let Some(table) = partitions(raw).await? else { return Ok(()) };
     for path in expect.files.keys() {
-        for partition in &partitions {
-            if let Some(text) = debug(raw, partition.start, &format!("cat \"{path}\"")).await? {
+        for start in table.places() {
+            if let Some(text) = debug(raw, start, &format!("cat \"{path}\"")).await? {
                 came.files.insert(path.clone(), text);
                 break;
             }
         }
     }
-    came.table = Some(Table { label, partitions: partitions.len() });
+    came.table = Some(Table { label: table.label, partitions: table.partitions.len() });
     Ok(())
 }
 
 /// Returns where a file lies on a disk, as ranges of bytes; none where there is no such file.
 pub(crate) async fn blocks(raw: &Path, path: &str) -> io::Result<Vec<(u64, u64)>> {
-    let partitions = partitions(raw).await?.map(|table| table.partitions).unwrap_or_default();
-    for Partition { start } in partitions {
+    let Some(table) = partitions(raw).await? else { return Ok(Vec::new()) };
+    for start in table.places() {
         let numbers = debug(raw, start, &format!("blocks \"{path}\"")).await?;
         let head = debug(raw, start, "show_super_stats -h").await?.unwrap_or_default();
         let size = head.lines().find_map(|line| line.strip_prefix("Block size:"));
