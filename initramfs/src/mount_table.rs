@@ -8,6 +8,11 @@ pub fn unescape(field: &str) -> String {
     codes.iter().fold(field.to_owned(), |text, (code, plain)| text.replace(code, plain))
 }
 
+/// The mount points of a table in the format of `proc_mounts(5)`, in its order.
+pub fn targets(table: &str) -> impl DoubleEndedIterator<Item = String> {
+    table.lines().filter_map(|line| line.split_whitespace().nth(1)).map(unescape)
+}
+
 #[cfg(test)]
 mod tests {
     use super::unescape;

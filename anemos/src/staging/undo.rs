@@ -10,7 +10,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use initramfs::mount_table::unescape;
+use initramfs::mount_table::targets;
 use serde::{Deserialize, Serialize};
 
 use crate::command;
@@ -154,9 +154,7 @@ impl Change {
 /// The mount point that a file is below of, or will be: the last one made of the longest.
 fn mount_point(path: &Path) -> PathBuf {
     let table = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-    let points = table.lines().filter_map(|line| line.split_whitespace().nth(1));
-    let points = points.map(|point| PathBuf::from(unescape(point)));
-    let above = points.filter(|point| path.starts_with(point));
+    let above = targets(&table).map(PathBuf::from).filter(|point| path.starts_with(point));
     above.max_by_key(|point| point.as_os_str().len()).unwrap_or_default()
 }
 

@@ -119,7 +119,7 @@ pub(super) fn protect_all(report: &mut Report, selected: &Selected) -> anyhow::R
 pub(super) fn protect(report: &mut Report, name: &str) {
     let partitions = partitions_of(&Path::new("/sys/block").join(name));
     for name in std::iter::once(name).chain(partitions.iter().map(String::as_str)) {
-        let device = format!("/dev/{}", name.replace('!', "/"));
+        let device = node(name);
         match read_only::set(&device) {
             Ok(()) => report.line(&format!("disk {device} is read-only for the deployment")),
             // A drive without a medium, or a hidden path of another disk.
@@ -135,7 +135,7 @@ pub(super) fn partitions(selected: &Selected) -> Vec<(String, u64)> {
         let start = fs::read_to_string(folder.join(&name).join("start")).ok()?;
         let start = start.trim().parse::<u64>().ok()?;
         // In units of 512 bytes, whatever the sectors of the disk are.
-        Some((format!("/dev/{}", name.replace('!', "/")), start.checked_mul(512)?))
+        Some((node(&name), start.checked_mul(512)?))
     });
     partitions.collect()
 }
@@ -144,6 +144,11 @@ pub(super) fn partitions(selected: &Selected) -> Vec<(String, u64)> {
 fn partitions_of(disk: &Path) -> Vec<String> {
     let is_partition = |name: &String| disk.join(name).join("partition").exists();
     names_below(disk).into_iter().filter(is_partition).collect()
+}
+
+/// The device node of a disk or a partition, by its name in `/sys/block`.
+pub(super) fn node(name: &str) -> String {
+    format!("/dev/{}", name.replace('!', "/"))
 }
 
 /// The names in a folder, in their order; one that cannot be read has none.
@@ -164,7 +169,7 @@ fn is_other_disk(name: &str, selected: &str) -> bool {
 }
 
 fn select(name: &str, known_by: DiskIdentity) -> anyhow::Result<Selected> {
-    let device = format!("/dev/{}", name.replace('!', "/"));
+    let device = node(name);
     let (baseline, also) = (sectors(name)?, Vec::new());
     let (name, sequence) = (name.to_owned(), sequence(name));
     Ok(Selected { name, device, known_by, baseline, sequence, also })

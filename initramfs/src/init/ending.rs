@@ -13,7 +13,7 @@ use super::child::{EVERYBODY, kill_all};
 use super::disks::{Selected, sectors_written};
 use super::mounts;
 use super::report::Report;
-use crate::mount_table::unescape;
+use crate::mount_table::targets;
 use crate::stages::{Outcome, Stage};
 
 /// How long writing everything back may take; disks of servers write 20 MB/s at least.
@@ -68,8 +68,7 @@ pub(super) fn unmount_all(report: &mut Report) {
 
 /// Mount points that are not the deploy environment's own, the last mounted first.
 fn foreign_targets(table: &str) -> Vec<String> {
-    let target = |line: &str| line.split_whitespace().nth(1).map(unescape);
-    table.lines().rev().filter_map(target).filter(|target| !mounts::is_ours(target)).collect()
+    targets(table).rev().filter(|target| !mounts::is_ours(target)).collect()
 }
 
 /// A busy file system is made read-only instead: all that matters is that it is written back.

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use super::report::Report;
-use crate::mount_table::unescape;
+use crate::mount_table::targets;
 use crate::paths;
 
 /// What an SSH server, a shell and what is typed there need, in KiB.
@@ -64,8 +64,7 @@ pub(super) fn make_room(report: &mut Report) {
 
 /// Whether something is mounted in a folder or on it, by `proc_mounts(5)`.
 fn has_mounts(folder: &str, table: &str) -> bool {
-    let mut targets = table.lines().filter_map(|line| line.split_whitespace().nth(1));
-    targets.any(|target| Path::new(&unescape(target)).starts_with(folder))
+    targets(table).any(|target| Path::new(&target).starts_with(folder))
 }
 
 /// Total and available memory in KiB (`proc_meminfo(5)`).

@@ -38,8 +38,9 @@ impl<'d> Others<'d> {
             let now = disks::sectors(name).unwrap_or(*before);
             if now > *before {
                 let sectors = now - before;
+                let node = disks::node(name);
                 report.line(&format!(
-                    "error: {sectors} sectors were written to /dev/{name}, which is read-only"
+                    "error: {sectors} sectors were written to {node}, which is read-only"
                 ));
             }
         }
