@@ -32,9 +32,13 @@ pub(crate) struct Lock(#[expect(dead_code, reason = "it is held, not read")] Fil
 impl Lock {
     /// Takes it, or refuses: two at once would undo each other's.
     pub(crate) fn take() -> anyhow::Result<Self> {
-        let describe = || format!("opening {LOCK}");
-        let file = File::options().write(true).create(true).truncate(false).open(LOCK);
-        let file = file.with_context(describe)?;
+        Self::of(Path::new(LOCK))
+    }
+
+    fn of(path: &Path) -> anyhow::Result<Self> {
+        let shown = path.display();
+        let file = File::options().write(true).create(true).truncate(false).open(path);
+        let file = file.with_context(|| format!("opening {shown}"))?;
         match file.try_lock() {
             Ok(()) => Ok(Self(file)),
             Err(TryLockError::WouldBlock) => {
@@ -42,7 +46,7 @@ impl Lock {
                 Err(Refusal::new(reason, "wait for its end, or end it").into())
             }
             Err(TryLockError::Error(error)) => {
-                Err(error).with_context(|| format!("locking {LOCK}"))
+                Err(error).with_context(|| format!("locking {shown}"))
             }
         }
     }
@@ -108,6 +112,17 @@ pub(crate) fn clear() -> anyhow::Result<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_process_at_a_time_stages_or_takes_back() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("lock");
+        let held = Lock::of(&path).unwrap();
+        let said = Lock::of(&path).unwrap_err().to_string();
+        assert_eq!(said, "another anemos is staging something, or taking it back");
+        drop(held);
+        Lock::of(&path).unwrap();
+    }
 
     #[test]
     fn what_has_no_room_is_refused_with_the_numbers() {

@@ -188,7 +188,19 @@ fn stage(prepared: &Prepared, mode: Mode) -> anyhow::Result<Rung> {
 
 #[cfg(test)]
 mod tests {
+    use nix::sys::signal::raise;
+
     use super::*;
+
+    #[test]
+    fn an_interruption_is_held_and_the_end_of_a_connection_is_none() {
+        let held = Held::new().unwrap();
+        raise(Signal::SIGHUP).unwrap();
+        assert!(!held.interrupted());
+        raise(Signal::SIGINT).unwrap();
+        assert!(held.interrupted());
+        assert!(!held.interrupted());
+    }
 
     #[test]
     fn only_the_whole_host_name_lets_a_deployment_begin() {
