@@ -206,7 +206,7 @@ impl Question<'_> {
             return Some("it is not what starts this machine".to_owned());
         };
         if extlinux.program.is_none() {
-            return Some("its program, extlinux, which it is told by, is missing".to_owned());
+            return Some("the program extlinux is not installed".to_owned());
         }
         let Volume { device, filesystem, plain, .. } = &extlinux.volume;
         if !plain || !filesystem.starts_with("ext") {
