@@ -53,8 +53,9 @@ use others::Others;
 use report::Report;
 use signature::Found;
 
-/// Time in which a shell must have read an image description.
-const CHECK_LIMIT: Duration = Duration::from_mins(2);
+/// Time in which makeimg must have read an image description, asked the mirrors, and fetched what memory
+/// has room for; less than the stage may take.
+const CHECK_LIMIT: Duration = Duration::from_mins(25);
 
 /// What is known of a deployment when it ends early.
 #[derive(Debug, Default)]

@@ -25,6 +25,8 @@ pub const WORK: &str = "/anemos/work";
 pub const NEW_ROOT: &str = "/anemos/root";
 /// Network files for the new system.
 pub const NETWORK: &str = "/anemos/network";
+/// What makeimg has fetched for its check, until it installs.
+pub const MAKEIMG_CACHE: &str = "/anemos/makeimg";
 /// All that was said, as people read it.
 pub const LOG: &str = "/anemos/log";
 /// The same as one JSON object a line.

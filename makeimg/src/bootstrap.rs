@@ -3,15 +3,21 @@
 mod alpine;
 mod arch;
 mod debian;
+mod hooks;
 
 use std::path::Path;
 
+use self::arch::Pacman;
+use self::hooks::Hooks;
 use crate::command::Command;
 use crate::error::{Problem, file};
 use crate::options::Options;
 use crate::project::{Project, Target};
 use crate::stage::Watch;
 use crate::tools;
+
+/// Variables that name a folder for temporary files (environ(7)).
+const TEMPORARY: [&str; 3] = ["TMPDIR", "TMP", "TEMP"];
 
 /// The tool that will do it, which is there.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -33,9 +39,107 @@ impl Tool {
     }
 }
 
-/// Finds the tool for the target, and refuses what it cannot do.
-pub(crate) fn tool(project: &Project, options: &Options) -> Result<Tool, Problem> {
-    let tool = match project.target {
+/// How packages get into a root folder: the tool, and what it works with.
+#[derive(Clone, Debug)]
+pub(crate) struct Bootstrap {
+    tool: Tool,
+    pacman: Option<Pacman>,
+}
+
+impl Bootstrap {
+    /// Finds the tool for the target, and refuses what it cannot do.
+    pub(crate) fn find(
+        project: &Project,
+        options: &Options,
+        watch: &mut dyn Watch,
+    ) -> Result<Self, Problem> {
+        let tool = tool(project)?;
+        let pacman = match tool {
+            Tool::Pacstrap => {
+                arch::check(options)?;
+                Some(Pacman::find(project, watch)?)
+            }
+            Tool::Apk | Tool::Mmdebstrap | Tool::Debootstrap => {
+                // Whatever else it cannot do is found while its command is made.
+                command(tool, project, options, Path::new("/"))?;
+                None
+            }
+        };
+        Ok(Self { tool, pacman })
+    }
+
+    /// Installs the packages, for a machine or an image. Returns what has failed meanwhile although the
+    /// tool went on.
+    pub(crate) fn run(
+        &self,
+        project: &Project,
+        (options, for_machine): (&Options, bool),
+        root: &Path,
+        watch: &mut dyn Watch,
+    ) -> Result<Vec<String>, Problem> {
+        let mut hooks = Hooks::listening(watch);
+        if let Some(pacman) = &self.pacman {
+            arch::run(pacman, project, (options, for_machine), root, &mut hooks)?;
+            return Ok(hooks.failed());
+        }
+        if self.tool == Tool::Apk {
+            let database = alpine::database(project, options, root)?;
+            dressed(database, project, options).shown("apk").run(&mut hooks)?;
+        }
+        let (options, _kept) = debian::publish_keyring(project, options)?;
+        let command = command(self.tool, project, &options, root)?;
+        command.announced(self.tool.name(), &mut hooks).run(&mut hooks)?;
+        Ok(hooks.failed())
+    }
+
+    /// Asks the mirrors for everything that is to be installed into a root file system of `room` bytes, and
+    /// installs nothing.
+    ///
+    /// What is fetched for that is removed again, unless the options name a cache.
+    pub(crate) fn simulate(
+        &self,
+        project: &Project,
+        options: &Options,
+        room: u64,
+        watch: &mut dyn Watch,
+    ) -> Result<(), Problem> {
+        if let Some(pacman) = &self.pacman {
+            return arch::simulate(pacman, project, options, room, watch);
+        }
+        let empty = tempfile::tempdir().map_err(file("making a folder"))?;
+        if self.tool == Tool::Apk {
+            let database = alpine::database(project, options, empty.path())?;
+            dressed(database, project, options).shown("apk").run(watch)?;
+        }
+        let (options, _kept) = debian::publish_keyring(project, options)?;
+        let command = command(self.tool, project, &options, empty.path())?;
+        let command = match self.tool {
+            Tool::Debootstrap => command.arg("--print-debs"),
+            Tool::Mmdebstrap | Tool::Apk | Tool::Pacstrap => command.arg("--simulate"),
+        };
+        // The tools unmount what they have mounted, but not when they are killed.
+        Ok(command.announced(self.tool.name(), watch).enclosed().run(watch)?)
+    }
+
+    /// Returns the lines by which the new system finds the mirrors that it was built from, where its
+    /// packages bring none: of pacman's mirror list, or of the repositories of apk.
+    pub(crate) fn mirrors(
+        &self,
+        project: &Project,
+        options: &Options,
+    ) -> Result<Vec<String>, Problem> {
+        match (&self.pacman, self.tool) {
+            (Some(pacman), _) => Ok(pacman.mirrors()),
+            (None, Tool::Apk) => alpine::repositories(project, options),
+            // mmdebstrap and debootstrap write the list of sources themselves.
+            (None, _) => Ok(Vec::new()),
+        }
+    }
+}
+
+/// Finds the tool for the target.
+fn tool(project: &Project) -> Result<Tool, Problem> {
+    match project.target {
         Target::Arch => tools::require("pacstrap", "target arch").map(|_| Tool::Pacstrap),
         Target::Alpine => tools::require("apk", "target alpine").map(|_| Tool::Apk),
         Target::Debian { .. } if tools::find("mmdebstrap").is_some() => Ok(Tool::Mmdebstrap),
@@ -43,47 +147,7 @@ pub(crate) fn tool(project: &Project, options: &Options) -> Result<Tool, Problem
         Target::Debian { .. } => {
             tools::require("mmdebstrap", "target debian").map(|_| Tool::Mmdebstrap)
         }
-    }?;
-    // Whatever else it cannot do is found while its command is made.
-    command(tool, project, options, Path::new("/"))?;
-    Ok(tool)
-}
-
-/// Installs the packages.
-pub(crate) fn run(
-    tool: Tool,
-    project: &Project,
-    options: &Options,
-    root: &Path,
-    watch: &mut dyn Watch,
-) -> Result<(), Problem> {
-    let (options, _kept) = debian::publish_keyring(project, options)?;
-    let command = command(tool, project, &options, root)?;
-    Ok(command.announced(tool.name(), watch).run(watch)?)
-}
-
-/// Asks the mirrors for everything that is to be installed, and installs nothing.
-///
-/// What is fetched for that is in a folder that is removed again.
-pub(crate) fn simulate(
-    tool: Tool,
-    project: &Project,
-    options: &Options,
-    watch: &mut dyn Watch,
-) -> Result<(), Problem> {
-    let empty = tempfile::tempdir().map_err(file("making a folder"))?;
-    let (options, _kept) = debian::publish_keyring(project, options)?;
-    let command = command(tool, project, &options, empty.path())?;
-    let command = match tool {
-        Tool::Mmdebstrap | Tool::Apk => command.arg("--simulate"),
-        Tool::Debootstrap => command.arg("--print-debs"),
-        Tool::Pacstrap => {
-            watch.line("whether the mirrors have all packages, pacstrap cannot tell beforehand");
-            return Ok(());
-        }
-    };
-    // The tools unmount what they have mounted, but not when they are killed.
-    Ok(command.announced(tool.name(), watch).enclosed().run(watch)?)
+    }
 }
 
 fn command(
@@ -93,16 +157,24 @@ fn command(
     root: &Path,
 ) -> Result<Command, Problem> {
     let command = match tool {
-        Tool::Pacstrap => arch::command(project, options, root),
+        Tool::Pacstrap => arch::command(project, (&[], None), root),
         Tool::Apk => alpine::command(project, options, root),
         Tool::Mmdebstrap => debian::mmdebstrap(project, options, root),
         Tool::Debootstrap => debian::debootstrap(project, options, root),
     }?;
+    Ok(dressed(command, project, options))
+}
+
+/// Gives a tool its folder and its environment.
+///
+/// The folder for temporary files is the host's: programs that run in the image have none of that name.
+fn dressed(command: Command, project: &Project, options: &Options) -> Command {
     let proxies = options
         .proxy
         .iter()
         .flat_map(|proxy| [("http_proxy", proxy.as_str()), ("https_proxy", proxy.as_str())]);
-    Ok(command.folder(&project.folder).envs(&project.environment).envs(proxies))
+    let command = TEMPORARY.iter().fold(command, |command, name| command.without(name));
+    command.folder(&project.folder).envs(&project.environment).envs(proxies)
 }
 
 #[cfg(test)]
@@ -147,7 +219,7 @@ mod tests {
             line(Tool::Debootstrap, &debian, &mirror("http://other.invalid")),
             line(Tool::Debootstrap, &debian, &lists),
             line(Tool::Apk, &[("target", "alpine")], &mirror("http://mirror.invalid/v3.20/main")),
-            line(Tool::Pacstrap, &[("target", "arch"), ("packages", "base")], &mirror("x")),
+            line(Tool::Pacstrap, &[("target", "arch"), ("packages", "base")], &plain),
         ];
         insta::assert_snapshot!(lines.join("\n"), @r#"
         mmdebstrap --mode=root --verbose --skip=check/empty '--setup-hook=mkdir -p "$1/etc/dpkg/dpkg.cfg.d" && echo force-unsafe-io >"$1/etc/dpkg/dpkg.cfg.d/makeimg"' '--customize-hook=rm "$1/etc/dpkg/dpkg.cfg.d/makeimg"' --variant=minbase --components=main,contrib,non-free --include=a,b --verbose '--aptopt=Acquire::Retries "3"' trixie /r http://mirror.invalid/debian
@@ -155,8 +227,8 @@ mod tests {
         debootstrap --variant=minbase --components=main,contrib,non-free --include=a,b --verbose '--aptopt=Acquire::Retries "3"' trixie /r http://mirror.invalid/debian
         debootstrap --variant=minbase --components=main,contrib,non-free --include=a,b --verbose '--aptopt=Acquire::Retries "3"' trixie /r http://other.invalid
         debootstrap takes no lines of a source list
-        apk --root /r --initdb --repositories-file /dev/null --repository http://mirror.invalid/v3.20/main add alpine-base
-        pacstrap takes no mirror on its command line
+        apk --root /r --repositories-file /dev/null --repository http://mirror.invalid/v3.20/main add alpine-base
+        pacstrap -G -M /r base
         "#);
     }
 }

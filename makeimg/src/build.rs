@@ -4,7 +4,8 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::bootstrap::{self, Tool};
+use crate::boot_files;
+use crate::bootstrap::Bootstrap;
 use crate::clock;
 use crate::error::{MakeError, Problem, file};
 use crate::format::Format;
@@ -17,14 +18,14 @@ use crate::project::{Function, Project};
 use crate::root::Root;
 use crate::secrets::Secrets;
 use crate::stage::{Step, Watch, step};
-use crate::{files, hostconf, patches, provision, templates, tools};
+use crate::{files, generators, hostconf, patches, provision, templates, tools};
 
 /// A build that nothing foreseen stands against.
 #[derive(Debug)]
 pub struct Build {
     project: Project,
     options: Options,
-    tool: Tool,
+    bootstrap: Bootstrap,
     inputs: Inputs,
     settings: Vec<Setting>,
     secrets: Secrets,
@@ -50,11 +51,15 @@ impl Build {
         options: &Options,
         watch: &mut dyn Watch,
     ) -> Result<Self, MakeError> {
-        step(watch, Step::Prepare, |_| Self::find(project, options))
+        step(watch, Step::Prepare, |watch| Self::find(project, options, watch))
     }
 
-    pub(crate) fn find(project: Project, options: &Options) -> Result<Self, Problem> {
-        let tool = bootstrap::tool(&project, options)?;
+    pub(crate) fn find(
+        project: Project,
+        options: &Options,
+        watch: &mut dyn Watch,
+    ) -> Result<Self, Problem> {
+        let bootstrap = Bootstrap::find(&project, options, watch)?;
         let inputs = Inputs::find(&project.folder, options)?;
         if !inputs.patches.is_empty() {
             tools::require("patch", "applying patches")?;
@@ -68,7 +73,7 @@ impl Build {
         Ok(Self {
             project,
             options: options.clone(),
-            tool,
+            bootstrap,
             inputs,
             settings,
             secrets,
@@ -97,9 +102,9 @@ impl Build {
         self.secrets.check(watch)
     }
 
-    /// Asks the mirrors for all packages, and installs nothing.
-    pub(crate) fn simulate(&self, watch: &mut dyn Watch) -> Result<(), Problem> {
-        bootstrap::simulate(self.tool, &self.project, &self.options, watch)
+    /// Asks the mirrors for all packages for a root file system of `room` bytes, and installs nothing.
+    pub(crate) fn simulate(&self, room: u64, watch: &mut dyn Watch) -> Result<(), Problem> {
+        self.bootstrap.simulate(&self.project, &self.options, room, watch)
     }
 
     /// Builds the system in a root folder that is there, mounted or not: bootstrap to provision.
@@ -109,11 +114,17 @@ impl Build {
         let (project, inputs, secrets) = (&self.project, &self.inputs, &mut self.secrets);
         let packaged = &mut self.packaged;
         let root = step(watch, Step::Bootstrap, |watch| {
-            bootstrap::run(self.tool, project, &self.options, folder, watch)?;
             let root = Root::open(folder).map_err(file("opening the root folder"))?;
+            generators::prepare(project, &root)?;
+            let how = (&self.options, self.machine.is_some());
+            let failed = self.bootstrap.run(project, how, folder, watch)?;
+            boot_files::check(project, &root, &failed)?;
+            // Packages of Alpine write one that names the root of the building host.
+            output::forget_boot_menu(&root)?;
             hostconf::copy(project, &root, watch)?;
             if let Some(machine) = &self.machine {
-                machine::apply(machine, project, &root, watch)?;
+                let mirrors = self.bootstrap.mirrors(project, &self.options)?;
+                machine::apply(machine, project, (&root, &mirrors), watch)?;
                 *packaged = machine::grub_settings(&root)?;
             }
             Ok(root)
@@ -129,7 +140,10 @@ impl Build {
             secrets.place(&root, watch)?;
             modes::set(&root, &self.settings)
         })?;
-        step(watch, Step::Provision, |watch| provision::provision(project, &root, watch))
+        step(watch, Step::Provision, |watch| {
+            provision::provision(project, &root, watch)?;
+            generators::restore(project, &root)
+        })
     }
 }
 
@@ -166,7 +180,7 @@ fn start(
 ) -> Result<(Build, Work, Option<i64>), Problem> {
     let epoch = clock::epoch(&project)?;
     output::check(&project)?;
-    let mut build = Build::find(project, options)?;
+    let mut build = Build::find(project, options, watch)?;
     let output = match &options.output {
         Some(output) => output.clone(),
         None => env::current_dir().map_err(file("finding the current folder"))?,

@@ -1,6 +1,7 @@
 //! Builds the image that an IMGBUILD describes: a shell script with a few known variables.
 
 mod alpine;
+mod boot_files;
 mod bootstrap;
 mod build;
 mod chroot;
@@ -12,11 +13,13 @@ mod evaluate;
 mod files;
 mod format;
 mod fstab;
+mod generators;
 mod hostconf;
 mod inputs;
 mod isolate;
 mod listen;
 mod machine;
+mod memory;
 mod modes;
 mod options;
 mod output;

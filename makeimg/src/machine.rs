@@ -121,10 +121,10 @@ pub fn check(
     step(watch, Step::Prepare, |watch| {
         if project.format == Format::Custom {
             output::check(&project)?;
-            return Build::find(project, options).map(drop);
+            return Build::find(project, options, watch).map(drop);
         }
-        let (build, _disk) = find(project, options, machine, watch)?;
-        build.simulate(watch)
+        let (build, disk) = find(project, options, machine, watch)?;
+        build.simulate(disk.root_bytes(), watch)
     })
 }
 
@@ -141,7 +141,7 @@ fn find(
     alpine::check(&project.target, &filesystem)?;
     packages::check(&project)?;
     packages::complete(&mut project, machine.firmware, &filesystem);
-    let mut build = Build::find(project, options)?;
+    let mut build = Build::find(project, options, watch)?;
     let disk = Disk::find(machine, &filesystem)?;
     build.reveal(watch)?;
     build.install_on(machine.clone());

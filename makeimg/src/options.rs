@@ -21,4 +21,6 @@ pub struct Options {
     pub proxy: Option<String>,
     /// A keyring that Debian packages are verified with.
     pub keyring: Option<PathBuf>,
+    /// A folder that keeps what a check has fetched, for the installation that follows.
+    pub cache: Option<PathBuf>,
 }

@@ -173,6 +173,25 @@ impl Root {
         Ok(unlinkat(&folder, name.as_os_str(), UnlinkatFlags::NoRemoveDir)?)
     }
 
+    /// Removes a folder if nothing is in it; what is not empty, or missing, stays.
+    pub(crate) fn remove_empty(&self, path: &Path) -> io::Result<()> {
+        if !self.has(path) {
+            return Ok(());
+        }
+        let (folder, name) = self.parent(path)?;
+        match unlinkat(&folder, name.as_os_str(), UnlinkatFlags::RemoveDir) {
+            Ok(()) | Err(Errno::ENOTEMPTY | Errno::ENOTDIR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Returns the size of a file in bytes, symlinks followed inside the root; `None` if there is none.
+    pub(crate) fn size(&self, path: &Path) -> Option<u64> {
+        let opened = self.resolve(path, OFlag::O_PATH).ok()?;
+        let found = fstatat(&opened, "", AtFlags::AT_EMPTY_PATH).ok()?;
+        u64::try_from(found.st_size).ok()
+    }
+
     /// Returns where a symlink points, if it is one.
     pub(crate) fn link(&self, path: &Path) -> Option<OsString> {
         let (folder, name) = self.parent(path).ok()?;

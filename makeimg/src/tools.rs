@@ -9,7 +9,6 @@ use crate::error::Problem;
 
 /// The Debian packages that hold the programs we call.
 const PACKAGES: &[(&str, &str)] = &[
-    ("apk", "apk-tools"),
     ("bzip2", "bzip2"),
     ("compress", "ncompress"),
     ("debootstrap", "debootstrap"),
@@ -25,6 +24,8 @@ const PACKAGES: &[(&str, &str)] = &[
     ("mmdebstrap", "mmdebstrap"),
     ("mount", "mount"),
     ("newuidmap", "uidmap"),
+    ("pacman-conf", "pacman-package-manager"),
+    ("pacman-key", "makepkg"),
     ("pacstrap", "arch-install-scripts"),
     ("patch", "patch"),
     ("sfdisk", "fdisk"),
@@ -34,6 +35,13 @@ const PACKAGES: &[(&str, &str)] = &[
     ("xz", "xz-utils"),
     ("zstd", "zstd"),
 ];
+
+/// What Debian 12 has no package of, and the way to it.
+const ELSEWHERE: &[(&str, &str)] = &[(
+    "apk",
+    "take a base initramfs with apk (`anemos base build --distribution alpine`, or `--add` with the package \
+     apk-tools-static of Alpine); on a workstation, put apk into PATH",
+)];
 
 /// Finds a program in a `PATH`.
 pub(crate) fn find_in(path: Option<&OsStr>, program: &str) -> Option<PathBuf> {
@@ -71,6 +79,9 @@ pub(crate) fn find(program: &str) -> Option<PathBuf> {
 /// Finds a program, or says which package has it.
 pub(crate) fn require(program: &str, why: &str) -> Result<PathBuf, Problem> {
     find(program).ok_or_else(|| {
+        if let Some((_, hint)) = ELSEWHERE.iter().find(|(name, _)| *name == program) {
+            return Problem::refused(format!("{program} is missing, which {why} needs"), *hint);
+        }
         let known = PACKAGES.iter().find(|(name, _)| *name == program);
         let hint = known.map_or_else(
             || format!("install {program}, and have it in PATH"),

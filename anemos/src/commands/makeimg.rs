@@ -50,6 +50,9 @@ pub(crate) struct Args {
     /// Only refuse what can be refused; change nothing
     #[arg(long, requires = "disk")]
     check: bool,
+    /// Keep what --check fetches in this folder, for the installation to take it from there
+    #[arg(long, value_name = "FOLDER", requires = "disk")]
+    cache: Option<PathBuf>,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
@@ -122,6 +125,7 @@ impl Args {
             mirror: self.mirror,
             proxy: self.proxy,
             keyring: self.keyring,
+            cache: self.cache,
             folder: ".".into(),
         }
     }

@@ -75,7 +75,7 @@ impl Job {
     }
 
     fn makeimg(disk: &str, more: &[&str]) -> Self {
-        let arguments = ["makeimg", "--disk", disk];
+        let arguments = ["makeimg", "--disk", disk, "--cache", paths::MAKEIMG_CACHE];
         Self {
             // The binary that PID 1 is of.
             program: PathBuf::from("/init"),

@@ -1,14 +1,26 @@
 //! Calls apk(8).
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use crate::command::Command;
-use crate::error::Problem;
+use crate::error::{Problem, file};
 use crate::options::Options;
 use crate::project::Project;
 
 /// What is installed where IMGBUILD names no packages.
 const DEFAULT: &str = "alpine-base";
+
+/// Makes the command line that makes the database of packages.
+///
+/// apk 2.14 and 3 make none while they simulate, and do not look for packages without one.
+pub(super) fn database(
+    project: &Project,
+    options: &Options,
+    root: &Path,
+) -> Result<Command, Problem> {
+    Ok(common(project, options, root)?.args(["--initdb", "add"]))
+}
 
 /// Makes the command line of apk.
 pub(super) fn command(
@@ -16,21 +28,41 @@ pub(super) fn command(
     options: &Options,
     root: &Path,
 ) -> Result<Command, Problem> {
-    let mut command = Command::new("apk").arg("--root").arg(root).arg("--initdb");
+    let command = common(project, options, root)?.arg("add");
+    if project.packages.is_empty() {
+        return Ok(command.arg(DEFAULT));
+    }
+    Ok(command.args(&project.packages))
+}
+
+fn common(project: &Project, options: &Options, root: &Path) -> Result<Command, Problem> {
+    let mut command = Command::new("apk").arg("--root").arg(root);
     // Without keys in the image, apk would trust nobody: the host's are what it has to go by.
     let (own, host) = (project.folder.join("keys"), Path::new("/etc/apk/keys"));
     if let Some(keys) = [own.as_path(), host].into_iter().find(|folder| folder.is_dir()) {
         command = command.arg("--keys-dir").arg(keys);
     }
-    let (own, host) = (project.folder.join("repositories"), Path::new("/etc/apk/repositories"));
     if let Some(mirror) = &options.mirror {
         command = command.args(["--repositories-file", "/dev/null", "--repository", mirror]);
-    } else if let Some(list) = [own.as_path(), host].into_iter().find(|list| list.is_file()) {
+    } else if let Some(list) = list(project) {
         command = command.arg("--repositories-file").arg(list);
     }
-    let command = command.args(project.list("bootstrap_options")?).arg("add");
-    if project.packages.is_empty() {
-        return Ok(command.arg(DEFAULT));
+    Ok(command.args(project.list("bootstrap_options")?))
+}
+
+/// The list of repositories beside IMGBUILD, else that of the host.
+fn list(project: &Project) -> Option<PathBuf> {
+    let lists = [project.folder.join("repositories"), PathBuf::from("/etc/apk/repositories")];
+    lists.into_iter().find(|list| list.is_file())
+}
+
+/// Returns the lines of the repositories that packages come from.
+pub(super) fn repositories(project: &Project, options: &Options) -> Result<Vec<String>, Problem> {
+    if let Some(mirror) = &options.mirror {
+        return Ok(vec![mirror.clone()]);
     }
-    Ok(command.args(&project.packages))
+    let Some(list) = list(project) else { return Ok(Vec::new()) };
+    let text = fs::read_to_string(&list).map_err(file(format!("reading {}", list.display())))?;
+    let lines = text.lines().map(str::trim);
+    Ok(lines.filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned).collect())
 }

@@ -1,40 +1,198 @@
 //! Calls pacstrap(8).
 
-use std::path::Path;
+mod configuration;
+mod keys;
+mod mirror;
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use self::configuration::Configuration;
+use self::keys::Keys;
+pub(super) use self::mirror::simulate;
 use crate::command::Command;
-use crate::error::Problem;
+use crate::error::{Problem, file};
 use crate::isolate;
 use crate::options::Options;
 use crate::project::{HostItem, Project};
+use crate::stage::Watch;
 
-/// In a user namespace pacstrap makes one of its own, for which newuidmap looks into these files.
+/// Where the root folder gets another name: the image has this folder, and everybody may write to it.
+const NAMES: &str = "/var/tmp";
+/// The keyring of a system.
+const RING: &str = "etc/pacman.d/gnupg";
+/// What a cache holds: the keyring, and packages that are all there and verified.
+const CACHED_RING: &str = "gnupg";
+const CACHED_PACKAGES: &str = "packages";
+
+/// Starts pacstrap in a user namespace, where it makes one of its own: newuidmap looks into these files
+/// for that. `$1` is the root folder, `$2` another name for it, and then comes the command.
+///
+/// pacstrap makes links such as `/dev/fd` that lead to the `/proc` of the root folder by its name on the
+/// host, which is dangling for programs that have changed into it. So the folder gets a name that leads
+/// to the same place from both sides, as long as packages are installed.
 const NESTED: &str = r#"
+root=$1 name=$2
+shift 2
 ids=$(mktemp)
 echo root:1:65535 >"$ids"
 mount --bind "$ids" /etc/subuid
 mount --bind "$ids" /etc/subgid
 rm -f "$ids"
-exec "$@"
+mount --bind "$root" "$name"
+mkdir -p "$root/var/tmp"
+chmod 1777 "$root/var/tmp"
+mkdir "$root${name%/*}"
+ln -s / "$root$name"
+status=0
+"$@" || status=$?
+rm "$root$name"
+rmdir "$root${name%/*}"
+umount "$name"
+exit $status
 "#;
 
-/// Makes the command line of pacstrap.
-pub(super) fn command(
+/// What pacman works with.
+#[derive(Clone, Debug)]
+pub(crate) struct Pacman {
+    configuration: Configuration,
+    keys: Keys,
+}
+
+/// The same, made ready in folders.
+#[derive(Debug)]
+struct Ready {
+    /// The configuration to name, if it is not the host's.
+    configuration: Option<PathBuf>,
+    /// The keyring.
+    ring: Option<PathBuf>,
+    /// Keeps what is made for one call alone.
+    _kept: TempDir,
+}
+
+impl Pacman {
+    /// Reads the configuration and finds the keys.
+    pub(super) fn find(project: &Project, watch: &mut dyn Watch) -> Result<Self, Problem> {
+        let configuration = Configuration::read(&project.folder, watch)?;
+        let keys = Keys::find(&project.folder, &configuration)?;
+        Ok(Self { configuration, keys })
+    }
+
+    /// Returns lines for the mirror list of a system that is built with this configuration.
+    pub(crate) fn mirrors(&self) -> Vec<String> {
+        self.configuration.mirrors()
+    }
+
+    /// Makes the keyring, and a configuration that names it and `packages`.
+    fn ready(
+        &self,
+        project: &Project,
+        (options, packages): (&Options, Option<&Path>),
+        watch: &mut dyn Watch,
+    ) -> Result<Ready, Problem> {
+        let making = || file("making a folder");
+        let kept = match &project.scratch {
+            Some(scratch) => tempfile::tempdir_in(scratch),
+            None => tempfile::tempdir(),
+        };
+        let kept = kept.map_err(making())?;
+        // pacman downloads as another user where it can.
+        fs::set_permissions(kept.path(), Permissions::from_mode(0o755)).map_err(making())?;
+        let ring = match &self.keys {
+            Keys::Ring => self.configuration.ring.clone(),
+            Keys::NotNeeded => None,
+            Keys::Files { folder, names } => {
+                let within = options.cache.as_deref().unwrap_or(kept.path());
+                let ring = within.join(CACHED_RING);
+                if !ring.exists() {
+                    fs::create_dir_all(within).map_err(making())?;
+                    // It has this name when it is whole.
+                    let partial = within.join("gnupg.partial");
+                    if partial.exists() {
+                        fs::remove_dir_all(&partial).map_err(making())?;
+                    }
+                    Keys::populate(folder, names, &partial, watch)?;
+                    fs::rename(&partial, &ring).map_err(making())?;
+                }
+                Some(ring)
+            }
+        };
+        let own = matches!(self.keys, Keys::Files { .. });
+        let configuration = if own || packages.is_some() {
+            let copy = kept.path().join("pacman.conf");
+            self.configuration.write(&copy, ring.as_deref().filter(|_| own), packages)?;
+            Some(copy)
+        } else {
+            self.configuration.file.clone()
+        };
+        Ok(Ready { configuration, ring, _kept: kept })
+    }
+}
+
+/// Installs the packages; a system for a machine gets the keyring for its updates, too.
+pub(super) fn run(
+    pacman: &Pacman,
     project: &Project,
-    options: &Options,
+    (options, for_machine): (&Options, bool),
     root: &Path,
-) -> Result<Command, Problem> {
+    watch: &mut dyn Watch,
+) -> Result<(), Problem> {
+    let packages = mirror::complete(options);
+    let ready = pacman.ready(project, (options, packages.as_deref()), watch)?;
+    let wanted = for_machine || project.hostconf.contains(&HostItem::Keyring);
+    let in_image = root.join(RING);
+    if let Some(ring) = ready.ring.as_ref().filter(|ring| wanted && ring.exists())
+        && !in_image.exists()
+    {
+        Keys::copy(ring, &in_image, watch)?;
+    }
+    let mut first = Vec::new();
+    if isolate::in_user_namespace() {
+        first.push("-N");
+    }
+    if packages.is_some() {
+        first.push("-c");
+    }
+    let configuration = ready.configuration.as_deref();
+    if isolate::in_user_namespace() {
+        let name = tempfile::tempdir_in(NAMES).map_err(file("making a folder"))?;
+        let name = name.path().join("root");
+        fs::create_dir(&name).map_err(file("making a folder"))?;
+        let command = command(project, (&first, configuration), &name)?;
+        let (root, name) = (root.to_string_lossy(), name.to_string_lossy());
+        let command = super::dressed(command, project, options).announced("pacstrap", watch);
+        command.started_by("sh", &["-euc", NESTED, "sh", &root, &name]).run(watch)?;
+    } else {
+        let command = command(project, (&first, configuration), root)?;
+        super::dressed(command, project, options).announced("pacstrap", watch).run(watch)?;
+    }
+    if let Some(packages) = packages {
+        // They may lie in memory.
+        fs::remove_dir_all(&packages).map_err(file("removing packages that are installed"))?;
+    }
+    Ok(())
+}
+
+/// Refuses what pacstrap cannot do.
+pub(super) fn check(options: &Options) -> Result<(), Problem> {
     if options.mirror.is_some() {
         let hint = "name the mirror in pacman.conf beside IMGBUILD: Server = …";
         return Err(Problem::refused("pacstrap takes no mirror on its command line", hint));
     }
-    let nested = isolate::in_user_namespace();
-    let mut command = Command::new("pacstrap");
-    if nested {
-        command = command.arg("-N");
-    }
-    let configuration = project.folder.join("pacman.conf");
-    if configuration.is_file() {
+    Ok(())
+}
+
+/// Makes the command line of pacstrap.
+pub(super) fn command(
+    project: &Project,
+    (first, configuration): (&[&str], Option<&Path>),
+    root: &Path,
+) -> Result<Command, Problem> {
+    let mut command = Command::new("pacstrap").args(first);
+    if let Some(configuration) = configuration {
         command = command.arg("-C").arg(configuration);
     }
     if !project.hostconf.contains(&HostItem::Keyring) {
@@ -44,6 +202,5 @@ pub(super) fn command(
         command = command.arg("-M");
     }
     let command = command.args(project.list("bootstrap_options")?);
-    let command = command.arg(root).args(&project.packages);
-    Ok(if nested { command.started_by("sh", &["-euc", NESTED, "sh"]) } else { command })
+    Ok(command.arg(root).args(&project.packages))
 }

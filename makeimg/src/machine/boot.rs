@@ -7,6 +7,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use crate::alpine;
+use crate::boot_files;
 use crate::chroot;
 use crate::command::quote;
 use crate::error::{Problem, file};
@@ -46,6 +47,7 @@ pub(super) fn install(
 ) -> Result<(), Problem> {
     let root = Root::open(folder).map_err(file("opening the root folder"))?;
     has_kernel(&root)?;
+    boot_files::check(project, &root, &[])?;
     if !fstab::write(&root, &disk.table())? {
         watch.line("/etc/fstab is as the project has it");
     }
@@ -76,7 +78,7 @@ pub(super) fn install(
 
 /// GRUB's programs are content with none, and the machine would not be.
 fn has_kernel(root: &Root) -> Result<(), Problem> {
-    if root.names("boot").iter().any(|name| name.starts_with("vmlinuz")) {
+    if !boot_files::kernels(root).is_empty() {
         return Ok(());
     }
     let hint = "name a package of a kernel, or leave all of them out to get the usual one";

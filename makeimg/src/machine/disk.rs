@@ -74,6 +74,8 @@ pub(super) struct Disk {
     pub(super) device: PathBuf,
     /// The number of the device.
     number: u64,
+    /// Its size.
+    bytes: u64,
     firmware: Firmware,
     /// The file system of the root folder.
     pub(super) filesystem: String,
@@ -123,8 +125,23 @@ impl Disk {
         let uuid = random_uuid().map_err(file("drawing a UUID"))?;
         let digits = uuid.get(..8).unwrap_or_default().to_uppercase();
         let esp_id = format!("{}-{}", &digits[..4], &digits[4..]);
-        let (number, firmware) = (found.rdev(), machine.firmware);
-        Ok(Self { device, number, firmware, filesystem: filesystem.to_owned(), uuid, esp_id })
+        let (number, bytes, firmware) = (found.rdev(), facts.bytes, machine.firmware);
+        Ok(Self {
+            device,
+            number,
+            bytes,
+            firmware,
+            filesystem: filesystem.to_owned(),
+            uuid,
+            esp_id,
+        })
+    }
+
+    /// What is left for the root file system, in bytes.
+    pub(super) fn root_bytes(&self) -> u64 {
+        let esp = if self.firmware == Firmware::Uefi { ESP_MIB } else { 0 };
+        // A MiB before the first partition and one after the last, and the one of GRUB.
+        self.bytes.saturating_sub((esp + 3) << 20)
     }
 
     /// The partition with the root file system.
@@ -262,6 +279,7 @@ mod tests {
         Disk {
             device: device.into(),
             number: 0,
+            bytes: 2 << 30,
             firmware,
             filesystem: "ext4".to_owned(),
             uuid: "1b4e28ba-2fa1-41d2-883f-0016d3cca427".to_owned(),

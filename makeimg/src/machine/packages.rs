@@ -65,6 +65,8 @@ pub(super) fn complete(project: &mut Project, firmware: Firmware, filesystem: &s
                 &["grub"],
                 &["openssh", "dropbear"],
                 &["iproute2"],
+                // The clock of a machine is wrong sooner or later, and certificates fail then.
+                &["chrony", "openntpd", "ntpsec"],
             ];
             common.iter().chain(boot).copied().collect()
         }

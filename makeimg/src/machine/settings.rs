@@ -13,16 +13,22 @@ use crate::project::{Project, Target};
 use crate::root::Root;
 use crate::stage::Watch;
 
-/// The services of systemd(1), whoever sets links up.
+/// The services of systemd(1), with any program that sets links up.
 const UNITS: &[&str] = &["systemd-resolved", "ssh", "sshd", "dropbear"];
+/// The time service that systemd brings along, and packages with another one, which conflicts with it.
+const TIME: &str = "systemd-timesyncd";
+const OTHER_TIME: [&str; 4] = ["chrony", "ntp", "ntpsec", "openntpd"];
 
 /// The services of Alpine with their runlevels, as its own installer chooses them.
 const OPENRC: &[(&str, &str)] = &[
     ("devfs dmesg mdev hwdrivers", "sysinit"),
-    ("hwclock modules sysctl hostname bootmisc syslog networking", "boot"),
+    ("hwclock modules sysctl hostname bootmisc syslog networking seedrng", "boot"),
     ("mount-ro killprocs savecache", "shutdown"),
-    ("sshd dropbear", "default"),
+    // acpid lets a hypervisor turn the machine off.
+    ("sshd dropbear acpid crond chronyd openntpd ntpd", "default"),
 ];
+/// Where busybox has a time service of its own, which must not run beside another one.
+const BUSYBOX_TIME: &str = "ntpd";
 
 /// A program that sets links up, and where its files go.
 struct Links {
@@ -38,7 +44,7 @@ struct Links {
 pub(crate) fn apply(
     machine: &Machine,
     project: &Project,
-    root: &Root,
+    (root, mirrors): (&Root, &[String]),
     watch: &mut dyn Watch,
 ) -> Result<(), Problem> {
     if let Some(name) = &machine.hostname {
@@ -60,7 +66,66 @@ pub(crate) fn apply(
         }
     }
     host_keys(machine, root)?;
+    if project.target == Target::Alpine {
+        inittab(machine.console.as_deref(), root)?;
+    }
+    mirror_list(&project.target, mirrors, root, watch)?;
     services(project, root, watch)
+}
+
+/// Lets people log in at the serial console. systemd does so by itself, and init of busybox has a line for
+/// each terminal.
+fn inittab(console: Option<&str>, root: &Root) -> Result<(), Problem> {
+    let path = Path::new("etc/inittab");
+    let own = root.read(path).map_err(file("reading /etc/inittab"))?;
+    let (Some(own), Some(console)) = (own, console) else { return Ok(()) };
+    let Some(line) = getty(&String::from_utf8_lossy(&own), console) else { return Ok(()) };
+    root.rewrite(path, &[&own[..], line.as_bytes()].concat()).map_err(file("writing /etc/inittab"))
+}
+
+/// Returns the line for a console such as `ttyS0,115200n8`, unless it has one or is a screen.
+fn getty(inittab: &str, console: &str) -> Option<String> {
+    let (name, options) = console.split_once(',').unwrap_or((console, ""));
+    let is_screen =
+        name.strip_prefix("tty").is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_digit()));
+    let has_line = inittab.lines().any(|line| line.split(':').next() == Some(name));
+    if name.is_empty() || is_screen || has_line {
+        return None;
+    }
+    let speed: String = options.chars().take_while(char::is_ascii_digit).collect();
+    // Zero: whatever the kernel has set.
+    let speed = if speed.is_empty() { "0" } else { &speed };
+    Some(format!(
+        "\n# The console of the machine\n{name}::respawn:/sbin/getty -L {speed} {name} vt100\n"
+    ))
+}
+
+/// Names the mirrors that packages came from, where packages have brought a list without any: nothing
+/// could be updated otherwise.
+fn mirror_list(
+    target: &Target,
+    mirrors: &[String],
+    root: &Root,
+    watch: &mut dyn Watch,
+) -> Result<(), Problem> {
+    let path = match target {
+        Target::Arch => "etc/pacman.d/mirrorlist",
+        Target::Alpine => "etc/apk/repositories",
+        Target::Debian { .. } => return Ok(()),
+    };
+    let own = root.read(Path::new(path)).map_err(file(format!("reading /{path}")))?;
+    let own = String::from_utf8_lossy(own.as_deref().unwrap_or_default()).into_owned();
+    if own.lines().any(|line| !line.trim().is_empty() && !line.trim().starts_with('#')) {
+        return Ok(());
+    }
+    if mirrors.is_empty() {
+        watch.line(&format!(
+            "/{path} names no mirror: the new system cannot be updated without one"
+        ));
+        return Ok(());
+    }
+    let text = own + "# Where this system was installed from\n" + &mirrors.join("\n") + "\n";
+    put(root, path, text.as_bytes(), 0o644)
 }
 
 fn network(
@@ -132,16 +197,20 @@ fn services(project: &Project, root: &Root, watch: &mut dyn Watch) -> Result<(),
 fn starting(project: &Project, root: &Root) -> String {
     let mut script = String::from("set -e\n");
     if project.target == Target::Alpine {
+        let has = |service: &str| root.has(&Path::new("etc/init.d").join(service));
         for (services, level) in OPENRC {
             for service in services.split(' ') {
-                if root.has(&Path::new("etc/init.d").join(service)) {
+                let is_second = service == BUSYBOX_TIME && (has("chronyd") || has("openntpd"));
+                if has(service) && !is_second {
                     let _infallible = writeln!(script, "rc-update --quiet add {service} {level}");
                 }
             }
         }
         return script;
     }
-    for unit in [links(project).unit].iter().chain(UNITS) {
+    let other = project.packages.iter().any(|package| OTHER_TIME.contains(&package.as_str()));
+    let time = (!other).then_some(&TIME);
+    for unit in [links(project).unit].iter().chain(UNITS).chain(time) {
         if root.has(Path::new(&format!("usr/lib/systemd/system/{unit}.service"))) {
             let _infallible = writeln!(script, "systemctl --quiet enable {unit}");
         }
@@ -238,6 +307,60 @@ mod tests {
             let script = starting(&project(target, &[package]), &root);
             assert_eq!(script, format!("set -e\n{want}"), "{package}");
         }
+    }
+
+    #[test]
+    fn a_serial_console_gets_a_line_of_its_own() {
+        for (inittab, console, want) in [
+            (
+                "tty1::respawn:/sbin/getty 38400 tty1\n",
+                "ttyS0,115200n8",
+                Some("-L 115200 ttyS0 vt100"),
+            ),
+            ("#ttyS0::respawn:/sbin/getty\n", "ttyS0", Some("-L 0 ttyS0 vt100")),
+            ("ttyS0::respawn:/sbin/getty -L 9600 ttyS0\n", "ttyS0,115200", None),
+            ("", "hvc0", Some("-L 0 hvc0 vt100")),
+            ("", "tty0", None),
+            ("", "", None),
+        ] {
+            let line = getty(inittab, console);
+            assert_eq!(line.is_some(), want.is_some(), "{inittab} {console}");
+            if let (Some(line), Some(want)) = (line, want) {
+                assert!(line.ends_with(&format!("{want}\n")), "{line}");
+            }
+        }
+    }
+
+    #[test]
+    fn mirrors_are_named_where_no_package_names_any() {
+        let mirrors = ["Server = https://mirror.invalid/$repo".to_owned()];
+        for (own, want) in [
+            (
+                None,
+                "# Where this system was installed from\nServer = https://mirror.invalid/$repo\n",
+            ),
+            (
+                Some("## Arch\n#Server = https://other.invalid\n"),
+                "## Arch\n#Server = https://other.invalid\n# Where this system was installed from\n\
+                 Server = https://mirror.invalid/$repo\n",
+            ),
+            (Some("Server = https://other.invalid\n"), "Server = https://other.invalid\n"),
+        ] {
+            let image = tempfile::tempdir().unwrap();
+            let root = Root::open(image.path()).unwrap();
+            if let Some(own) = own {
+                put(&root, "etc/pacman.d/mirrorlist", own.as_bytes(), 0o644).unwrap();
+            }
+            let mut said = Said::default();
+            mirror_list(&Target::Arch, &mirrors, &root, &mut said).unwrap();
+            let text = root.read(Path::new("etc/pacman.d/mirrorlist")).unwrap().unwrap();
+            assert_eq!(String::from_utf8(text).unwrap(), want);
+            assert_eq!(said.0, [""; 0]);
+        }
+        let image = tempfile::tempdir().unwrap();
+        let mut said = Said::default();
+        mirror_list(&Target::Alpine, &[], &Root::open(image.path()).unwrap(), &mut said).unwrap();
+        assert_eq!(said.0.len(), 1, "{:?}", said.0);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::raw::{Identity, disk_id};
 use crate::alpine;
+use crate::boot_files;
 use crate::chroot;
 use crate::error::{Problem, file};
 use crate::format::{PartitionTable, Raw};
@@ -24,6 +25,9 @@ const FIRST_SECTOR: usize = 92;
 const SECOND_SECTOR: usize = 500;
 /// Sectors before the first partition, and those of the one for GRUB.
 const ROOM: usize = 2047 * 512;
+
+/// The configuration of GRUB, which has the menu.
+const CONFIGURATION: &str = "boot/grub/grub.cfg";
 
 /// What is written outside of the file system.
 #[derive(Debug)]
@@ -74,7 +78,7 @@ pub(super) fn prepare(
     );
     chroot::run(root, project, ("grub-mkimage in the image", &script, b""), watch)?;
     let core = root.read(Path::new("boot/grub/i386-pc/core.img")).map_err(placing())?;
-    let configuration = Path::new("boot/grub/grub.cfg");
+    let configuration = Path::new(CONFIGURATION);
     if !root.has(configuration) {
         let parameter = alpine::root_parameter(&project.target, &raw.filesystem);
         let text = menu(root, &kernel, raw.table, (identity, parameter.as_deref()));
@@ -89,6 +93,16 @@ pub(super) fn prepare(
     Ok(Some(boot))
 }
 
+/// Removes a menu that packages have made, as the trigger of Alpine's GRUB does: they know the building
+/// host and not the machine. One that comes later is the project's.
+pub(crate) fn forget_menu(root: &Root) -> Result<(), Problem> {
+    let configuration = Path::new(CONFIGURATION);
+    if !root.has(configuration) {
+        return Ok(());
+    }
+    root.remove(configuration).map_err(file("removing a menu of GRUB"))
+}
+
 /// Returns GRUB's module for a file system.
 fn driver(filesystem: &str) -> Option<&str> {
     match filesystem {
@@ -101,8 +115,7 @@ fn driver(filesystem: &str) -> Option<&str> {
 
 /// Returns the kernel whose name sorts last.
 fn kernel(root: &Root) -> Option<PathBuf> {
-    let names = root.names("boot").into_iter().filter(|name| name.starts_with("vmlinuz"));
-    names.max_by_key(|name| version(name)).map(|name| Path::new("/boot").join(name))
+    boot_files::kernels(root).into_iter().max_by_key(|path| version(&path.to_string_lossy()))
 }
 
 /// Splits a name so that 6.10 comes after 6.9.
@@ -111,25 +124,13 @@ fn version(name: &str) -> Vec<(u64, String)> {
     words.map(|word| (word.parse().unwrap_or_default(), word.to_owned())).collect()
 }
 
-/// Returns the initramfs of a kernel, as the distributions name them.
-fn initramfs(root: &Root, kernel: &Path) -> Option<String> {
-    let name = kernel.file_name()?.to_string_lossy().into_owned();
-    let suffix = name.strip_prefix("vmlinuz").unwrap_or_default();
-    let names = [
-        format!("/boot/initrd.img{suffix}"),
-        format!("/boot/initramfs{suffix}.img"),
-        format!("/boot/initramfs{suffix}"),
-    ];
-    names.into_iter().find(|name| root.has(Path::new(name)))
-}
-
 fn menu(
     root: &Root,
     kernel: &Path,
     table: PartitionTable,
     (identity, parameter): (&Identity, Option<&str>),
 ) -> String {
-    let initramfs = initramfs(root, kernel);
+    let initramfs = boot_files::initramfs(root, kernel);
     let device = match (&initramfs, table) {
         (Some(_), _) => format!("UUID={}", identity.filesystem),
         // The kernel alone knows partitions, and no file systems, by their numbers.

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use super::filesystem::{self, Filesystem};
 use super::{clamp, grub};
 use crate::alpine;
+use crate::boot_files;
 use crate::command::Command;
 use crate::error::{Problem, file};
 use crate::format::{PartitionTable, Raw, Size};
@@ -59,6 +60,7 @@ pub(super) fn make(
     watch: &mut dyn Watch,
 ) -> Result<(), Problem> {
     let root = Root::open(folder).map_err(file("opening the root folder"))?;
+    boot_files::check(project, &root, &[])?;
     let identity = identity(project, epoch)?;
     let boot = grub::prepare(project, raw, &root, &identity, watch)?;
     if filesystem::has_uuid(&raw.filesystem) {

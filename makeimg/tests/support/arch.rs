@@ -25,11 +25,20 @@ info() {
     echo "size = 1"
     [ -z "${2-}" ] || echo "depend = $2"
 }
+cat >base/.INSTALL <<'END'
+post_install() {
+    # What scripts of packages use, and a folder that only the building host has.
+    if printf 'by dev' | cat /dev/stdin >/from-stdin &&
+        printf x | cat /dev/fd/0 >/dev/null; then
+        echo "TMPDIR=${TMPDIR-}" >/from-script
+    fi
+}
+END
 info busybox >busybox/.PKGINFO
 info base busybox >base/.PKGINFO
 for name in busybox base; do
     package=$PWD/repo/$name-1-1-x86_64.pkg.tar.gz
-    (cd $name && tar --owner=0 --group=0 -czf "$package" .PKGINFO *)
+    (cd $name && tar --owner=0 --group=0 -czf "$package" .[A-Z]* *)
     gpg --batch --quiet --detach-sign "$package"
 done
 cd repo
@@ -37,12 +46,54 @@ repo-add --quiet --sign test.db.tar.gz ./*.pkg.tar.gz >/dev/null
 gpgconf --kill all
 "#;
 
+/// Packages of a kernel: one that is complete, and one whose hook does not make the initramfs.
+const KERNELS: &str = r#"
+export GNUPGHOME=$PWD/gnupg
+for name in linux-good linux-bad; do
+    mkdir -p $name/usr/lib/modules/$name $name/usr/share/libalpm/hooks $name/usr/bin
+    echo kernel >$name/usr/lib/modules/$name/vmlinuz
+    echo $name >$name/usr/lib/modules/$name/pkgbase
+    echo '#!/bin/sh' >$name/usr/bin/mkinitcpio
+    exec='/bin/sh -c "cat /usr/lib/modules/*/vmlinuz >/boot/vmlinuz-'$name
+    [ $name = linux-bad ] || exec=$exec' && cat /etc/mkinitcpio.conf.d/* >/boot/initramfs-'$name.img
+    [ $name = linux-good ] || exec=$exec' && false'
+    {
+        echo '[Trigger]'
+        echo 'Type = Path'
+        echo 'Operation = Install'
+        echo 'Target = usr/lib/modules/*/vmlinuz'
+        echo '[Action]'
+        echo 'Description = Updating linux initcpios...'
+        echo 'When = PostTransaction'
+        echo "Exec = $exec\""
+    } >$name/usr/share/libalpm/hooks/90-test.hook
+    mkdir $name/boot
+    printf 'pkgname = %s\npkgver = 1-1\npkgdesc = x\narch = x86_64\nsize = 1\ndepend = base\n' $name >$name/.PKGINFO
+    package=$PWD/repo/$name-1-1-x86_64.pkg.tar.gz
+    (cd $name && tar --owner=0 --group=0 -czf "$package" .PKGINFO *)
+    gpg --batch --quiet --detach-sign "$package"
+done
+cd repo
+repo-add --quiet --sign test.db.tar.gz ./linux-*.pkg.tar.gz >/dev/null
+gpgconf --kill all
+"#;
+
+/// The keys as the package archlinux-keyring has them.
+const KEYS: &str = r"
+export GNUPGHOME=$PWD/gnupg
+mkdir project/keyring
+gpg --batch --quiet --export >project/keyring/test.gpg
+gpg --batch --quiet --with-colons --list-keys | sed -n 's/^fpr:*\([0-9A-F]*\):/\1:4:/p' | head -n 1 \
+    >project/keyring/test-trusted
+gpgconf --kill all
+";
+
 /// The whole of pacman's configuration: no repository but ours, and nothing that is not signed.
-fn configuration(world: &World) -> String {
+fn configuration(world: &World, ring: &str) -> String {
     format!(
         "[options]\nArchitecture = x86_64\nSigLevel = Required DatabaseRequired\n\
          GPGDir = {}/\n[test]\nServer = file://{}\n",
-        world.path("gnupg").display(),
+        world.path(ring).display(),
         world.path("repo").display(),
     )
 }
@@ -64,14 +115,17 @@ fn project() -> Option<World> {
         return None;
     }
     world.output(&format!("set -e\n{REPOSITORY}"));
-    world.write("project/pacman.conf", &configuration(&world));
+    world.write("project/pacman.conf", &configuration(&world, "gnupg"));
     Some(world)
 }
 
 fn check(world: &World, told: &str) {
     let read = |name: &str| world.output(&format!("tar -xOf out/arch.tar.gz ./{name}"));
     assert_eq!(read("provisioned"), "Arch-style\n", "{told}");
+    assert_eq!(read("from-stdin"), "by dev", "{told}");
+    assert_eq!(read("from-script"), "TMPDIR=\n", "{told}");
     let list = world.output("tar -tf out/arch.tar.gz");
+    assert!(!list.contains("./var/tmp/makeimg") && !list.contains("/.tmp"), "{list}");
     assert!(list.contains("./var/lib/pacman/local/busybox-1-1/desc\n"), "{list}");
     assert!(
         !list.contains("./etc/pacman.conf\n") && !list.contains("./etc/pacman.d/gnupg/"),
@@ -82,6 +136,9 @@ fn check(world: &World, told: &str) {
 #[test]
 fn pacstrap_bootstraps_from_a_signed_repository() {
     let Some(world) = project() else { return };
+    world.output("mkdir temporary");
+    let temporary = world.path("temporary");
+    let world = world.with("TMPDIR", temporary);
     let outcome = world.builds();
     check(&world, &outcome.told);
 }
@@ -89,6 +146,9 @@ fn pacstrap_bootstraps_from_a_signed_repository() {
 #[test]
 fn pacstrap_needs_no_root() {
     let Some(world) = project().filter(|_| nix::unistd::geteuid().is_root()) else { return };
+    world.output("mkdir temporary");
+    let temporary = world.path("temporary");
+    let world = world.with("TMPDIR", temporary);
     let outcome = world.builds_as_nobody();
     check(&world, &outcome.told);
 }
@@ -104,4 +164,49 @@ fn pacstrap_refuses_a_package_that_was_changed_after_it_was_signed() {
     assert!(outcome.error.starts_with("step bootstrap: pacstrap ended with "), "{}", outcome.error);
     assert!(outcome.error.contains("invalid or corrupted package"), "{}", outcome.error);
     assert_eq!(fs::read_dir(world.path("out")).expect("a folder").count(), 0);
+}
+
+#[test]
+fn pacman_takes_the_keys_beside_the_description() {
+    let Some(world) = project() else { return };
+    world.output(KEYS);
+    world.write("project/pacman.conf", &configuration(&world, "nowhere"));
+    let outcome = world.builds();
+    check(&world, &outcome.told);
+    assert!(outcome.told.contains("| making a keyring of test in "), "{}", outcome.told);
+}
+
+#[test]
+fn pacman_without_any_key_is_refused_before_anything_is_built() {
+    let Some(world) = project() else { return };
+    world.write("project/pacman.conf", &configuration(&world, "nowhere"));
+    let outcome = world.build();
+    assert!(outcome.refused, "{}", outcome.error);
+    assert_eq!(outcome.error, "step prepare: pacman has no keys to verify packages with");
+}
+
+#[test]
+fn a_hook_that_leaves_no_initramfs_fails_the_build_by_its_name() {
+    let Some(world) = project() else { return };
+    world.output(KERNELS);
+    world.write(
+        "project/IMGBUILD",
+        "imgname=arch\ntarget=arch\nformat=tar\npackages='base\nlinux-bad'\n",
+    );
+    let outcome = world.build();
+    assert_eq!(
+        outcome.error,
+        "step bootstrap: there is no initramfs for /boot/vmlinuz-linux-bad: \
+         this failed while packages were installed: Updating linux initcpios"
+    );
+    assert!(!outcome.hint.is_empty());
+    world.write(
+        "project/IMGBUILD",
+        "imgname=arch\ntarget=arch\nformat=tar\npackages='base\nlinux-good'\n",
+    );
+    world.builds();
+    let setting = world.output("tar -xOf out/arch.tar.gz ./boot/initramfs-linux-good.img");
+    assert!(setting.contains("autodetect"), "the hook has read it: {setting}");
+    let list = world.output("tar -tf out/arch.tar.gz");
+    assert!(!list.contains("zz-makeimg"), "{list}");
 }

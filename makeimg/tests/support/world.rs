@@ -257,6 +257,7 @@ pub(crate) fn work() {
         mirror: text("JOB_MIRROR"),
         proxy: text("JOB_PROXY"),
         keyring: None,
+        cache: None,
     };
     let mut log = Log::default();
     let made = makeimg::evaluate(&options, &mut log)

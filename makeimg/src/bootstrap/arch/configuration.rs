@@ -1,0 +1,150 @@
+//! The configuration of pacman(8): what it says about keys, and the copy that a build works with.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::command::Command;
+use crate::error::{Problem, file};
+use crate::stage::Watch;
+use crate::tools;
+
+/// The file beside IMGBUILD.
+const OWN: &str = "pacman.conf";
+/// The one of the host, which pacman reads without another.
+const HOST: &str = "/etc/pacman.conf";
+
+/// What a configuration says.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Configuration {
+    /// The file beside IMGBUILD, if there is one.
+    pub(crate) file: Option<PathBuf>,
+    /// The folder of the keyring.
+    pub(crate) ring: Option<PathBuf>,
+    /// Whether some package or database must be signed.
+    pub(crate) insists: bool,
+}
+
+impl Configuration {
+    /// Asks pacman-conf(8), which pacman brings along, and refuses a file with mistakes.
+    pub(crate) fn read(project: &Path, watch: &mut dyn Watch) -> Result<Self, Problem> {
+        let own = Some(project.join(OWN)).filter(|file| file.is_file());
+        let there = own.is_some() || Path::new(HOST).is_file();
+        // pacstrap needs it as well, and says so.
+        if !there || tools::find("pacman-conf").is_none() {
+            return Ok(Self { file: own, ring: None, insists: false });
+        }
+        let path = own.clone().unwrap_or_else(|| HOST.into());
+        let mut ask = |words: &[&str]| {
+            let asked = Command::new("pacman-conf").arg("--config").arg(&path).args(words);
+            let said = asked.output(watch).map_err(|error| {
+                let hint = "see pacman.conf(5); `pacman-conf --config FILE` reads it, too";
+                Problem::refused(error.to_string(), hint)
+            })?;
+            Ok::<_, Problem>(String::from_utf8_lossy(&said).trim().to_owned())
+        };
+        let ring = ask(&["GPGDir"])?;
+        let mut levels = ask(&["SigLevel"])?;
+        for repository in ask(&["--repo-list"])?.lines() {
+            levels.push_str(&ask(&["--repo", repository, "SigLevel"])?);
+        }
+        let insists = levels.contains("PackageRequired") || levels.contains("DatabaseRequired");
+        Ok(Self { file: own, ring: Some(ring.into()), insists })
+    }
+
+    /// Writes a copy with another keyring, and with another cache of packages if one is named.
+    ///
+    /// pacman takes what it reads first.
+    pub(crate) fn write(
+        &self,
+        to: &Path,
+        ring: Option<&Path>,
+        packages: Option<&Path>,
+    ) -> Result<(), Problem> {
+        let source = self.file.clone().unwrap_or_else(|| HOST.into());
+        let text = fs::read_to_string(&source);
+        let text = text.map_err(file(format!("reading {}", source.display())))?;
+        let line = |key, folder: Option<&Path>| {
+            folder.map(|folder| format!("{key} = {}/\n", folder.display())).unwrap_or_default()
+        };
+        let first = line("GPGDir", ring) + &line("CacheDir", packages);
+        fs::write(to, format!("[options]\n{first}\n{text}"))
+            .map_err(file(format!("writing {}", to.display())))
+    }
+
+    /// Returns the lines that name mirrors in a way that is right for every repository.
+    pub(crate) fn mirrors(&self) -> Vec<String> {
+        let source = self.file.clone().unwrap_or_else(|| HOST.into());
+        mirrors(&fs::read_to_string(source).unwrap_or_default())
+    }
+}
+
+/// The mirrors of the first repository that names some with `$repo` in them, so that others have them
+/// too.
+fn mirrors(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for line in text.lines().map(str::trim) {
+        if line.starts_with('[') && !found.is_empty() {
+            break;
+        }
+        let Some((key, value)) = line.split_once('=') else { continue };
+        if key.trim() == "Server" && value.contains("$repo") {
+            found.push(format!("Server = {}", value.trim()));
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stage::tests::Said;
+
+    #[test]
+    fn mirrors_of_the_first_repository_serve_the_others() {
+        let text = "[options]\n# Server = no\n[core]\nServer=https://a.invalid/$repo/os/$arch\n\
+                    Server = https://b.invalid/$repo\n[extra]\nServer = https://c.invalid/$repo\n";
+        assert_eq!(
+            mirrors(text),
+            ["Server = https://a.invalid/$repo/os/$arch", "Server = https://b.invalid/$repo"]
+        );
+        assert_eq!(mirrors("[own]\nServer = https://a.invalid/own\n"), [""; 0]);
+    }
+
+    #[test]
+    fn a_copy_names_the_ring_and_the_cache_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let (own, copy) = (folder.path().join(OWN), folder.path().join("copy"));
+        fs::write(&own, "[options]\nGPGDir = /elsewhere/\n").unwrap();
+        let configuration = Configuration { file: Some(own), ..Configuration::default() };
+        configuration.write(&copy, Some(Path::new("/ring")), Some(Path::new("/cache"))).unwrap();
+        assert_eq!(
+            fs::read_to_string(&copy).unwrap(),
+            "[options]\nGPGDir = /ring/\nCacheDir = /cache/\n\n[options]\nGPGDir = /elsewhere/\n"
+        );
+    }
+
+    #[test]
+    fn what_pacman_makes_of_a_file_counts() {
+        if tools::find("pacman-conf").is_none() {
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let read = |text: &str| {
+            fs::write(folder.path().join(OWN), text).unwrap();
+            Configuration::read(folder.path(), &mut Said::default())
+        };
+        let server = "Server = file:///nowhere/$repo\n";
+        for (level, of_repository, want) in [
+            ("Required DatabaseOptional", "", true),
+            ("Never", "", false),
+            ("Never", "SigLevel = DatabaseRequired\n", true),
+            ("Optional TrustAll", "", false),
+        ] {
+            let text = format!("[options]\nSigLevel = {level}\n[core]\n{of_repository}{server}");
+            assert_eq!(read(&text).unwrap().insists, want, "{level} {of_repository}");
+        }
+        assert_eq!(read("[options]\nGPGDir = /g\n").unwrap().ring, Some("/g/".into()));
+        let said = read("[options]\nSigLevel = Sometimes\n").unwrap_err().to_string();
+        assert!(said.contains("invalid value for 'SigLevel'"), "{said}");
+    }
+}

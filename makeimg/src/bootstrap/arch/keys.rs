@@ -1,0 +1,158 @@
+//! The keys that pacman(8) verifies packages with: which ones there are, and a keyring made of them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::bootstrap::arch::configuration::Configuration;
+use crate::command::Command;
+use crate::error::{Problem, file};
+use crate::inputs::below;
+use crate::stage::Watch;
+use crate::tools;
+
+/// Where pacman-key(8) looks for files of keys: on Arch, and as Debian builds it.
+const FOLDERS: [&str; 2] = ["/usr/share/pacman/keyrings", "/usr/share/keyrings"];
+/// The folder beside IMGBUILD whose files take their place.
+const OWN: &str = "keyring";
+/// The keys of Arch Linux, by the name that its own package gives them.
+const ARCH: &str = "archlinux";
+
+/// Makes a keyring in the folder `$1` of the files in the folder `$2`, whose names follow.
+///
+/// What is mounted ends with the mount namespace of this shell.
+const POPULATE: &str = r#"
+ring=$1 files=$2
+shift 2
+for folder in /usr/share/pacman/keyrings /usr/share/keyrings; do
+    [ ! -d "$folder" ] || mount --bind "$files" "$folder"
+done
+pacman-key --gpgdir "$ring" --init
+pacman-key --gpgdir "$ring" --populate "$@"
+gpgconf --homedir "$ring" --kill all
+"#;
+
+/// Where the keys are.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Keys {
+    /// In a keyring that is ready to use.
+    Ring,
+    /// In files that a keyring can be made of, by their names without `.gpg`.
+    Files { folder: PathBuf, names: Vec<String> },
+    /// Nowhere, and the configuration does not insist on signatures.
+    NotNeeded,
+}
+
+impl Keys {
+    /// Finds the keys: those beside IMGBUILD, else the keyring that the configuration names, else the
+    /// files that the host has for Arch Linux. Without any of them, nothing could be verified.
+    pub(crate) fn find(project: &Path, configuration: &Configuration) -> Result<Self, Problem> {
+        let own = project.join(OWN);
+        if own.is_dir() {
+            let names = names(&own)?;
+            if names.is_empty() {
+                let reason = format!("{} holds no file that ends in .gpg", own.display());
+                let hint = "copy archlinux.gpg, archlinux-trusted and archlinux-revoked of the package \
+                            archlinux-keyring there (usr/share/pacman/keyrings)";
+                return Err(Problem::refused(reason, hint));
+            }
+            tools::require("pacman-key", "the keyring beside IMGBUILD")?;
+            return Ok(Self::Files { folder: own, names });
+        }
+        if configuration.ring.as_deref().is_some_and(has_keys) {
+            return Ok(Self::Ring);
+        }
+        let of_arch = |folder: &&Path| {
+            let has = |name: &str| folder.join(name).metadata().is_ok_and(|file| file.len() > 0);
+            has("archlinux.gpg") && has("archlinux-trusted")
+        };
+        let found = FOLDERS.map(Path::new).into_iter().find(of_arch);
+        if let Some(folder) = found.filter(|_| tools::find("pacman-key").is_some()) {
+            return Ok(Self::Files { folder: folder.to_owned(), names: vec![ARCH.to_owned()] });
+        }
+        if !configuration.insists {
+            return Ok(Self::NotNeeded);
+        }
+        let hint = "copy the files of the package archlinux-keyring (usr/share/pacman/keyrings) to a \
+                    folder keyring beside IMGBUILD, or install that package and makepkg, which has \
+                    pacman-key";
+        Err(Problem::refused("pacman has no keys to verify packages with", hint))
+    }
+
+    /// Makes a keyring of files in a folder that does not exist yet, in some seconds.
+    pub(crate) fn populate(
+        folder: &Path,
+        names: &[String],
+        ring: &Path,
+        watch: &mut dyn Watch,
+    ) -> Result<(), Problem> {
+        watch.line(&format!("making a keyring of {} in {}", names.join(", "), folder.display()));
+        Ok(Command::new("sh")
+            .args(["-euc", POPULATE, "sh"])
+            .args([ring, folder])
+            .args(names)
+            .shown("pacman-key")
+            .enclosed()
+            .run(watch)?)
+    }
+
+    /// Copies a keyring to where the new system looks for it.
+    pub(crate) fn copy(ring: &Path, to: &Path, watch: &mut dyn Watch) -> Result<(), Problem> {
+        let parent = to.parent().unwrap_or(to);
+        fs::create_dir_all(parent).map_err(file(format!("making {}", parent.display())))?;
+        let copy = Command::new("cp").args(["-a", "--no-preserve=ownership"]);
+        Ok(copy.args([ring, to]).run(watch)?)
+    }
+}
+
+/// The names of files of keys in a folder.
+fn names(folder: &Path) -> Result<Vec<String>, Problem> {
+    let files = below(folder)?.into_keys();
+    let names = files.filter_map(|path| Some(path.to_str()?.strip_suffix(".gpg")?.to_owned()));
+    Ok(names.filter(|name| !name.contains('/')).collect())
+}
+
+/// gpg(1) keeps public keys in either of two files.
+fn has_keys(ring: &Path) -> bool {
+    let has = |name: &str| ring.join(name).metadata().is_ok_and(|file| file.len() > 0);
+    has("pubring.gpg") || has("pubring.kbx")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn configuration(ring: Option<PathBuf>, insists: bool) -> Configuration {
+        Configuration { file: None, ring, insists }
+    }
+
+    #[test]
+    fn keys_beside_the_description_come_first_and_then_a_ring() {
+        let project = tempfile::tempdir().unwrap();
+        let ring = project.path().join("ring");
+        fs::create_dir(&ring).unwrap();
+        fs::write(ring.join("pubring.gpg"), "x").unwrap();
+        let known = configuration(Some(ring), true);
+        assert_eq!(Keys::find(project.path(), &known).unwrap(), Keys::Ring);
+        let own = project.path().join(OWN);
+        fs::create_dir(&own).unwrap();
+        let said = Keys::find(project.path(), &known).unwrap_err().to_string();
+        assert!(said.ends_with("keyring holds no file that ends in .gpg"), "{said}");
+        for name in ["archlinux.gpg", "archlinux-trusted", "more.gpg"] {
+            fs::write(own.join(name), "x").unwrap();
+        }
+        if tools::find("pacman-key").is_some() {
+            let names = vec!["archlinux".to_owned(), "more".to_owned()];
+            let want = Keys::Files { folder: own, names };
+            assert_eq!(Keys::find(project.path(), &known).unwrap(), want);
+        }
+    }
+
+    #[test]
+    fn an_empty_ring_has_no_keys() {
+        let ring = tempfile::tempdir().unwrap();
+        fs::write(ring.path().join("pubring.gpg"), "").unwrap();
+        assert!(!has_keys(ring.path()));
+        fs::write(ring.path().join("pubring.kbx"), "x").unwrap();
+        assert!(has_keys(ring.path()));
+    }
+}

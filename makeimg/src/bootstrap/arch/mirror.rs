@@ -1,0 +1,182 @@
+//! Asks mirrors of Arch for everything that is to be installed, before anything is.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::{CACHED_PACKAGES, Pacman};
+use crate::bootstrap::dressed;
+use crate::command::Command;
+use crate::error::{Problem, file};
+use crate::format::Size;
+use crate::memory;
+use crate::options::Options;
+use crate::project::Project;
+use crate::stage::Watch;
+
+/// What the packages are called while not all of them are there.
+const PARTIAL: &str = "packages.partial";
+/// The packages without which pacstrap does nothing, where IMGBUILD names none.
+const DEFAULT: &str = "base";
+/// Memory that an installation needs beside packages that wait in memory: pacman, the hooks of packages,
+/// and an initramfs that is put together in a tmpfs.
+const RESERVE: u64 = 320 << 20;
+/// What a file system takes for itself, in percent; ext4 keeps five for root alone.
+const OVERHEAD: u64 = 8;
+
+/// A package as the databases describe it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct Package {
+    repository: String,
+    name: String,
+    version: String,
+    download: u64,
+}
+
+/// Asks the mirrors for all packages, their sizes and, as far as memory has room, the packages
+/// themselves, whose signatures are verified. Nothing is installed.
+///
+/// `room` is the size of the file system that they are for. What was fetched waits in the cache that the
+/// options name, else it is removed.
+pub(crate) fn simulate(
+    pacman: &Pacman,
+    project: &Project,
+    options: &Options,
+    room: u64,
+    watch: &mut dyn Watch,
+) -> Result<(), Problem> {
+    let work = tempfile::tempdir().map_err(file("making a folder"))?;
+    let cache = options.cache.as_deref().unwrap_or(work.path());
+    let (partial, packages) = (cache.join(PARTIAL), cache.join(CACHED_PACKAGES));
+    for folder in [&work.path().join("root/var/lib/pacman"), &partial] {
+        fs::create_dir_all(folder).map_err(file(format!("making {}", folder.display())))?;
+    }
+    let ready = pacman.ready(project, (options, Some(&partial)), watch)?;
+    let call = |words: &[&str], names: &[String]| {
+        let command = Command::new("pacman").arg("--root").arg(work.path().join("root"));
+        let command = match &ready.configuration {
+            Some(configuration) => command.arg("--config").arg(configuration),
+            None => command,
+        };
+        let command = command.arg("--noconfirm").args(words).arg("--").args(names);
+        dressed(command, project, options).shown("pacman").enclosed()
+    };
+    let default = vec![DEFAULT.to_owned()];
+    let names = if project.packages.is_empty() { &default } else { &project.packages };
+    watch.line("asking the mirrors for all packages");
+    let format = "makeimg %r %n %v %s";
+    let said = call(&["-Sy", "--print", "--print-format", format], names).output(watch)?;
+    let wanted = parse(&String::from_utf8_lossy(&said));
+    let download = wanted.iter().map(|package| package.download).sum();
+    let installed = installed_size(&work.path().join("root/var/lib/pacman/sync"), &wanted, watch)?;
+    let count = wanted.len();
+    watch.line(&format!(
+        "{count} packages: {} to download, {} when they are installed",
+        Size(download),
+        Size(installed)
+    ));
+    fits(installed, room)?;
+    let available = memory::available(cache);
+    if available < download.saturating_add(RESERVE) {
+        let smallest = wanted.iter().min_by_key(|package| package.download);
+        let Some(smallest) = smallest else { return Ok(()) };
+        watch.line(&format!(
+            "memory has no room for all of them ({} are available): of their signatures, only that of {} is \
+             verified now",
+            Size(available),
+            smallest.name
+        ));
+        let one = [format!("{}/{}", smallest.repository, smallest.name)];
+        call(&["-Sw", "-dd"], &one).run(watch)?;
+        return fs::remove_dir_all(&partial).map_err(file("removing a package"));
+    }
+    watch.line("fetching all packages, and verifying their signatures");
+    call(&["-Sw"], names).run(watch)?;
+    if packages.exists() {
+        fs::remove_dir_all(&packages).map_err(file("removing older packages"))?;
+    }
+    fs::rename(&partial, &packages).map_err(file("keeping the packages"))
+}
+
+/// Returns the folder of packages that a check has left, all of them.
+pub(super) fn complete(options: &Options) -> Option<PathBuf> {
+    let packages = options.cache.as_ref()?.join(CACHED_PACKAGES);
+    packages.is_dir().then_some(packages)
+}
+
+/// Refuses a file system that is too small, with a package or two of downloads beside the system.
+fn fits(installed: u64, room: u64) -> Result<(), Problem> {
+    let needed = installed / 100 * (100 + OVERHEAD);
+    if needed <= room {
+        return Ok(());
+    }
+    let (needed, room) = (Size(needed), Size(room));
+    let reason = format!("the packages need {needed}, and the root file system will have {room}");
+    Err(Problem::refused(reason, "name a larger disk, or fewer packages"))
+}
+
+/// Reads what pacman prints of the packages that it would install.
+fn parse(said: &str) -> Vec<Package> {
+    let one = |line: &str| {
+        let mut words = line.strip_prefix("makeimg ")?.split(' ').map(str::to_owned);
+        Some(Package {
+            repository: words.next()?,
+            name: words.next()?,
+            version: words.next()?,
+            download: words.next()?.parse().ok()?,
+        })
+    };
+    said.lines().filter_map(one).collect()
+}
+
+/// Adds up what packages take when they are installed, as the databases of their repositories say.
+fn installed_size(
+    databases: &Path,
+    wanted: &[Package],
+    watch: &mut dyn Watch,
+) -> Result<u64, Problem> {
+    let mut repositories: Vec<&str> = wanted.iter().map(|it| it.repository.as_str()).collect();
+    repositories.sort_unstable();
+    repositories.dedup();
+    for repository in repositories {
+        let (database, folder) = (format!("{repository}.db"), format!("{repository}.files"));
+        let folder = databases.join(folder);
+        fs::create_dir_all(&folder).map_err(file("making a folder"))?;
+        let tar = Command::new("tar").arg("-xf").arg(databases.join(database));
+        tar.arg("-C").arg(&folder).run(watch)?;
+    }
+    let size = |package: &Package| {
+        let Package { repository, name, version, .. } = package;
+        let path = databases.join(format!("{repository}.files/{name}-{version}/desc"));
+        let text = fs::read_to_string(&path);
+        let text = text.map_err(file(format!("reading what {name} is")))?;
+        let mut lines = text.lines().skip_while(|line| *line != "%ISIZE%");
+        Ok(lines.nth(1).and_then(|size| size.parse::<u64>().ok()).unwrap_or_default())
+    };
+    wanted.iter().map(size).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_lines_of_ours_are_packages() {
+        let said = ":: Synchronizing\nmakeimg core bash 5.2-1 1900000\nmakeimg broken\n";
+        let bash = Package {
+            repository: "core".to_owned(),
+            name: "bash".to_owned(),
+            version: "5.2-1".to_owned(),
+            download: 1_900_000,
+        };
+        assert_eq!(parse(said), [bash]);
+    }
+
+    #[test]
+    fn a_small_file_system_is_refused_with_both_sizes() {
+        fits(100 << 20, 108 << 20).unwrap();
+        assert_eq!(
+            fits(200 << 20, 108 << 20).unwrap_err().to_string(),
+            "the packages need 216 MiB, and the root file system will have 108 MiB"
+        );
+    }
+}

@@ -1,0 +1,48 @@
+//! How much can be kept in a folder, which may lie in memory.
+
+use std::fs;
+use std::path::Path;
+
+use nix::sys::statfs::{FsType, statfs};
+use nix::sys::statvfs::statvfs;
+
+/// File systems that have no disk; that of an initramfs is one of them (statfs(2), `linux/magic.h`).
+const IN_MEMORY: [FsType; 2] = [FsType(0x0102_1994), FsType(0x8584_58f6)];
+
+/// Returns the bytes that there is room for: those of the file system or, where that lies in memory, those
+/// that the kernel could give (`MemAvailable` of proc(5)). Zero if nobody knows.
+pub(crate) fn available(folder: &Path) -> u64 {
+    let bytes =
+        |found: nix::sys::statvfs::Statvfs| found.blocks_available() * found.fragment_size();
+    let of_disk = statvfs(folder).map(bytes).unwrap_or_default();
+    let Ok(found) = statfs(folder) else { return 0 };
+    if !IN_MEMORY.contains(&found.filesystem_type()) {
+        return of_disk;
+    }
+    let of_memory = parse(&fs::read_to_string("/proc/meminfo").unwrap_or_default());
+    // A ramfs has no limit and says that it has no blocks.
+    if of_disk == 0 { of_memory } else { of_memory.min(of_disk) }
+}
+
+fn parse(meminfo: &str) -> u64 {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
+    let words = line.unwrap_or_default().split_whitespace().next();
+    words.and_then(|kib| kib.parse::<u64>().ok()).unwrap_or_default() * 1024
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernel_counts_in_kib() {
+        assert_eq!(parse("MemTotal:  9 kB\nMemAvailable:   2048 kB\n"), 2 << 20);
+        assert_eq!(parse(""), 0);
+    }
+
+    #[test]
+    fn a_folder_on_a_disk_has_the_room_of_the_disk() {
+        assert!(available(Path::new("/")) > 0);
+        assert_eq!(available(Path::new("/nonexistent")), 0);
+    }
+}
