@@ -37,7 +37,7 @@ pub mod workspace;
 
 use direct::Direct;
 pub use direct::DirectError;
-use fresh::{Fresh, NEW_SYSTEM};
+use fresh::{Fresh, NEW_SYSTEM, NEW_SYSTEM_AGAIN, TurnOff};
 use hardware::{Hardware, Recording};
 use host::Host;
 use judge::Expectation;
@@ -75,6 +75,8 @@ pub struct Rehearsal {
     /// Command line that the new system must run for who logs in with the key of the old one, by SSH
     /// at that port.
     pub ask: Option<String>,
+    /// Whether the new system must turn off by its power button, and boot and pass once more.
+    pub again: bool,
     /// Whether a control run tells whose fault a failure is.
     pub control: Control,
     /// What becomes of the disks.
@@ -270,7 +272,10 @@ impl Run<'_> {
             End::Deployed => {
                 let start = self.host.at();
                 let wanted = self.wanted(old_root);
-                let mut verdict = self.fresh(NEW_SYSTEM, wanted, disk, folder).await?;
+                let mut verdict = self.fresh(NEW_SYSTEM, wanted.clone(), disk, folder).await?;
+                if self.rehearsal.again && verdict.verdict == Ending::Passed {
+                    verdict = self.fresh(NEW_SYSTEM_AGAIN, wanted, disk, folder).await?;
+                }
                 verdict.outcome = Some("deployed".to_owned());
                 self.timed("judge new system", start);
                 Ok(verdict)
@@ -367,7 +372,9 @@ impl Run<'_> {
         let (board, outside) = (self.hardware.new_board(), &self.outside);
         let slots = outside::slots_after_reset(self.rehearsal.setup.card_order);
         let question = self.question(name);
-        let fresh = Fresh { board, outside, slots, memory_mib, disks, name, question };
+        let first_of_two = self.rehearsal.again && name == NEW_SYSTEM;
+        let end = if first_of_two { TurnOff::ByButton } else { TurnOff::AtOnce };
+        let fresh = Fresh { board, outside, slots, memory_mib, disks, name, question, end };
         Ok(fresh::judge(self.host, fresh, wanted, &jump::part(folder, name)?).await?)
     }
 

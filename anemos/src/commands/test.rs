@@ -71,6 +71,9 @@ struct ExpectArgs {
     /// The new system must let its user in by SSH with the key of the old one, and run this command
     #[arg(long, value_name = "COMMAND", conflicts_with = "tcp")]
     ask: Option<String>,
+    /// Then turn the new system off by its power button, and boot and judge it once more
+    #[arg(long)]
+    again: bool,
     /// Boot the VPS from its disk, even where one is kept at its prompt
     #[arg(long)]
     cold: bool,
@@ -250,6 +253,7 @@ impl Args {
             expect: self.expect.expect.clone().or(expect),
             tcp: self.expect.tcp.or(self.expect.ask.is_some().then_some(SSH)),
             ask: self.expect.ask.clone(),
+            again: self.expect.again,
             control: if self.expect.no_control || self.machine.memory_floor {
                 Control::Spare
             } else {

@@ -68,6 +68,12 @@ impl Refusal {
             | Self::NotItsTwin { .. }
             | Self::NoTwin { .. }
             | Self::RehearsalNotPassed { .. } => self.about_receipts(),
+            // No package of Debian has it.
+            Self::ToolMissing { tool } if tool == "apk" => {
+                "use a base with apk, as [initramfs] base: `anemos base build --distribution alpine`, or \
+                 --add with Alpine's package apk-tools-static (initramfs/README.md)"
+                    .to_owned()
+            }
             Self::InterpreterMissing { .. } | Self::ToolMissing { .. } => {
                 "install it on this system, or use the full base: `anemos base build`".to_owned()
             }

@@ -271,6 +271,8 @@ fn a_rescue_that_somebody_shall_log_in_to_needs_a_server() {
         let refusal = ssh_server(&plan, |program| program == server);
         assert_eq!(refusal, want.then_some(Refusal::NoSshServer), "{server} {config} {purpose:?}");
     }
+    let apk = Refusal::ToolMissing { tool: "apk".to_owned() }.hint();
+    assert!(apk.contains("--distribution alpine"), "{apk}");
     insta::assert_snapshot!(Refusal::NoSshServer.hint(), @r#"install an OpenSSH server on this system, use the full base (`anemos base build`), or set [failure] after-commit to "reboot" or "power-off"; `--override login` goes on all the same"#);
 }
 

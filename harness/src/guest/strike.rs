@@ -111,6 +111,11 @@ impl Guest {
         self.ask("reset the machine", qapi::qmp::system_reset {}).await
     }
 
+    /// Presses the power button (ACPI), to which a system may listen.
+    pub(crate) async fn press_power_button(&mut self) -> Result<(), GuestError> {
+        self.ask("press the power button", qapi::qmp::system_powerdown {}).await
+    }
+
     /// Has the next reset of a machine that has restarted be its end again.
     pub(crate) async fn restarted(&mut self) -> Result<(), GuestError> {
         self.on_reboot(RebootAction::shutdown).await

@@ -36,6 +36,17 @@ pub(crate) struct Fresh<'a> {
     pub(crate) name: &'static str,
     /// What it is asked when it is up, where it is asked anything.
     pub(crate) question: Option<Question>,
+    /// How it ends once it has passed.
+    pub(crate) end: TurnOff,
+}
+
+/// How the machine is turned off.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum TurnOff {
+    /// As soon as everything is known.
+    AtOnce,
+    /// By its power button, to which the system must listen.
+    ByButton,
 }
 
 /// What a system is asked by SSH, which is what it must answer at.
@@ -51,6 +62,8 @@ pub(crate) struct Question {
 
 /// What the new system's guest is called.
 pub(crate) const NEW_SYSTEM: &str = "new-system";
+/// The same when it boots for the second time.
+pub(crate) const NEW_SYSTEM_AGAIN: &str = "new-system-again";
 /// The mark of what the old system says came of a rehearsal.
 pub(crate) const STATUS: &str = "status: ";
 /// The mark of what the new system answers.
@@ -94,8 +107,30 @@ pub(crate) async fn judge(
     if let Some(knocking) = knocking {
         knocking.abort();
     }
+    if fresh.end == TurnOff::ByButton && verdict.verdict == Ending::Passed {
+        guest.press_power_button().await?;
+        if !turns_off(host, &mut guest).await {
+            (verdict.verdict, verdict.class) = (Ending::Failed, Some(Class::Expectation));
+            let reason = "the new system does not turn off when its power button is pressed";
+            reason.clone_into(&mut verdict.reason);
+        }
+    }
     guest.quit().await;
     Ok(verdict)
+}
+
+/// Waits until the machine is off; a reset is not that.
+async fn turns_off(host: &Host, guest: &mut Guest) -> bool {
+    host.progress.step("new system: its power button is pressed");
+    let until = Instant::now() + host.budget("turning off", 90, 6).cap;
+    while Instant::now() < until {
+        match guest.next(Instant::now() + BEAT).await.map(|observation| observation.what) {
+            Some(What::Event(Event::Shutdown { reason })) => return reason != "guest-reset",
+            Some(What::Ended(_)) => return true,
+            _ => {}
+        }
+    }
+    false
 }
 
 /// Asks, and returns the answer, or why there is none.

@@ -8,7 +8,7 @@ use super::Run;
 use super::aftermath::OLD_SYSTEM;
 use super::direct::DirectError;
 use super::file;
-use super::fresh::{ANSWER, NEW_SYSTEM, Question, STATUS};
+use super::fresh::{ANSWER, Question, STATUS};
 use super::jump;
 use super::power::Rebuilt;
 use crate::classify::Class;
@@ -75,7 +75,7 @@ impl Run<'_> {
             _ if self.rehearsal.setup.rehearse && name == OLD_SYSTEM => {
                 (jump::ask_for_status(&user), STATUS)
             }
-            Some(command) if name == NEW_SYSTEM => (command.clone(), ANSWER),
+            Some(command) if name != OLD_SYSTEM => (command.clone(), ANSWER),
             _ => return None,
         };
         let known_hosts = self.workspace.join("known_hosts");

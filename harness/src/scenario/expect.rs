@@ -54,6 +54,9 @@ pub struct Expect {
     /// Regular expressions, each of which a line of what it answers matches.
     #[serde(default)]
     pub answer: Vec<String>,
+    /// Whether the new system must turn off by its power button, and boot and answer once more.
+    #[serde(default)]
+    pub again: bool,
     /// Files in the new system with a regular expression for their text, by their path.
     #[serde(default)]
     pub files: BTreeMap<String, String>,

@@ -124,6 +124,9 @@ impl Runner {
         if let Some(ask) = &scenario.expect.ask {
             command = command.arg("--ask").arg(ask);
         }
+        if scenario.expect.again {
+            command = command.arg("--again");
+        }
         if scenario.expect.wants_disk() {
             command = command.arg("--keep");
         }
