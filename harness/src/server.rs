@@ -77,6 +77,11 @@ impl Served {
         format!("{}={}", self.name, self.folder.display())
     }
 
+    /// The file on the host that a guest reaches by a URL; none of another folder or server.
+    pub(crate) fn file_of(&self, url: &str) -> Option<PathBuf> {
+        self.place(url.strip_prefix("http://")?.strip_prefix(ADDRESS)?)
+    }
+
     /// The place of a path of this folder; none where it leads out of it, or to another one.
     fn place(&self, path: &str) -> Option<PathBuf> {
         let inside = path.strip_prefix('/')?.strip_prefix(&self.name)?.strip_prefix('/')?;

@@ -15,6 +15,7 @@ use crate::firmware::FirmwareError;
 use crate::guest::{Guest, GuestError};
 use crate::machine::setup::CardOrder;
 use crate::machine::{Board, Boot, Disk};
+use crate::server::Served;
 use crate::verdict::Verdict;
 
 /// The console that we listen to.
@@ -125,7 +126,7 @@ async fn build(
     let file = |doing: &str, source| DirectError::File { doing: doing.to_owned(), source };
     fs::create_dir_all(folder).map_err(|error| file("making the folder of the evidence", error))?;
     let config = folder.join("anemos.toml");
-    let text = configuration(direct)?;
+    let text = configuration(direct, &host.served)?;
     fs::write(&config, text).map_err(|error| file("writing the configuration", error))?;
     let initramfs = direct.work.join("final.img");
     let text = |path: &Path| path.display().to_string();
@@ -154,7 +155,7 @@ fn not_built(error: &CommandError) -> Verdict {
 }
 
 /// The user's configuration with what only the harness knows about the machine.
-fn configuration(direct: &Direct<'_>) -> Result<String, DirectError> {
+fn configuration(direct: &Direct<'_>, served: &[Served]) -> Result<String, DirectError> {
     let mut config = match direct.config {
         Some(path) => read(path)?,
         None => toml::Table::new(),
@@ -173,6 +174,12 @@ fn configuration(direct: &Direct<'_>) -> Result<String, DirectError> {
     set(&mut config, "disk", "select", serial.into());
     if config.get("network").and_then(|network| network.get("mode")).is_none() {
         set(&mut config, "network", "mode", "dhcp".into());
+    }
+    // It is put together here, where the server's files are.
+    let base = config.get("initramfs").and_then(|initramfs| initramfs.get("base"));
+    let base = base.and_then(toml::Value::as_str);
+    if let Some(file) = base.and_then(|url| served.iter().find_map(|one| one.file_of(url))) {
+        set(&mut config, "initramfs", "base", path(&file));
     }
     let keys = direct.authorized_keys.map_or_else(|| "none".into(), path);
     set(&mut config, "access", "authorized-keys", keys);
@@ -221,9 +228,11 @@ mod tests {
     #[test]
     fn the_users_configuration_is_kept_where_the_machine_does_not_decide() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let text = "[failure]\ntimeout = 5\n[network]\nmode = 'none'\n[disk]\nselect = 'root'\n";
+        let text = "[failure]\ntimeout = 5\n[network]\nmode = 'none'\n[disk]\nselect = 'root'\n\
+                    [initramfs]\nbase = 'http://10.0.2.100/base/b.cpio'\n";
         fs::write(file.path(), text).unwrap();
-        insta::assert_snapshot!(configuration(&direct(Some(file.path()))).unwrap(), @r#"
+        let served = [Served { name: "base".to_owned(), folder: PathBuf::from("/served") }];
+        insta::assert_snapshot!(configuration(&direct(Some(file.path())), &served).unwrap(), @r#"
         [access]
         authorized-keys = "none"
         host-keys = "new"
@@ -236,6 +245,9 @@ mod tests {
 
         [firmware]
         mode = "none"
+
+        [initramfs]
+        base = "/served/b.cpio"
 
         [kernel]
         command-line = "console=ttyS0,115200"
