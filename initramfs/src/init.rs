@@ -13,12 +13,14 @@ mod holders;
 mod identity;
 mod last_attempt;
 mod left_overs;
+mod limits;
 mod memory;
 mod modules;
 mod mounts;
 mod network;
 mod others;
 mod payload;
+mod places;
 mod read_only;
 mod rehearsal;
 mod report;
@@ -32,11 +34,11 @@ mod uevents;
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
+use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
-use std::{fs, io};
 
 use anyhow::{Context, bail};
 use nix::sys::reboot::{RebootMode, set_cad_enabled};
@@ -139,6 +141,8 @@ fn deploy(report: &mut Report, known: &mut Known) -> anyhow::Result<()> {
         mounts::mount_all()?;
         report.open_consoles();
         prepare_folders()?;
+        places::make(report);
+        limits::set(report);
         identity::take(report, &deploy);
         Ok(())
     })?;
@@ -241,15 +245,7 @@ fn prepare_folders() -> anyhow::Result<()> {
     for folder in [paths::WORK, paths::NEW_ROOT, paths::NETWORK, "/root", "/etc"] {
         fs::create_dir_all(folder).with_context(|| format!("making {folder}"))?;
     }
-    link_mount_table().context("linking /etc/mtab")
-}
-
-/// Older mount and mkfs look into `/etc/mtab`.
-fn link_mount_table() -> io::Result<()> {
-    match std::os::unix::fs::symlink("/proc/self/mounts", "/etc/mtab") {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        _ => Ok(()),
-    }
+    Ok(())
 }
 
 /// A clock before the moment of assembling is wrong; certificates and files suffer from it.

@@ -8,7 +8,18 @@ use super::disks::Selected;
 use crate::deploy::{Deploy, Firmware};
 use crate::paths;
 
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// What a login of root's has (environ(7)), and the language that systemd gives where none is
+/// configured (`src/core/locale-setup.c`). The built-in base has no such locale; its programs go on
+/// in C without a word, as bash would not with `LC_ALL`, and every new system has it.
+const USUAL: [(&str, &str); 7] = [
+    ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+    ("HOME", "/root"),
+    ("SHELL", "/bin/sh"),
+    ("USER", "root"),
+    ("LOGNAME", "root"),
+    ("TERM", "linux"),
+    ("LANG", "C.UTF-8"),
+];
 
 /// Renders the variables; those of the payload's `anemos.env` come first, so that they cannot
 /// take the place of ours.
@@ -18,9 +29,9 @@ pub(super) fn of(
     settings: &BTreeMap<String, String>,
 ) -> BTreeMap<String, String> {
     let mut variables = settings.clone();
-    variables.entry("PATH".to_owned()).or_insert_with(|| PATH.to_owned());
-    variables.entry("HOME".to_owned()).or_insert_with(|| "/root".to_owned());
-    variables.entry("TERM".to_owned()).or_insert_with(|| "linux".to_owned());
+    for (name, value) in USUAL {
+        variables.entry(name.to_owned()).or_insert_with(|| value.to_owned());
+    }
     let firmware = deploy.firmware.unwrap_or_else(|| Firmware::here(Path::new("/sys")));
     let ours = [
         ("ANEMOS_VERSION", deploy.version.clone()),

@@ -1,33 +1,62 @@
 //! Gives the deploy environment the names of the running system, so that people and logs tell
-//! one machine from another.
+//! one machine from another, and programs that look for names find some.
 
-use std::fs;
 use std::path::Path;
+use std::{fs, io};
 
 use super::report::Report;
 use crate::deploy::Deploy;
 
 /// Where machine-id(5) has it.
 const MACHINE_ID: &str = "/etc/machine-id";
+/// hostname(5).
+const HOSTNAME: &str = "/etc/hostname";
+/// hosts(5).
+const HOSTS: &str = "/etc/hosts";
+/// A new random number at every look (random(4)).
+const RANDOM: &str = "/proc/sys/kernel/random/uuid";
+/// What systemd calls a machine without a name (`src/shared/hostname-setup.c`).
+const NO_NAME: &str = "localhost";
 
 /// Sets host name and machine-id. A machine without names can be deployed all the same.
 pub(super) fn take(report: &mut Report, deploy: &Deploy) {
-    let hostname = &deploy.hostname;
+    let given = deploy.hostname.as_str();
+    let hostname = if given.is_empty() { NO_NAME } else { given };
     match nix::unistd::sethostname(hostname) {
         Ok(()) => report.line(&format!("this is the machine {hostname}")),
         Err(errno) => report.line(&format!("the host name {hostname} cannot be set: {errno}")),
     }
-    let Some(id) = &deploy.machine_id else { return };
-    if let Err(error) = write_machine_id(Path::new(MACHINE_ID), id) {
-        report.line(&format!("{MACHINE_ID} cannot be written: {error}"));
+    let id = deploy.machine_id.clone().map_or_else(random_id, Ok);
+    let id = id.and_then(|id| write_anew(Path::new(MACHINE_ID), &format!("{id}\n")));
+    let name = write_anew(Path::new(HOSTNAME), &format!("{hostname}\n"));
+    let hosts = write_hosts(Path::new(HOSTS), hostname);
+    for (path, written) in [(MACHINE_ID, id), (HOSTNAME, name), (HOSTS, hosts)] {
+        if let Err(error) = written {
+            report.line(&format!("{path} cannot be written: {error}"));
+        }
     }
 }
 
+/// What systemd does for a machine that has no machine-id (`src/shared/machine-id-setup.c`): it
+/// takes a random one. Package scripts of D-Bus and systemd fail without any.
+fn random_id() -> io::Result<String> {
+    Ok(fs::read_to_string(RANDOM)?.trim().replace('-', ""))
+}
+
 /// Writes a file of its own, where the base has a link to somewhere else too.
-fn write_machine_id(path: &Path, id: &str) -> std::io::Result<()> {
+fn write_anew(path: &Path, text: &str) -> io::Result<()> {
     // Where there is none, there is nothing in the way; anything else, the writing tells.
     let _none_is_fine = fs::remove_file(path);
-    fs::write(path, format!("{id}\n"))
+    fs::write(path, text)
+}
+
+/// What a distribution's installer writes; a base that has this file knows better.
+fn write_hosts(path: &Path, hostname: &str) -> io::Result<()> {
+    let own = if hostname == NO_NAME { "" } else { &format!("127.0.1.1 {hostname}\n") };
+    match fs::symlink_metadata(path) {
+        Ok(_) => Ok(()),
+        Err(_) => fs::write(path, format!("127.0.0.1 localhost\n{own}::1 localhost\n")),
+    }
 }
 
 #[cfg(test)]
@@ -47,8 +76,32 @@ mod tests {
                 }
                 _ => {}
             }
-            write_machine_id(&path, "5f2c").unwrap();
+            write_anew(&path, "5f2c\n").unwrap();
             assert_eq!(fs::read_to_string(&path).unwrap(), "5f2c\n", "{what}");
+        }
+    }
+
+    #[test]
+    fn a_random_machine_id_is_one_of_machine_id_5() {
+        let id = random_id().unwrap();
+        assert!(id.len() == 32 && id.chars().all(|it| "0123456789abcdef".contains(it)), "{id}");
+    }
+
+    #[test]
+    fn hosts_names_this_machine_unless_the_base_has_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("hosts");
+        for (hostname, before, want) in [
+            ("vps", "", "127.0.0.1 localhost\n127.0.1.1 vps\n::1 localhost\n"),
+            ("localhost", "", "127.0.0.1 localhost\n::1 localhost\n"),
+            ("vps", "own", "own"),
+        ] {
+            let _none_is_fine = fs::remove_file(&path);
+            if !before.is_empty() {
+                fs::write(&path, before).unwrap();
+            }
+            write_hosts(&path, hostname).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), want, "{hostname} {before}");
         }
     }
 }

@@ -9,40 +9,100 @@ struct Mount {
     fstype: &'static str,
     flags: MsFlags,
     data: Option<&'static str>,
+    need: Need,
 }
 
-const NO_SUID_DEV_EXEC: MsFlags =
-    MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV).union(MsFlags::MS_NOEXEC);
+/// What a kernel that does not know a file system leads to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Need {
+    /// Nothing works without it.
+    Always,
+    /// Some programs look for it; without it they do without.
+    IfKnown,
+}
+
+const NO_SUID_EXEC: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NOEXEC);
+const NO_SUID_DEV: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV);
+const NO_SUID_DEV_EXEC: MsFlags = NO_SUID_DEV.union(MsFlags::MS_NOEXEC);
 
 /// In mount order: a later entry may lie below an earlier one.
+///
+/// Flags and options are those of systemd (`src/shared/mount-setup.c`, `units/dev-mqueue.mount`,
+/// `units/tmp.mount`), where no comment says otherwise.
+///
+/// Not here: securityfs, because packages that find `AppArmor` there load their profiles, which
+/// would then confine programs of this system; `binfmt_misc`, because what a package registers
+/// holds for this kernel, not for the new system; hugetlbfs, which nobody asks for.
 const MOUNTS: &[Mount] = &[
-    Mount { target: "/proc", fstype: "proc", flags: NO_SUID_DEV_EXEC, data: None },
-    Mount { target: "/sys", fstype: "sysfs", flags: NO_SUID_DEV_EXEC, data: None },
-    Mount { target: "/dev", fstype: "devtmpfs", flags: MsFlags::MS_NOSUID, data: None },
-    Mount { target: "/dev/pts", fstype: "devpts", flags: NO_SUID_DEV_EXEC, data: None },
-    Mount {
-        target: "/dev/shm",
-        fstype: "tmpfs",
-        flags: MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV),
-        data: Some("mode=1777"),
-    },
-    Mount { target: "/run", fstype: "tmpfs", flags: NO_SUID_DEV_EXEC, data: Some("mode=755") },
-    Mount { target: "/tmp", fstype: "tmpfs", flags: MsFlags::MS_NOSUID, data: Some("mode=1777") },
+    always("/proc", "proc", NO_SUID_DEV_EXEC, None),
+    always("/sys", "sysfs", NO_SUID_DEV_EXEC, None),
+    always("/dev", "devtmpfs", MsFlags::MS_NOSUID, None),
+    // With `nodev`, no terminal could be opened by its name. Group 5 is `tty` in every
+    // distribution. A chroot may have `/dev/ptmx` as a link to `pts/ptmx`, which nobody may open
+    // by default (Linux, `Documentation/filesystems/devpts.rst`).
+    always("/dev/pts", "devpts", NO_SUID_EXEC, Some("mode=620,gid=5,ptmxmode=666")),
+    always("/dev/shm", "tmpfs", NO_SUID_DEV, Some("mode=1777")),
+    if_known("/dev/mqueue", "mqueue", NO_SUID_DEV_EXEC, None),
+    // Programs are executed there.
+    always("/run", "tmpfs", NO_SUID_DEV, Some("mode=755")),
+    // Devices work there, unlike with systemd: a root file system may be made there.
+    always("/tmp", "tmpfs", MsFlags::MS_NOSUID, Some("mode=1777")),
+    if_known("/sys/fs/cgroup", "cgroup2", NO_SUID_DEV_EXEC, Some("nsdelegate")),
 ];
+
+const fn always(
+    target: &'static str,
+    fstype: &'static str,
+    flags: MsFlags,
+    data: Option<&'static str>,
+) -> Mount {
+    Mount { target, fstype, flags, data, need: Need::Always }
+}
+
+const fn if_known(
+    target: &'static str,
+    fstype: &'static str,
+    flags: MsFlags,
+    data: Option<&'static str>,
+) -> Mount {
+    Mount { target, fstype, flags, data, need: Need::IfKnown }
+}
 
 /// Mounts the table; what is mounted already, as some kernels do with `/dev`, is fine.
 pub(super) fn mount_all() -> anyhow::Result<()> {
-    for Mount { target, fstype, flags, data } in MOUNTS {
-        std::fs::create_dir_all(target).with_context(|| format!("making {target}"))?;
-        match mount(Some(*fstype), *target, Some(*fstype), *flags, *data) {
-            Ok(()) | Err(Errno::EBUSY) => {}
-            Err(errno) => return Err(errno).with_context(|| format!("mounting {target}")),
+    for entry in MOUNTS {
+        match mount_one(entry) {
+            Err(_) if entry.need == Need::IfKnown => {}
+            done => done?,
         }
     }
     Ok(())
 }
 
+fn mount_one(entry: &Mount) -> anyhow::Result<()> {
+    let Mount { target, fstype, flags, data, .. } = entry;
+    std::fs::create_dir_all(target).with_context(|| format!("making {target}"))?;
+    match mount(Some(*fstype), *target, Some(*fstype), *flags, *data) {
+        Ok(()) | Err(Errno::EBUSY) => Ok(()),
+        Err(errno) => Err(errno).with_context(|| format!("mounting {target}")),
+    }
+}
+
 /// The targets of the table, which stay mounted to the end.
 pub(super) fn is_ours(target: &str) -> bool {
     target == "/" || MOUNTS.iter().any(|mount| mount.target == target)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lies_below_another_mount_comes_after_it() {
+        for (number, entry) in MOUNTS.iter().enumerate() {
+            let late = MOUNTS.iter().skip(number + 1);
+            let above = late.filter(|late| entry.target.starts_with(&format!("{}/", late.target)));
+            assert_eq!(above.count(), 0, "{} is mounted too early", entry.target);
+        }
+    }
 }
