@@ -2,7 +2,8 @@
 
 PACKAGES = qemu-system-x86 qemu-utils ovmf mmdebstrap debian-archive-keyring uidmap zstd xz-utils \
 	cpio fdisk dosfstools e2fsprogs util-linux busybox-static kmod openssh-client initramfs-tools-core \
-	apt-utils patch gpg dpkg-dev arch-install-scripts pacman-package-manager makepkg libarchive-tools
+	apt-utils patch gpg dpkg-dev arch-install-scripts pacman-package-manager makepkg libarchive-tools \
+	openssl python3-pip
 MISSING = $(strip $(shell for package in $(PACKAGES); do dpkg-query -W -f='$${Status}' $$package \
 	2>/dev/null | grep -q 'ok installed' || echo $$package; done))
 CHECKS = 'cargo fmt --all --check' 'cargo clippy --workspace --all-targets -- -D warnings' \
