@@ -6,13 +6,16 @@ use std::time::SystemTime;
 
 use anyhow::Context as _;
 use harness::evidence;
-use harness::fixture::{self, Fixture, FixtureError, boot, build, builtin, cache};
+use harness::fixture::{self, Fixture, FixtureError, boot, build, builtin, cache, served};
 use harness::progress::Progress;
 use harness::rehearsal::host::Host;
 use harness::rehearsal::interrupt::{self, Interrupted};
 use tempfile::TempDir;
 
 use crate::report::{self, Broken, Refusal};
+
+/// Before the names of folders that guests are served.
+const SERVED: &str = "served/";
 
 /// The command line of `anemos fixture`.
 #[derive(Debug, clap::Args)]
@@ -25,11 +28,11 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Action {
-    /// List the fixtures
+    /// List the fixtures, and the folders that guests are served (served/NAME)
     List,
-    /// Build fixtures that are not cached
+    /// Build fixtures, or folders that guests are served, unless they are cached
     Build {
-        /// Names of fixtures; all when none is given
+        /// Names as in the list; default: all fixtures
         names: Vec<String>,
     },
     /// Boot a fixture and attach its console
@@ -106,6 +109,12 @@ impl Args {
             };
             report::result(&format!("{name}  {state}"));
         }
+        for name in served::names(&folder) {
+            let found = served::find(&cache::folder(), &folder, &name)?;
+            let state = found.map(|folder| format!("built, {}", folder.display()));
+            let state = state.unwrap_or_else(|| "not built".to_owned());
+            report::result(&format!("{SERVED}{name}  {state}"));
+        }
         Ok(())
     }
 
@@ -114,6 +123,11 @@ impl Args {
         let all = fixture::names(&folder)?;
         let names = if names.is_empty() { &all } else { names };
         for name in names {
+            if let Some(served) = name.strip_prefix(SERVED) {
+                let place = serve(&folder, served).await?;
+                report::step(&format!("{name}: {}", place.display()));
+                continue;
+            }
             let (fixture, _data) = self.fixtures.open(name)?;
             let ready = ensure(&fixture).await?;
             report::step(&format!("fixture {name}: {}", ready.folder.display()));
@@ -127,6 +141,25 @@ impl Args {
         let host = host(Progress::new()).await?;
         boot::attach(&host, &ready).await.context("booting the fixture")
     }
+}
+
+/// Builds a folder that guests are served unless it is cached.
+async fn serve(fixtures: &Path, name: &str) -> anyhow::Result<PathBuf> {
+    if !served::names(fixtures).iter().any(|known| known == name) {
+        let reason = format!("nothing that is served is called {name}");
+        return Err(Refusal::new(reason, "see `anemos fixture list`, or use --fixtures DIR").into());
+    }
+    if let Some(ready) = served::find(&cache::folder(), fixtures, name)? {
+        return Ok(ready);
+    }
+    let host = host(Progress::new()).await?;
+    let folder = evidence::default_folder(&format!("served-{name}"), SystemTime::now());
+    let folder = std::path::absolute(folder).context("finding the current folder")?;
+    let built = served::ensure(&host, fixtures, name, &folder).await.map_err(|error| {
+        let error = anyhow::Error::new(error);
+        Broken(format!("building {SERVED}{name}: {error:#} (see {})", folder.display()))
+    })?;
+    Ok(built.folder)
 }
 
 async fn host(progress: Progress) -> anyhow::Result<Host> {
