@@ -14,6 +14,8 @@ pub enum Class {
     FixtureFailed,
     /// The router of the topology did not become what it shall be.
     RouterFailed,
+    /// What guests are served could not be had here.
+    NotServed,
     /// `anemos` refused before anything changed.
     Refused,
     /// `anemos deploy` failed on the running system.
@@ -95,6 +97,7 @@ impl Class {
             Self::HostDisk => "the host could not read or write a disk's image",
             Self::FixtureFailed => "the fixture did not come up",
             Self::RouterFailed => "the router did not come up",
+            Self::NotServed => "what the guest is served cannot be had here",
             Self::Refused => "anemos refused",
             Self::CommandFailed => "anemos deploy failed on the running system",
             Self::NotExecuted => "nothing was jumped into",

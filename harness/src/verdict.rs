@@ -123,6 +123,7 @@ impl Verdict {
             Class::HostDisk,
             Class::FixtureFailed,
             Class::RouterFailed,
+            Class::NotServed,
             Class::FaultFailed,
         ];
         verdict.blame = simulated.contains(&class).then_some(Blame::Harness);

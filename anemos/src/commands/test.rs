@@ -229,7 +229,10 @@ impl Args {
         machine::complete(&mut setup, payload, fixture);
         host.deadline = self.expect.timeout.map(|secs| Instant::now() + Duration::from_secs(secs));
         host.began = Instant::now();
-        host.served = machine::served(&host, &setup, fixture, evidence.folder()).await?;
+        match machine::served(&host, &setup, fixture, evidence.folder()).await? {
+            Ok(served) => host.served = served,
+            Err(verdict) => return Ok((verdict, Vec::new())),
+        }
         let provider = machine::provider(&host, (&setup, twin), fixture, evidence.folder()).await?;
         let keep_facts = twin.is_some() || self.keep.keep;
         let rehearsal =

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::payloads::Payloads;
 use super::{Came, Scenario, found};
+use crate::classify::Class;
 use crate::command::Command;
 use crate::firmware;
 use crate::machine::setup::{Chipset, Firmware};
@@ -153,6 +154,11 @@ fn judge(scenario: &Scenario, came: &Came) -> (Ending, Vec<String>) {
     let mut differences = scenario.expect.differences(came);
     if differences.is_empty() {
         return (Ending::Passed, differences);
+    }
+    let missing = came.verdict.as_ref().filter(|it| it.class == Some(Class::NotServed));
+    if let Some(verdict) = missing {
+        let lines = std::iter::once(&verdict.reason).chain(&verdict.evidence);
+        return (Ending::Skipped, lines.cloned().collect());
     }
     if let Some(verdict) = &came.verdict {
         differences.push(format!("verdict: {}: {}", verdict.verdict, verdict.reason));

@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use harness::classify::Class;
 use harness::fault::Fault;
+use harness::fixture::build::BuildError;
 use harness::fixture::{Fixture, router, served};
 use harness::machine::Bus;
 use harness::machine::setup::{CardOrder, Chipset, Firmware, Sector, Setup, Way};
@@ -12,6 +14,7 @@ use harness::rehearsal::router::Provider;
 use harness::server::Served;
 use harness::size::Size;
 use harness::topology::{Topology, TopologyError};
+use harness::verdict::Verdict;
 use initramfs::payload::Description;
 use serde::de::DeserializeOwned;
 
@@ -202,19 +205,26 @@ pub(super) async fn provider(
     Ok(Some(Provider { topology, image }))
 }
 
-/// Makes what the server has for guests ready.
+/// Makes what the server has for guests ready, or returns the verdict where that cannot be had here.
 pub(super) async fn served(
     host: &Host,
     setup: &Setup,
     fixture: &Fixture,
     evidence: &Path,
-) -> anyhow::Result<Vec<Served>> {
+) -> anyhow::Result<Result<Vec<Served>, Verdict>> {
     let mut ready = Vec::new();
     for name in &setup.serves {
-        let one = served::ensure(host, fixture.home(), name, &evidence.join("served")).await;
-        ready.push(one.map_err(|error| Broken(format!("building {name}: {error:#}")))?);
+        match served::ensure(host, fixture.home(), name, &evidence.join("served")).await {
+            Ok(one) => ready.push(one),
+            Err(BuildError::Unavailable { name, tail }) => {
+                let reason = format!("{name}, which the guest is served, cannot be had here");
+                let lines = tail.lines().map(str::to_owned).collect();
+                return Ok(Err(Verdict::broken(Class::NotServed, reason, lines)));
+            }
+            Err(error) => return Err(Broken(format!("building {name}: {error:#}")).into()),
+        }
     }
-    Ok(ready)
+    Ok(Ok(ready))
 }
 
 /// Decides what neither file nor command line did.
