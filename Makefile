@@ -12,7 +12,7 @@ CHECKS = 'cargo fmt --all --check' 'cargo clippy --workspace --all-targets -- -D
 ANEMOS = cargo run --release --quiet --
 
 help: ## Lists these commands
-	@sed -n 's/^\([a-z]*\):.*## /  \1	/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## /  \1	/p' Makefile
 
 # Twice: a package that is there may be one that conflicts with a missing one, and be removed for it.
 setup: ## Installs the Debian packages that are missing; needs root only for that
@@ -32,12 +32,19 @@ demo: setup target/payloads/debian.tar.zst ## Carries a real Debian onto a simul
 	$(ANEMOS) test target/payloads/debian.tar.zst --disk virtio-blk
 	$(ANEMOS) test target/payloads/debian.tar.zst --disk nvme
 
+demo-arch: setup ## Turns a simulated Debian VPS into Arch Linux, from a mirror of its own
+	$(ANEMOS) fixture build debian-12 served/base served/arch
+	$(ANEMOS) conformance imgbuild/arch --jobs 1
+
 imgbuild: setup ## Has an IMGBUILD installed inside of a simulated VPS, from a mirror of its own
 	$(ANEMOS) conformance imgbuild/debian --jobs 1
 
 test: setup build ## Runs every test, then each kind of scenario once
-	cargo run --quiet -- fixture build debian-12
-	ANEMOS_TEST_KERNEL="$$(cargo run --quiet -- fixture list | sed -n 's/^debian-12 .*built, //p')/vmlinuz" cargo test --workspace
+	cargo run --quiet -- fixture build debian-12 served/arch
+	-cargo run --quiet -- fixture build served/alpine
+	ANEMOS_TEST_KERNEL="$$(cargo run --quiet -- fixture list | sed -n 's/^debian-12 .*built, //p')/vmlinuz" \
+	ANEMOS_TEST_SERVED="$$(cargo run --quiet -- fixture list | sed -n 's/^served.*built, //p' | paste -sd:)" \
+		cargo test --workspace
 	cargo run --quiet -- conformance --tag each
 
 conformance: setup build ## Runs every scenario, then machines drawn from a seed; builds every fixture
@@ -59,4 +66,4 @@ target/payloads/%.tar.zst: payloads/%/build payloads/%/deploy
 	payloads/$*/build target/payloads/$*
 	$(ANEMOS) pack target/payloads/$* -o $@
 
-.PHONY: help setup packages build demo imgbuild test conformance campaign check bench
+.PHONY: help setup packages build demo demo-arch imgbuild test conformance campaign check bench
