@@ -16,8 +16,8 @@ use crate::project::{Project, Target};
 use crate::stage::Watch;
 use crate::tools;
 
-/// Variables that name a folder for temporary files (environ(7)).
-const TEMPORARY: [&str; 3] = ["TMPDIR", "TMP", "TEMP"];
+/// Variables that name folders for temporary files, and the shell, of the host (environ(7)).
+const OF_HOST: [&str; 4] = ["TMPDIR", "TMP", "TEMP", "SHELL"];
 
 /// The tool that will do it, which is there.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -167,13 +167,13 @@ fn command(
 
 /// Gives a tool its folder and its environment.
 ///
-/// The folder for temporary files is the host's: programs that run in the image have none of that name.
+/// Scripts of packages run in the image, which need not have a folder or a shell of that name.
 fn dressed(command: Command, project: &Project, options: &Options) -> Command {
     let proxies = options
         .proxy
         .iter()
         .flat_map(|proxy| [("http_proxy", proxy.as_str()), ("https_proxy", proxy.as_str())]);
-    let command = TEMPORARY.iter().fold(command, |command, name| command.without(name));
+    let command = OF_HOST.iter().fold(command, |command, name| command.without(name));
     command.folder(&project.folder).envs(&project.environment).envs(proxies)
 }
 

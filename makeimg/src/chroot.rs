@@ -59,7 +59,11 @@ pub(crate) fn run(
         .envs(&project.environment)
         .env("HOME", "/root")
         .env("PATH", PATH)
+        // adduser of busybox gives it to new users, and it may be a shell that the image does not have.
+        .env("SHELL", "/bin/sh")
         .without("TMPDIR")
+        .without("TMP")
+        .without("TEMP")
         .shown(shown)
         .run(watch)?;
     Ok(())

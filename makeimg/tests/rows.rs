@@ -138,6 +138,16 @@ fn row_46_provision_runs_in_the_image() {
 }
 
 #[test]
+fn row_46_shell_and_folders_of_the_host_are_unknown_in_the_image() {
+    let world = smallest("provision() { echo \"$SHELL ${TMPDIR-} ${TMP-} ${TEMP-}\" >/known; }\n");
+    let world =
+        ["TMPDIR", "TMP", "TEMP"].iter().fold(world, |world, name| world.with(name, "/tmp"));
+    let world = world.with("SHELL", "/bin/none");
+    world.builds();
+    assert_eq!(world.read("out/small/known"), "/bin/sh   \n");
+}
+
+#[test]
 fn row_46_values_of_variables_are_for_root_alone() {
     let world = smallest(
         "format=custom\nsetup() { stat -c %a \"$__makeimg_values\"; echo \"$__makeimg_values\"; }\n\
