@@ -38,7 +38,10 @@ impl Selection {
     ///
     /// Shards take turns in the order of names, so that the long scenarios of a folder are spread.
     pub fn of(&self, all: Vec<Scenario>) -> Result<Vec<Scenario>, ScenarioError> {
-        let mut chosen: Vec<_> = all.into_iter().filter(|scenario| self.wants(scenario)).collect();
+        let exact = |filter: &String| all.iter().any(|scenario| scenario.name == *filter);
+        let exact: Vec<bool> = self.filters.iter().map(exact).collect();
+        let wants = |scenario: &Scenario| self.wants(scenario, &exact);
+        let mut chosen: Vec<_> = all.into_iter().filter(wants).collect();
         chosen.sort_by(|one, other| one.name.cmp(&other.name));
         if let Some(Shard { index, of }) = self.shard {
             chosen = chosen.into_iter().skip(index - 1).step_by(of).collect();
@@ -49,10 +52,13 @@ impl Selection {
         Ok(chosen)
     }
 
-    fn wants(&self, scenario: &Scenario) -> bool {
-        let name = |filter: &String| scenario.name.contains(filter.as_str());
+    /// A filter that is the whole name of a scenario, as `exact` says of each, means that one alone.
+    fn wants(&self, scenario: &Scenario, exact: &[bool]) -> bool {
+        let name = |(filter, exact): (&String, &bool)| {
+            scenario.name == *filter || !exact && scenario.name.contains(filter.as_str())
+        };
         let tag = |tag: &String| scenario.tags.contains(tag);
-        (self.filters.is_empty() || self.filters.iter().any(name))
+        (self.filters.is_empty() || self.filters.iter().zip(exact).any(name))
             && (self.tags.is_empty() || self.tags.iter().any(tag))
     }
 
@@ -87,11 +93,12 @@ mod tests {
 
     #[test]
     fn names_and_tags_choose_and_what_chooses_nothing_is_an_error() {
-        let all = ["failure/hangs", "boot/minimal", "boot/no-root"];
+        let all = ["failure/hangs", "boot/minimal", "boot/minimal-again", "boot/no-root"];
         let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>();
         for (filters, tags, want) in [
-            (&[][..], &[][..], Ok(&["boot/minimal", "boot/no-root", "failure/hangs"][..])),
-            (&["mini", "hangs"], &[], Ok(&["boot/minimal", "failure/hangs"])),
+            (&[][..], &["failure"][..], Ok(&["failure/hangs"][..])),
+            (&["mini", "hangs"], &[], Ok(&["boot/minimal", "boot/minimal-again", "failure/hangs"])),
+            (&["boot/minimal"], &[], Ok(&["boot/minimal"])),
             (&[], &["failure"], Ok(&["failure/hangs"])),
             (&["root"], &["boot"], Ok(&["boot/no-root"])),
             (&["root"], &["failure"], Err("no scenario has the name root, the tag failure")),
