@@ -8,7 +8,7 @@ MISSING = $(strip $(shell for package in $(PACKAGES); do dpkg-query -W -f='$${St
 	2>/dev/null | grep -q 'ok installed' || echo $$package; done))
 CHECKS = 'cargo fmt --all --check' 'cargo clippy --workspace --all-targets -- -D warnings' \
 	'RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items' \
-	'for f in .ci/run payloads/*/build payloads/*/deploy fixtures/*/build fixtures/served/*/build; do sh -n $$f || exit; done'
+	'for f in .ci/run payloads/*/build payloads/*/deploy fixtures/*/build fixtures/served/*/build $$(grep -ld skip "^\#!" fixtures/served/arch/*) fixtures/served/arch/adjust/*; do sh -n $$f || exit; done'
 ANEMOS = cargo run --release --quiet --
 
 help: ## Lists these commands
