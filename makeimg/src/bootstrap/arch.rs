@@ -70,7 +70,7 @@ struct Ready {
     /// The keyring.
     ring: Option<PathBuf>,
     /// Keeps what is made for one call alone.
-    _kept: TempDir,
+    kept: TempDir,
 }
 
 impl Pacman {
@@ -128,7 +128,7 @@ impl Pacman {
         } else {
             self.configuration.file.clone()
         };
-        Ok(Ready { configuration, ring, _kept: kept })
+        Ok(Ready { configuration, ring, kept })
     }
 }
 
@@ -141,7 +141,13 @@ pub(super) fn run(
     watch: &mut dyn Watch,
 ) -> Result<(), Problem> {
     let packages = mirror::complete(options);
-    let ready = pacman.ready(project, (options, packages.as_deref()), watch)?;
+    let mut ready = pacman.ready(project, (options, None), watch)?;
+    if let Some(packages) = &packages {
+        watch.line("installing what the check has fetched and verified");
+        let copy = ready.kept.path().join("verified.conf");
+        pacman.configuration.write_verified(&copy, packages)?;
+        ready.configuration = Some(copy);
+    }
     let wanted = for_machine || project.hostconf.contains(&HostItem::Keyring);
     let in_image = root.join(RING);
     if let Some(ring) = ready.ring.as_ref().filter(|ring| wanted && ring.exists())

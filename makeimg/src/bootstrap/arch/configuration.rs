@@ -22,6 +22,8 @@ pub(crate) struct Configuration {
     pub(crate) ring: Option<PathBuf>,
     /// Whether some package or database must be signed.
     pub(crate) insists: bool,
+    /// The repositories in their order, in which pacman looks for a package.
+    pub(crate) repositories: Vec<String>,
 }
 
 impl Configuration {
@@ -31,7 +33,7 @@ impl Configuration {
         let there = own.is_some() || Path::new(HOST).is_file();
         // pacstrap needs it as well, and says so.
         if !there || tools::find("pacman-conf").is_none() {
-            return Ok(Self { file: own, ring: None, insists: false });
+            return Ok(Self { file: own, ..Self::default() });
         }
         let path = own.clone().unwrap_or_else(|| HOST.into());
         let mut ask = |words: &[&str]| {
@@ -44,11 +46,12 @@ impl Configuration {
         };
         let ring = ask(&["GPGDir"])?;
         let mut levels = ask(&["SigLevel"])?;
-        for repository in ask(&["--repo-list"])?.lines() {
+        let repositories: Vec<_> = ask(&["--repo-list"])?.lines().map(str::to_owned).collect();
+        for repository in &repositories {
             levels.push_str(&ask(&["--repo", repository, "SigLevel"])?);
         }
         let insists = levels.contains("PackageRequired") || levels.contains("DatabaseRequired");
-        Ok(Self { file: own, ring: Some(ring.into()), insists })
+        Ok(Self { file: own, ring: Some(ring.into()), insists, repositories })
     }
 
     /// Writes a copy with another keyring, and with another cache of packages if one is named.
@@ -60,9 +63,7 @@ impl Configuration {
         ring: Option<&Path>,
         packages: Option<&Path>,
     ) -> Result<(), Problem> {
-        let source = self.file.clone().unwrap_or_else(|| HOST.into());
-        let text = fs::read_to_string(&source);
-        let text = text.map_err(file(format!("reading {}", source.display())))?;
+        let text = self.text()?;
         let line = |key, folder: Option<&Path>| {
             folder.map(|folder| format!("{key} = {}/\n", folder.display())).unwrap_or_default()
         };
@@ -71,11 +72,46 @@ impl Configuration {
             .map_err(file(format!("writing {}", to.display())))
     }
 
+    /// Writes a copy that knows one folder alone, which holds databases and packages whose signatures were
+    /// verified when they were put there: they are not verified again, and no mirror is asked.
+    pub(crate) fn write_verified(&self, to: &Path, packages: &Path) -> Result<(), Problem> {
+        let mut text = String::from("[options]\nSigLevel = Never\n");
+        text.push_str(&format!("CacheDir = {}/\n", packages.display()));
+        for line in options(&self.text()?) {
+            text.push_str(line);
+            text.push('\n');
+        }
+        for repository in &self.repositories {
+            text.push_str(&format!("[{repository}]\nServer = file://{}\n", packages.display()));
+        }
+        fs::write(to, text).map_err(file(format!("writing {}", to.display())))
+    }
+
+    fn text(&self) -> Result<String, Problem> {
+        let source = self.file.clone().unwrap_or_else(|| HOST.into());
+        fs::read_to_string(&source).map_err(file(format!("reading {}", source.display())))
+    }
+
     /// Returns the lines that name mirrors in a way that is right for every repository.
     pub(crate) fn mirrors(&self) -> Vec<String> {
         let source = self.file.clone().unwrap_or_else(|| HOST.into());
         mirrors(&fs::read_to_string(source).unwrap_or_default())
     }
+}
+
+/// The lines of the options, without those that say how packages are fetched and verified.
+fn options(text: &str) -> impl Iterator<Item = &str> {
+    const OTHERWISE: [&str; 4] =
+        ["SigLevel", "LocalFileSigLevel", "RemoteFileSigLevel", "XferCommand"];
+    let mut inside = false;
+    text.lines().map(str::trim).filter(move |line| {
+        if line.starts_with('[') {
+            inside = *line == "[options]";
+            return false;
+        }
+        let key = line.split('=').next().unwrap_or_default().trim();
+        inside && !OTHERWISE.contains(&key) && key != "CacheDir"
+    })
 }
 
 /// The mirrors of the first repository that names some with `$repo` in them, so that others have them
@@ -120,6 +156,26 @@ mod tests {
         assert_eq!(
             fs::read_to_string(&copy).unwrap(),
             "[options]\nGPGDir = /ring/\nCacheDir = /cache/\n\n[options]\nGPGDir = /elsewhere/\n"
+        );
+    }
+
+    #[test]
+    fn what_was_verified_is_taken_from_its_folder_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let (own, copy) = (folder.path().join(OWN), folder.path().join("copy"));
+        let text = "[core]\nSigLevel = Required\nServer = https://a.invalid/$repo\n\
+                    [options]\nArchitecture = x86_64\nSigLevel=Required\nXferCommand = curl %u\n";
+        fs::write(&own, text).unwrap();
+        let configuration = Configuration {
+            file: Some(own),
+            repositories: vec!["core".to_owned(), "extra".to_owned()],
+            ..Configuration::default()
+        };
+        configuration.write_verified(&copy, Path::new("/cache")).unwrap();
+        assert_eq!(
+            fs::read_to_string(&copy).unwrap(),
+            "[options]\nSigLevel = Never\nCacheDir = /cache/\nArchitecture = x86_64\n\
+             [core]\nServer = file:///cache\n[extra]\nServer = file:///cache\n"
         );
     }
 

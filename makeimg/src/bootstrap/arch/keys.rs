@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     fn configuration(ring: Option<PathBuf>, insists: bool) -> Configuration {
-        Configuration { file: None, ring, insists }
+        Configuration { ring, insists, ..Configuration::default() }
     }
 
     #[test]

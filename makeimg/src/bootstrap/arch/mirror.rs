@@ -91,6 +91,11 @@ pub(crate) fn simulate(
     }
     watch.line("fetching all packages, and verifying their signatures");
     call(&["-Sw"], names).run(watch)?;
+    for repository in &pacman.configuration.repositories {
+        let database = format!("{repository}.db");
+        let from = work.path().join("root/var/lib/pacman/sync").join(&database);
+        fs::copy(from, partial.join(database)).map_err(file("keeping a list of packages"))?;
+    }
     if packages.exists() {
         fs::remove_dir_all(&packages).map_err(file("removing older packages"))?;
     }
