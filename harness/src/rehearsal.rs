@@ -374,7 +374,10 @@ impl Run<'_> {
         let question = self.question(name);
         let first_of_two = self.rehearsal.again && name == NEW_SYSTEM;
         let end = if first_of_two { TurnOff::ByButton } else { TurnOff::AtOnce };
-        let fresh = Fresh { board, outside, slots, memory_mib, disks, name, question, end };
+        // Nothing else can be reached by a new system.
+        let is_served = !self.host.served.is_empty();
+        let server = is_served.then(|| self.host.server(&self.rehearsal.payload, &[]));
+        let fresh = Fresh { board, outside, slots, memory_mib, disks, name, question, server, end };
         Ok(fresh::judge(self.host, fresh, wanted, &jump::part(folder, name)?).await?)
     }
 

@@ -125,7 +125,7 @@ impl Args {
             mirror: self.mirror,
             proxy: self.proxy,
             keyring: self.keyring,
-            cache: self.cache,
+            cache: self.cache.map(|cache| std::path::absolute(&cache).unwrap_or(cache)),
             folder: ".".into(),
         }
     }

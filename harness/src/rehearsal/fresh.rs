@@ -36,6 +36,8 @@ pub(crate) struct Fresh<'a> {
     pub(crate) name: &'static str,
     /// What it is asked when it is up, where it is asked anything.
     pub(crate) question: Option<Question>,
+    /// The command of the server, for a system that is updated from what it was installed from.
+    pub(crate) server: Option<String>,
     /// How it ends once it has passed.
     pub(crate) end: TurnOff,
 }
@@ -84,6 +86,9 @@ pub(crate) async fn judge(
         path: "127.0.0.1".into(),
         source,
     })?;
+    if let Some(server) = fresh.server {
+        machine.serve(server);
+    }
     machine.disks = fresh.disks;
     let mut guest = Guest::start(&machine, folder, fresh.name).await?;
     let first = ports.first().copied();
