@@ -16,10 +16,14 @@ pub enum Packing {
     Raw,
     /// As one zstd frame.
     Zstd,
+    /// As one zstd frame that took more time: for what is built once and sent often.
+    Dense,
 }
 
 /// zstd level: higher ones gain a few per cent of size for several times the time.
 const ZSTD_LEVEL: i32 = 3;
+/// The level of what is worth more time.
+const DENSE_LEVEL: i32 = 10;
 /// Largest unit that is copied at once, in bytes.
 const COPY_CHUNK: usize = 1 << 20;
 
@@ -73,28 +77,30 @@ impl<W: Write> Writer<W> {
         Self { output: Counting { output, written: 0 }, members: 0 }
     }
 
-    /// Copies a finished initramfs, typically the base, and pads it to a word.
+    /// Copies a finished initramfs, typically the base, after the padding to a word.
     pub fn append(&mut self, initramfs: &mut impl Read) -> io::Result<()> {
-        copy(initramfs, &mut self.output)?;
-        self.pad()
+        self.pad()?;
+        copy(initramfs, &mut self.output).map(drop)
     }
 
-    /// Writes one segment: what `fill` puts into it, a trailer and the padding to a word.
+    /// Writes one segment: the padding to a word, what `fill` puts into it, and a trailer.
     pub fn segment(
         &mut self,
         packing: Packing,
         fill: impl FnOnce(&mut Segment<'_>) -> io::Result<()>,
     ) -> io::Result<()> {
+        self.pad()?;
         match packing {
             Packing::Raw => fill_segment(&mut self.output, &mut self.members, fill)?,
-            Packing::Zstd => {
-                let mut encoder = zstd::Encoder::new(&mut self.output, ZSTD_LEVEL)?;
+            Packing::Zstd | Packing::Dense => {
+                let level = if packing == Packing::Dense { DENSE_LEVEL } else { ZSTD_LEVEL };
+                let mut encoder = zstd::Encoder::new(&mut self.output, level)?;
                 encoder.include_checksum(true)?;
                 fill_segment(&mut encoder, &mut self.members, fill)?;
                 encoder.finish()?;
             }
         }
-        self.pad()
+        Ok(())
     }
 
     /// Bytes written so far.
@@ -108,7 +114,8 @@ impl<W: Write> Writer<W> {
         Ok(self.output.output)
     }
 
-    /// The kernel looks for the next archive at a multiple of four bytes.
+    /// The kernel looks for the next archive at a multiple of four bytes. There is no padding at the
+    /// end: zstd(1) would complain of it.
     fn pad(&mut self) -> io::Result<()> {
         let missing = usize::try_from(self.output.written.wrapping_neg() % 4).unwrap_or(0);
         self.output.write_all([0; 3].get(..missing).unwrap_or_default())

@@ -1,29 +1,44 @@
 //! Content of the full base initramfs, as data.
 
-/// Debian packages, one a line.
-pub const PACKAGES: &str = include_str!("base/packages.txt");
+/// What a base is made of, by distribution.
+#[derive(Clone, Copy, Debug)]
+pub struct Content {
+    /// Packages, one a line.
+    pub packages: &'static str,
+    /// Names of files that are left out, one a line; one that ends in `*` is the start of names.
+    pub omit: &'static str,
+}
 
-/// Names of files that are left out, one a line; one that ends in `*` is the start of names.
-pub const OMIT: &str = include_str!("base/omit.txt");
+/// Of Debian.
+pub const DEBIAN: Content =
+    Content { packages: include_str!("base/packages.txt"), omit: include_str!("base/omit.txt") };
+
+/// Of Alpine.
+pub const ALPINE: Content = Content {
+    packages: include_str!("base/packages-alpine.txt"),
+    omit: include_str!("base/omit-alpine.txt"),
+};
 
 /// Returns the lines of one of the texts, without comments and blank ones.
 pub fn lines(text: &str) -> impl Iterator<Item = &str> {
     text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'))
 }
 
-/// Says whether the full base leaves out a member.
-pub fn is_omitted(name: &str) -> bool {
-    lines(OMIT).any(|line| match line.strip_suffix('*') {
-        Some(start) => name.starts_with(start),
-        None => {
-            name.strip_prefix(line).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        }
-    })
+impl Content {
+    /// Says whether the full base leaves out a member.
+    pub fn is_omitted(self, name: &str) -> bool {
+        lines(self.omit).any(|line| match line.strip_suffix('*') {
+            Some(start) => name.starts_with(start),
+            None => {
+                name.strip_prefix(line).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            }
+        })
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{OMIT, PACKAGES, is_omitted, lines};
+    use super::{ALPINE, DEBIAN, lines};
 
     #[test]
     fn a_name_and_all_below_it_are_left_out() {
@@ -33,16 +48,18 @@ mod tests {
             ("usr/share/documentation", false),
             ("dev", false),
             ("dev/console", true),
-            ("etc/ssh/ssh_host_rsa_key", true),
-            ("etc/ssh/ssh_config", false),
         ] {
-            assert_eq!(is_omitted(name), want, "{name}");
+            for content in [DEBIAN, ALPINE] {
+                assert_eq!(content.is_omitted(name), want, "{name}");
+            }
         }
+        assert!(DEBIAN.is_omitted("etc/ssh/ssh_host_rsa_key"));
+        assert!(!DEBIAN.is_omitted("etc/ssh/ssh_config"));
     }
 
     #[test]
     fn every_line_stands_once() {
-        for text in [PACKAGES, OMIT] {
+        for text in [DEBIAN.packages, DEBIAN.omit, ALPINE.packages, ALPINE.omit] {
             let mut seen = std::collections::BTreeSet::new();
             for line in lines(text) {
                 assert!(seen.insert(line), "{line} is there twice");

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::debian::{self, Packages};
+use crate::full_base::{self, Recipe};
 use crate::{report, source};
 
 /// The command line of `anemos base`.
@@ -15,21 +15,22 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Action {
-    /// Build the full base initramfs from Debian packages
+    /// Build the full base initramfs from packages of Debian, or of Alpine
     Build {
         /// The file to write
         #[arg(short, long, value_name = "FILE")]
         output: PathBuf,
         #[command(flatten)]
-        packages: Packages,
+        recipe: Recipe,
     },
 }
 
 impl Args {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
-        let Action::Build { output, packages } = self.action;
-        report::step(&format!("building {} from Debian packages", output.display()));
-        let size = debian::build(&packages, &output)?;
+        let Action::Build { output, recipe } = self.action;
+        let distribution = recipe.distribution();
+        report::step(&format!("building {} from {distribution} packages", output.display()));
+        let size = full_base::build(&recipe, &output)?;
         let digest = source::digest(&output)?;
         report::step(&format!("built {} ({size} bytes, sha256:{digest})", output.display()));
         Ok(ExitCode::SUCCESS)

@@ -25,7 +25,7 @@ const FOLDERS: &[(&str, u32)] = &[
     ("/run/lock", 0o1777),
 ];
 
-/// Links with their targets; whatever is there already stays.
+/// Links with their targets, unless these are missing; whatever is there already stays.
 const LINKS: &[(&str, &str)] = &[
     // systemd, `src/shared/dev-setup.c`; udev did the same before.
     ("/dev/core", "/proc/kcore"),
@@ -38,6 +38,8 @@ const LINKS: &[(&str, &str)] = &[
     // systemd, `tmpfiles.d/var.conf` and `legacy.conf`.
     ("/var/run", "/run"),
     ("/var/lock", "/run/lock"),
+    // Where modprobe(8) looks for what we pack below `/usr`, in a base whose `/lib` is no link there.
+    ("/lib/modules", "/usr/lib/modules"),
 ];
 
 /// Files of a base that has none of its own (passwd(5), group(5)).
@@ -56,7 +58,8 @@ pub(super) fn make(report: &mut Report) {
 fn make_below(root: &Path) -> Vec<(&'static str, io::Error)> {
     let inside = |path: &str| root.join(path.trim_start_matches('/'));
     let folders = FOLDERS.iter().map(|(path, mode)| (*path, folder(&inside(path), *mode)));
-    let links = LINKS.iter().map(|(path, target)| (*path, link(&inside(path), target)));
+    let links =
+        LINKS.iter().map(|(path, target)| (*path, link(&inside(path), target, &inside(target))));
     let files = FILES.iter().map(|(path, text)| (*path, file(&inside(path), text)));
     let all = folders.chain(links).chain(files);
     all.filter_map(|(path, made)| Some((path, made.err()?))).collect()
@@ -68,7 +71,10 @@ fn folder(path: &Path, mode: u32) -> io::Result<()> {
     fs::set_permissions(path, Permissions::from_mode(mode))
 }
 
-fn link(path: &Path, target: &str) -> io::Result<()> {
+fn link(path: &Path, target: &str, place: &Path) -> io::Result<()> {
+    if fs::symlink_metadata(place).is_err() {
+        return Ok(());
+    }
     above(path)?;
     match symlink(target, path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
@@ -92,11 +98,14 @@ mod tests {
     #[test]
     fn an_empty_base_gets_all_of_the_tables() {
         let root = tempfile::tempdir().unwrap();
-        assert!(make_below(root.path()).is_empty());
         let path = |name: &str| root.path().join(name);
+        fs::create_dir_all(path("proc/self/fd")).unwrap();
+        fs::write(path("proc/self/fd/0"), "").unwrap();
+        assert!(make_below(root.path()).is_empty());
         assert_eq!(fs::metadata(path("var/tmp")).unwrap().permissions().mode() & 0o7777, 0o1777);
         assert_eq!(fs::metadata(root.path()).unwrap().permissions().mode() & 0o7777, 0o755);
         assert_eq!(fs::read_link(path("dev/stdin")).unwrap(), Path::new("/proc/self/fd/0"));
+        assert!(fs::symlink_metadata(path("lib/modules")).is_err(), "a link to nowhere");
         assert!(fs::read_to_string(path("etc/group")).unwrap().contains("tty:x:5:"));
     }
 
@@ -106,6 +115,8 @@ mod tests {
         let path = |name: &str| root.path().join(name);
         fs::create_dir_all(path("var/run")).unwrap();
         fs::create_dir_all(path("var/tmp")).unwrap();
+        fs::create_dir_all(path("lib")).unwrap();
+        fs::create_dir_all(path("usr/lib/modules")).unwrap();
         fs::create_dir(path("etc")).unwrap();
         fs::write(path("etc/passwd"), "own").unwrap();
         symlink("../elsewhere", path("etc/mtab")).unwrap();
@@ -113,6 +124,7 @@ mod tests {
         assert!(path("var/run").symlink_metadata().unwrap().is_dir());
         assert_eq!(fs::metadata(path("var/tmp")).unwrap().permissions().mode() & 0o7777, 0o1777);
         assert_eq!(fs::read_to_string(path("etc/passwd")).unwrap(), "own");
+        assert_eq!(fs::read_link(path("lib/modules")).unwrap(), Path::new("/usr/lib/modules"));
         assert_eq!(fs::read_link(path("etc/mtab")).unwrap(), Path::new("../elsewhere"));
     }
 
