@@ -2,12 +2,14 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 
 use anyhow::{Context, bail};
 use nix::errno::Errno;
 use nix::kmod::{ModuleInitFlags, finit_module};
 
+use super::child::{command, exists};
 use super::report::Report;
 use crate::deploy::Deploy;
 
@@ -31,7 +33,27 @@ pub(super) fn load(report: &mut Report, deploy: &Deploy) -> anyhow::Result<()> {
     if deploy.watchdog && !watched {
         bail!("the watchdog that runs since the jump cannot be fed: its driver finds no device");
     }
+    index(report);
     Ok(())
+}
+
+/// Makes the indexes by which kmod finds what the kernel and scripts ask for later: it reads no
+/// others than binary ones (depmod(8)), and busybox none but the text that is packed.
+fn index(report: &mut Report) {
+    let Some(kmod) = ["/usr/bin/kmod", "/bin/kmod"].into_iter().find(|path| exists(path)) else {
+        return;
+    };
+    // Which program it is, it knows by its name.
+    let depmod = command(Path::new(kmod)).arg0("depmod").arg("-a").output();
+    let failed = match depmod {
+        Ok(output) if output.status.success() => return,
+        Ok(output) => {
+            let said = String::from_utf8_lossy(&output.stderr);
+            said.lines().last().unwrap_or_default().to_owned()
+        }
+        Err(error) => error.to_string(),
+    };
+    report.line(&format!("no drivers on demand: depmod: {failed}"));
 }
 
 /// Arms the watchdog, and says so; false where there is none yet.
