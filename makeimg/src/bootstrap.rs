@@ -86,9 +86,12 @@ impl Bootstrap {
             let database = alpine::database(project, options, root)?;
             dressed(database, project, options).shown("apk").run(&mut hooks)?;
         }
-        let (options, _kept) = debian::publish_keyring(project, options)?;
-        let command = command(self.tool, project, &options, root)?;
+        let (public, _kept) = debian::publish_keyring(project, options)?;
+        let command = command(self.tool, project, &public, root)?;
         command.announced(self.tool.name(), &mut hooks).run(&mut hooks)?;
+        if for_machine && matches!(project.target, Target::Debian { .. }) {
+            debian::keep_keyring(project, options, root)?;
+        }
         Ok(hooks.failed())
     }
 

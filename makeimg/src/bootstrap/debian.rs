@@ -10,11 +10,15 @@ use crate::command::Command;
 use crate::error::{Problem, file};
 use crate::options::Options;
 use crate::project::{Project, Target};
+use crate::root::Root;
 
 /// Nobody reads a half-made system, so dpkg(1) need not have every file on the disk before the next.
 const HURRY: &str = "--setup-hook=mkdir -p \"$1/etc/dpkg/dpkg.cfg.d\" && \
                      echo force-unsafe-io >\"$1/etc/dpkg/dpkg.cfg.d/makeimg\"";
 const CALM_DOWN: &str = "--customize-hook=rm \"$1/etc/dpkg/dpkg.cfg.d/makeimg\"";
+
+/// Where keys are that apt trusts for every mirror.
+const TRUSTED: &str = "etc/apt/trusted.gpg.d";
 
 /// Makes the command line of mmdebstrap.
 pub(super) fn mmdebstrap(
@@ -106,6 +110,31 @@ pub(super) fn publish_keyring(
     Ok((Options { keyring: Some(public), ..options.clone() }, Some(folder)))
 }
 
+/// Lets apt(8) of a system trust the keyring that it was installed with, if that was named: nothing could be
+/// updated from a mirror of somebody's own otherwise.
+pub(super) fn keep_keyring(
+    project: &Project,
+    options: &Options,
+    root: &Path,
+) -> Result<(), Problem> {
+    let Some(keyring) = keyring(project, options)? else { return Ok(()) };
+    let keeping = || file(format!("giving the new system the keyring {}", keyring.display()));
+    let root = Root::open(root).map_err(keeping())?;
+    let bytes = fs::read(&keyring).map_err(keeping())?;
+    let path = Path::new(TRUSTED).join(trusted_name(&keyring, &bytes));
+    if root.has(&path) {
+        return Ok(());
+    }
+    root.place(&path, &mut &*bytes, 0o644).map_err(keeping())
+}
+
+/// apt takes files by their ending: text has another one than bytes (apt-key(8)).
+fn trusted_name(keyring: &Path, bytes: &[u8]) -> String {
+    let stem = keyring.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let ending = if bytes.starts_with(b"-----BEGIN ") { "asc" } else { "gpg" };
+    format!("{stem}.{ending}")
+}
+
 /// Returns the mirror of the option, else of the environment, else of IMGBUILD; or none, for the
 /// tool's own default.
 fn mirrors(project: &Project, options: &Options) -> Result<Vec<String>, Problem> {
@@ -116,4 +145,21 @@ fn mirrors(project: &Project, options: &Options) -> Result<Vec<String>, Problem>
     };
     let lines = text.lines().map(str::trim);
     Ok(lines.filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn apt_finds_a_keyring_by_its_ending() {
+        for (name, bytes, want) in [
+            ("mirror.gpg", &b"\x98\x33"[..], "mirror.gpg"),
+            ("mirror.pgp", b"\x98\x33", "mirror.gpg"),
+            ("mirror.gpg", b"-----BEGIN PGP PUBLIC KEY BLOCK-----", "mirror.asc"),
+            ("keys/own", b"-----BEGIN PGP PUBLIC KEY BLOCK-----", "own.asc"),
+        ] {
+            assert_eq!(trusted_name(Path::new(name), bytes), want, "{name}");
+        }
+    }
 }
