@@ -6,6 +6,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::alpine;
 use crate::chroot;
 use crate::error::{Problem, file};
 use crate::machine::Machine;
@@ -66,38 +67,11 @@ pub(crate) fn apply(
         }
     }
     host_keys(machine, root)?;
-    if project.target == Target::Alpine {
-        inittab(machine.console.as_deref(), root)?;
+    if let (Target::Alpine, Some(console)) = (&project.target, &machine.console) {
+        alpine::login_at(console, root)?;
     }
     mirror_list(&project.target, mirrors, root, watch)?;
     services(project, root, watch)
-}
-
-/// Lets people log in at the serial console. systemd does so by itself, and init of busybox has a line for
-/// each terminal.
-fn inittab(console: Option<&str>, root: &Root) -> Result<(), Problem> {
-    let path = Path::new("etc/inittab");
-    let own = root.read(path).map_err(file("reading /etc/inittab"))?;
-    let (Some(own), Some(console)) = (own, console) else { return Ok(()) };
-    let Some(line) = getty(&String::from_utf8_lossy(&own), console) else { return Ok(()) };
-    root.rewrite(path, &[&own[..], line.as_bytes()].concat()).map_err(file("writing /etc/inittab"))
-}
-
-/// Returns the line for a console such as `ttyS0,115200n8`, unless it has one or is a screen.
-fn getty(inittab: &str, console: &str) -> Option<String> {
-    let (name, options) = console.split_once(',').unwrap_or((console, ""));
-    let is_screen =
-        name.strip_prefix("tty").is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_digit()));
-    let has_line = inittab.lines().any(|line| line.split(':').next() == Some(name));
-    if name.is_empty() || is_screen || has_line {
-        return None;
-    }
-    let speed: String = options.chars().take_while(char::is_ascii_digit).collect();
-    // Zero: whatever the kernel has set.
-    let speed = if speed.is_empty() { "0" } else { &speed };
-    Some(format!(
-        "\n# The console of the machine\n{name}::respawn:/sbin/getty -L {speed} {name} vt100\n"
-    ))
 }
 
 /// Names the mirrors that packages came from, where packages have brought a list without any: nothing
@@ -306,28 +280,6 @@ mod tests {
         ] {
             let script = starting(&project(target, &[package]), &root);
             assert_eq!(script, format!("set -e\n{want}"), "{package}");
-        }
-    }
-
-    #[test]
-    fn a_serial_console_gets_a_line_of_its_own() {
-        for (inittab, console, want) in [
-            (
-                "tty1::respawn:/sbin/getty 38400 tty1\n",
-                "ttyS0,115200n8",
-                Some("-L 115200 ttyS0 vt100"),
-            ),
-            ("#ttyS0::respawn:/sbin/getty\n", "ttyS0", Some("-L 0 ttyS0 vt100")),
-            ("ttyS0::respawn:/sbin/getty -L 9600 ttyS0\n", "ttyS0,115200", None),
-            ("", "hvc0", Some("-L 0 hvc0 vt100")),
-            ("", "tty0", None),
-            ("", "", None),
-        ] {
-            let line = getty(inittab, console);
-            assert_eq!(line.is_some(), want.is_some(), "{inittab} {console}");
-            if let (Some(line), Some(want)) = (line, want) {
-                assert!(line.ends_with(&format!("{want}\n")), "{line}");
-            }
         }
     }
 

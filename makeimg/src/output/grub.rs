@@ -11,7 +11,7 @@ use crate::boot_files;
 use crate::chroot;
 use crate::error::{Problem, file};
 use crate::format::{PartitionTable, Raw};
-use crate::project::Project;
+use crate::project::{Project, Target};
 use crate::root::Root;
 use crate::stage::Watch;
 
@@ -28,6 +28,9 @@ const ROOM: usize = 2047 * 512;
 
 /// The configuration of GRUB, which has the menu.
 const CONFIGURATION: &str = "boot/grub/grub.cfg";
+
+/// The serial console of images, whose machine nobody knows.
+const SERIAL: &str = "ttyS0,115200";
 
 /// What is written outside of the file system.
 #[derive(Debug)]
@@ -83,6 +86,9 @@ pub(super) fn prepare(
         let parameter = alpine::root_parameter(&project.target, &raw.filesystem);
         let text = menu(root, &kernel, raw.table, (identity, parameter.as_deref()));
         root.place(configuration, &mut text.as_bytes(), 0o600).map_err(placing())?;
+        if project.target == Target::Alpine {
+            alpine::login_at(SERIAL, root)?;
+        }
     }
     let boot = Boot { boot, core: core.unwrap_or_default() };
     if boot.core.len() > ROOM {
@@ -143,7 +149,7 @@ fn menu(
     format!(
         "serial --speed=115200\nterminal_input console serial\nterminal_output console serial\n\
          set timeout=1\nmenuentry 'Linux' {{\n  \
-         linux {kernel} root={device}{parameter} rw console=tty0 console=ttyS0,115200\n{initramfs}}}\n"
+         linux {kernel} root={device}{parameter} rw console=tty0 console={SERIAL}\n{initramfs}}}\n"
     )
 }
 
