@@ -95,7 +95,8 @@ pub(crate) async fn deploy(
         kernel: direct.kernel.to_owned(),
         initramfs: Some(initramfs),
         // After a panic nothing is waited for.
-        command_line: format!("{CONSOLE} panic=1"),
+        // A tmpfs would give the initramfs half of the memory; a jump gives it all of it, too.
+        command_line: format!("{CONSOLE} panic=1 rootfstype=ramfs"),
     };
     let mut machine = host.machine(&direct.board, direct.memory_mib, &[]).boot(boot);
     // QEMU's own loader of kernels takes the first place in the boot order.
