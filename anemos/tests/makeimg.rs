@@ -59,7 +59,7 @@ mount -t tmpfs -o mode=1777 none "$folder/tmp"
 exec setpriv --reuid=nobody --regid=65534 --clear-groups "$@"
 "#;
 
-/// GRUB asks udev where a partition begins, which Alpine does not have, else the driver (HDIO_GETGEO),
+/// GRUB asks udev where a partition begins, which Alpine does not have, else the driver (`HDIO_GETGEO`),
 /// and that of loop devices does not answer.
 const UDEVADM: &str = r#"
 mkdir -p project/files/usr/local/bin

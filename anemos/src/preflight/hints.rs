@@ -2,6 +2,10 @@
 
 use super::Refusal;
 
+/// No package of Debian has apk.
+const BASE_WITH_APK: &str = "use a base with apk, as [initramfs] base: `anemos base build --distribution alpine`, or --add with \
+     Alpine's package apk-tools-static (initramfs/README.md)";
+
 impl Refusal {
     /// Returns what to do about it, and how to go on all the same where that may be.
     pub(crate) fn hint(&self) -> String {
@@ -68,12 +72,7 @@ impl Refusal {
             | Self::NotItsTwin { .. }
             | Self::NoTwin { .. }
             | Self::RehearsalNotPassed { .. } => self.about_receipts(),
-            // No package of Debian has it.
-            Self::ToolMissing { tool } if tool == "apk" => {
-                "use a base with apk, as [initramfs] base: `anemos base build --distribution alpine`, or \
-                 --add with Alpine's package apk-tools-static (initramfs/README.md)"
-                    .to_owned()
-            }
+            Self::ToolMissing { tool } if tool == "apk" => BASE_WITH_APK.to_owned(),
             Self::InterpreterMissing { .. } | Self::ToolMissing { .. } => {
                 "install it on this system, or use the full base: `anemos base build`".to_owned()
             }

@@ -75,15 +75,13 @@ impl Configuration {
     /// Writes a copy that knows one folder alone, which holds databases and packages whose signatures were
     /// verified when they were put there: they are not verified again, and no mirror is asked.
     pub(crate) fn write_verified(&self, to: &Path, packages: &Path) -> Result<(), Problem> {
-        let mut text = String::from("[options]\nSigLevel = Never\n");
-        text.push_str(&format!("CacheDir = {}/\n", packages.display()));
-        for line in options(&self.text()?) {
-            text.push_str(line);
-            text.push('\n');
-        }
-        for repository in &self.repositories {
-            text.push_str(&format!("[{repository}]\nServer = file://{}\n", packages.display()));
-        }
+        let folder = packages.display();
+        let own = self.text()?;
+        let first = format!("[options]\nSigLevel = Never\nCacheDir = {folder}/");
+        let section = |name: &String| format!("[{name}]\nServer = file://{folder}");
+        let lines = std::iter::once(first).chain(options(&own).map(str::to_owned));
+        let lines = lines.chain(self.repositories.iter().map(section));
+        let text: String = lines.flat_map(|line| [line, "\n".to_owned()]).collect();
         fs::write(to, text).map_err(file(format!("writing {}", to.display())))
     }
 
