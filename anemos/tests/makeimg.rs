@@ -290,9 +290,8 @@ fn drivers(project: &Project, unpack: &str) {
 #[test]
 fn arch_needs_no_root_and_looks_at_no_building_host() {
     let Some(project) = project("arch") else { return };
-    project.builds_as_nobody("raw 1500M gpt ext4");
-    let signature = project.sh("od -An -tx1 -j510 -N2 out/arch-imgbuild.img");
-    assert_eq!(signature.trim(), "55 aa");
+    let said = project.builds_as_nobody("raw 1500M gpt ext4");
+    assert!(said.contains("bootable by BIOS: GRUB starts /boot/vmlinuz-linux"), "{said}");
     project.builds_as_nobody("tar gz");
     drivers(
         &project,
@@ -301,14 +300,14 @@ fn arch_needs_no_root_and_looks_at_no_building_host() {
     );
     project.builds_as_nobody("dir");
     project.sh("test -s out/arch-imgbuild/boot/vmlinuz-linux");
+    project.sh("test -s out/arch-imgbuild/etc/pacman.d/gnupg/pubring.gpg");
 }
 
 #[test]
 fn alpine_needs_no_root() {
     let Some(project) = project("alpine") else { return };
-    project.builds_as_nobody("raw 500M msdos ext4");
-    let signature = project.sh("od -An -tx1 -j510 -N2 out/alpine-imgbuild.img");
-    assert_eq!(signature.trim(), "55 aa");
+    let said = project.builds_as_nobody("raw 500M msdos ext4");
+    assert!(said.contains("bootable by BIOS: GRUB starts /boot/vmlinuz-virt"), "{said}");
     project.builds_as_nobody("tar gz");
     let menu = project.sh("tar -tzf out/alpine-imgbuild.tar.gz");
     assert!(!menu.contains("boot/grub/grub.cfg"), "of the building host");

@@ -88,7 +88,10 @@ impl Bootstrap {
         }
         let (public, _kept) = debian::publish_keyring(project, options)?;
         let command = command(self.tool, project, &public, root)?;
-        command.announced(self.tool.name(), &mut hooks).run(&mut hooks)?;
+        let installed = command.announced(self.tool.name(), &mut hooks).run(&mut hooks);
+        if !(self.tool == Tool::Apk && installed.is_err() && hooks.only_lacks_a_menu()) {
+            installed?;
+        }
         if for_machine && matches!(project.target, Target::Debian { .. }) {
             debian::keep_keyring(project, options, root)?;
         }

@@ -140,7 +140,7 @@ async fn turns_off(host: &Host, guest: &mut Guest) -> bool {
 
 /// Asks, and returns the answer, or why there is none.
 async fn ask(host: &Host, guest: &mut Guest, question: &Question) -> Result<String, String> {
-    let patience = host.budget("an answer by SSH", 6, 6).cap;
+    let patience = host.budget("an answer by SSH", 30, 30).cap;
     let answer = timeout(patience, question.ssh.run(&question.command));
     tokio::pin!(answer);
     let answer = loop {

@@ -1,6 +1,7 @@
 //! Notices what fails while packages are installed, although the tool goes on.
 //!
-//! pacman(8) reports a hook or a script of a package that fails, and ends with status 0.
+//! pacman(8) reports a hook or a script of a package that fails, and ends with status 0. apk(8) goes on, too,
+//! but ends with another status.
 
 use std::time::Duration;
 
@@ -15,18 +16,31 @@ pub(super) struct Hooks<'a> {
     /// What pacman was doing when it said something last.
     doing: Option<String>,
     failed: Vec<String>,
+    /// What apk calls errors.
+    errors: Vec<String>,
 }
 
 impl<'a> Hooks<'a> {
     /// Listens on behalf of `watch`.
     pub(super) fn listening(watch: &'a mut dyn Watch) -> Self {
-        Self { watch, doing: None, failed: Vec::new() }
+        Self { watch, doing: None, failed: Vec::new(), errors: Vec::new() }
+    }
+
+    /// Passes over errors of apk if all of them are of the trigger of GRUB, which makes a menu: it cannot in a
+    /// folder that is not on a disk, and another menu takes its place. apk calls it again in the new system.
+    pub(super) fn only_lacks_a_menu(&mut self) -> bool {
+        let only = !self.errors.is_empty() && self.errors.iter().all(|error| is_of_menu(error));
+        if only {
+            self.failed.push("the menu of GRUB".to_owned());
+        }
+        only
     }
 
     /// Reports what failed, once more at the end, and returns it.
     pub(super) fn failed(self) -> Vec<String> {
         for failed in &self.failed {
-            self.watch.line(&format!("warning: this failed, and pacman went on: {failed}"));
+            self.watch
+                .line(&format!("warning: this failed, and the installation went on: {failed}"));
         }
         self.failed
     }
@@ -44,11 +58,21 @@ impl Watch for Hooks<'_> {
     fn line(&mut self, line: &str) {
         if line.starts_with(FAILED) {
             self.failed.push(self.doing.clone().unwrap_or_else(|| "a script".to_owned()));
+        } else if line.starts_with("ERROR: ") {
+            self.errors.push(line.to_owned());
         } else if let Some(doing) = doing(line) {
             self.doing = Some(doing.to_owned());
         }
         self.watch.line(line);
     }
+}
+
+/// Reads `ERROR: lib/apk/exec/grub-2.06-r0.trigger: exited with error 1` of apk 3, and
+/// `ERROR: grub-2.06-r0.trigger: script exited with error 1` of apk 2.14.
+fn is_of_menu(error: &str) -> bool {
+    let script = error.trim_start_matches("ERROR: ").split(": ").next().unwrap_or_default();
+    let name = script.rsplit('/').next().unwrap_or_default();
+    name.starts_with("grub-") && name.ends_with(".trigger")
 }
 
 /// Reads `(3/7) Updating linux initcpios...`, or `installing linux...`.
@@ -84,6 +108,27 @@ mod tests {
         }
         assert_eq!(hooks.failed(), ["Updating linux initcpios"]);
         let last = said.0.last().unwrap();
-        assert_eq!(last, "warning: this failed, and pacman went on: Updating linux initcpios");
+        assert_eq!(
+            last,
+            "warning: this failed, and the installation went on: Updating linux initcpios"
+        );
+    }
+
+    #[test]
+    fn only_the_trigger_of_grub_may_fail() {
+        let grub = "ERROR: lib/apk/exec/grub-2.06-r0.trigger: exited with error 1";
+        for (lines, want) in [
+            (&[grub][..], true),
+            (&["ERROR: grub-2.12-r5.trigger: script exited with error 1"], true),
+            (&[grub, "ERROR: lib/apk/exec/mkinitfs-3.13.0-r0.trigger: exited with error 1"], false),
+            (&[grub, "ERROR: nginx-1.22.1-r0: v2 package integrity error"], false),
+            (&["ERROR: lib/apk/exec/grub-2.06-r0.post-install: exited with error 1"], false),
+            (&["1 error; 93.5 MiB in 44 packages"], false),
+        ] {
+            let mut said = Said::default();
+            let mut hooks = Hooks::listening(&mut said);
+            lines.iter().for_each(|line| hooks.line(line));
+            assert_eq!(hooks.only_lacks_a_menu(), want, "{lines:?}");
+        }
     }
 }
