@@ -37,10 +37,9 @@ pub mod workspace;
 
 use direct::Direct;
 pub use direct::DirectError;
-use fresh::{Fresh, NEW_SYSTEM, NEW_SYSTEM_AGAIN, TurnOff};
+use fresh::{NEW_SYSTEM, NEW_SYSTEM_AGAIN};
 use hardware::{Hardware, Recording};
 use host::Host;
-use judge::Expectation;
 use jump::Jump;
 use outside::Outside;
 use power::{Boots, PowerCut, Rebuilt};
@@ -358,40 +357,6 @@ impl Run<'_> {
             verdict.reason = complaint;
         }
         Ok(())
-    }
-
-    async fn fresh(
-        &self,
-        name: &'static str,
-        wanted: Expectation,
-        disk: &Path,
-        folder: &Path,
-    ) -> Result<Verdict, DirectError> {
-        let memory_mib = self.memory_mib();
-        let disks = self.hardware.disks_after_reset(disk);
-        let (board, outside) = (self.hardware.new_board(), &self.outside);
-        let slots = outside::slots_after_reset(self.rehearsal.setup.card_order);
-        let question = self.question(name);
-        let first_of_two = self.rehearsal.again && name == NEW_SYSTEM;
-        let end = if first_of_two { TurnOff::ByButton } else { TurnOff::AtOnce };
-        // Nothing else can be reached by a new system.
-        let is_served = !self.host.served.is_empty();
-        let server = is_served.then(|| self.host.server(&self.rehearsal.payload, &[]));
-        let fresh = Fresh { board, outside, slots, memory_mib, disks, name, question, server, end };
-        Ok(fresh::judge(self.host, fresh, wanted, &jump::part(folder, name)?).await?)
-    }
-
-    fn wanted(&self, old_root: Option<String>) -> Expectation {
-        let description = &self.rehearsal.fixture.description;
-        Expectation {
-            old_identity: description.identity.clone(),
-            old_root,
-            login: description.login.clone(),
-            expect: self.rehearsal.expect.clone(),
-            tcp: self.rehearsal.tcp,
-            speaks: false,
-            hold: self.host.factor.get().clamp(10.0, LONGEST_HOLD),
-        }
     }
 
     /// Memory of the machine.

@@ -1,21 +1,57 @@
-//! Tells what boots after a deployment that did not come to its end.
+//! Tells what boots after a deployment, or after one that did not come to its end.
 
 use std::path::Path;
 
 use regex::Regex;
 
-use super::Run;
 use super::direct::DirectError;
-use super::fresh::{NEW_SYSTEM, STATUS};
+use super::fresh::{Fresh, NEW_SYSTEM, STATUS, TurnOff};
 use super::judge::Expectation;
 use super::jump::SSH;
 use super::power::Boots;
+use super::{LONGEST_HOLD, Run, fresh, jump, outside};
 use crate::verdict::{Ending, Verdict};
 
 /// What the old system is called when it boots again.
 pub(super) const OLD_SYSTEM: &str = "old-system-again";
 
 impl Run<'_> {
+    /// Boots the disks in a fresh machine, and judges the system that comes up.
+    pub(super) async fn fresh(
+        &self,
+        name: &'static str,
+        wanted: Expectation,
+        disk: &Path,
+        folder: &Path,
+    ) -> Result<Verdict, DirectError> {
+        let memory_mib = self.memory_mib();
+        let disks = self.hardware.disks_after_reset(disk);
+        let (board, outside) = (self.hardware.new_board(), &self.outside);
+        let slots = outside::slots_after_reset(self.rehearsal.setup.card_order);
+        let question = self.question(name);
+        let first_of_two = self.rehearsal.again && name == NEW_SYSTEM;
+        let end = if first_of_two { TurnOff::ByButton } else { TurnOff::AtOnce };
+        // Nothing else can be reached by a new system.
+        let is_served = !self.host.served.is_empty();
+        let server = is_served.then(|| self.host.server(&self.rehearsal.payload, &[]));
+        let fresh = Fresh { board, outside, slots, memory_mib, disks, name, question, server, end };
+        Ok(fresh::judge(self.host, fresh, wanted, &jump::part(folder, name)?).await?)
+    }
+
+    /// What the new system must be like.
+    pub(super) fn wanted(&self, old_root: Option<String>) -> Expectation {
+        let description = &self.rehearsal.fixture.description;
+        Expectation {
+            old_identity: description.identity.clone(),
+            old_root,
+            login: description.login.clone(),
+            expect: self.rehearsal.expect.clone(),
+            tcp: self.rehearsal.tcp,
+            speaks: false,
+            hold: self.host.factor.get().clamp(10.0, LONGEST_HOLD),
+        }
+    }
+
     /// Tells what boots: the old system, as the deploy environment says or as it must after a fault
     /// that came before anything was written; after one that came later, perhaps the new one.
     pub(super) async fn returned(
