@@ -39,8 +39,8 @@ const PACKAGES: &[(&str, &str)] = &[
 /// What Debian 12 has no package of, and the way to it.
 const ELSEWHERE: &[(&str, &str)] = &[(
     "apk",
-    "take a base initramfs with apk (`anemos base build --distribution alpine`, or `--add` with the package \
-     apk-tools-static of Alpine); on a workstation, put apk into PATH",
+    "take a base initramfs with apk (`anemos base build --distribution alpine`, or `--add` with \
+     Alpine's package apk-tools and its libraries); on a workstation, put apk into PATH",
 )];
 
 /// Finds a program in a `PATH`.

@@ -3,8 +3,9 @@
 use super::Refusal;
 
 /// No package of Debian has apk.
-const BASE_WITH_APK: &str = "use a base with apk, as [initramfs] base: `anemos base build --distribution alpine`, or --add with \
-     Alpine's package apk-tools-static (initramfs/README.md)";
+const BASE_WITH_APK: &str = "use a base with apk, as [initramfs] base: \
+    `anemos base build --distribution alpine`, or --add with Alpine's package apk-tools and its \
+    libraries (initramfs/README.md)";
 
 impl Refusal {
     /// Returns what to do about it, and how to go on all the same where that may be.
