@@ -6,15 +6,16 @@ use crate::error::Problem;
 use crate::project::{Project, Target};
 use crate::root::Root;
 
-/// Programs that make an initramfs for each kernel, from the hooks of packages.
-const GENERATORS: [&str; 6] = [
-    "usr/bin/mkinitcpio",
-    "usr/sbin/update-initramfs",
-    "usr/sbin/mkinitfs",
-    "sbin/mkinitfs",
-    "usr/bin/dracut",
-    "usr/sbin/dracut",
-];
+/// Programs that make an initramfs for each kernel, from hooks of the distribution's packages. Arch has
+/// others, which `provision` must call.
+fn generators(target: &Target) -> &'static [&'static str] {
+    match target {
+        Target::Arch => &["usr/bin/mkinitcpio"],
+        Target::Alpine => &["usr/sbin/mkinitfs", "sbin/mkinitfs"],
+        Target::Debian { .. } => &["usr/sbin/update-initramfs", "usr/bin/dracut"],
+    }
+}
+
 /// How the names of kernels begin.
 const KERNEL: &str = "vmlinuz";
 
@@ -25,7 +26,7 @@ const KERNEL: &str = "vmlinuz";
 /// starts one that does not find its root. Nothing is checked where no program makes an initramfs: then
 /// `provision` may.
 pub(crate) fn check(project: &Project, root: &Root, failed: &[String]) -> Result<(), Problem> {
-    if !GENERATORS.iter().any(|program| root.has(Path::new(program))) {
+    if !generators(&project.target).iter().any(|program| root.has(Path::new(program))) {
         return Ok(());
     }
     let mut kernels = kernels(root);
@@ -139,6 +140,7 @@ mod tests {
                 format!("there is no initramfs for /boot/vmlinuz-linux: {none}"),
             ),
             ("arch", vec!["boot/vmlinuz-own"], &[], String::new()),
+            ("arch", vec!["usr/bin/dracut", "boot/vmlinuz-linux"], &[], String::new()),
             ("alpine", vec!["sbin/mkinitfs", "boot/vmlinuz-virt", "boot/initramfs-virt"], &[], String::new()),
             (
                 "alpine",
