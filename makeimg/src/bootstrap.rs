@@ -11,6 +11,7 @@ use self::arch::Pacman;
 use self::hooks::Hooks;
 use crate::command::Command;
 use crate::error::{Problem, file};
+use crate::format::Format;
 use crate::options::Options;
 use crate::project::{Project, Target};
 use crate::stage::Watch;
@@ -57,7 +58,9 @@ impl Bootstrap {
         let pacman = match tool {
             Tool::Pacstrap => {
                 arch::check(options)?;
-                Some(Pacman::find(project, watch)?)
+                // `setup` may yet write the configuration.
+                let is_later = project.format == Format::Custom;
+                if is_later { None } else { Some(Pacman::find(project, watch)?) }
             }
             Tool::Apk | Tool::Mmdebstrap | Tool::Debootstrap => {
                 // Whatever else it cannot do is found while its command is made.
@@ -78,8 +81,12 @@ impl Bootstrap {
         watch: &mut dyn Watch,
     ) -> Result<Vec<String>, Problem> {
         let mut hooks = Hooks::listening(watch);
-        if let Some(pacman) = &self.pacman {
-            arch::run(pacman, project, (options, for_machine), root, &mut hooks)?;
+        if self.tool == Tool::Pacstrap {
+            let pacman = match &self.pacman {
+                Some(pacman) => pacman.clone(),
+                None => Pacman::find(project, &mut hooks)?,
+            };
+            arch::run(&pacman, project, (options, for_machine), root, &mut hooks)?;
             return Ok(hooks.failed());
         }
         if self.tool == Tool::Apk {
@@ -179,6 +186,9 @@ fn dressed(command: Command, project: &Project, options: &Options) -> Command {
         .proxy
         .iter()
         .flat_map(|proxy| [("http_proxy", proxy.as_str()), ("https_proxy", proxy.as_str())]);
+    // What pacman says of hooks is read, too.
+    let command =
+        if project.target == Target::Arch { command.env("LC_ALL", "C.UTF-8") } else { command };
     let command = OF_HOST.iter().fold(command, |command, name| command.without(name));
     command.folder(&project.folder).envs(&project.environment).envs(proxies)
 }

@@ -14,7 +14,7 @@ use crate::machine::{self, Machine};
 use crate::modes::{self, Setting};
 use crate::options::Options;
 use crate::output::{self, Work};
-use crate::project::{Function, Project};
+use crate::project::{Function, Project, Target};
 use crate::root::Root;
 use crate::secrets::Secrets;
 use crate::stage::{Step, Watch, step};
@@ -116,11 +116,14 @@ impl Build {
         let root = step(watch, Step::Bootstrap, |watch| {
             let root = Root::open(folder).map_err(file("opening the root folder"))?;
             generators::prepare(project, &root)?;
+            let had_menu = output::has_boot_menu(&root);
             let how = (&self.options, self.machine.is_some());
             let failed = self.bootstrap.run(project, how, folder, watch)?;
             boot_files::check(project, &root, &failed)?;
-            // Packages of Alpine write one that names the root of the building host.
-            output::forget_boot_menu(&root)?;
+            // GRUB of Alpine writes one that names the root of the building host.
+            if project.target == Target::Alpine && !had_menu {
+                output::forget_boot_menu(&root)?;
+            }
             hostconf::copy(project, &root, watch)?;
             if let Some(machine) = &self.machine {
                 let mirrors = self.bootstrap.mirrors(project, &self.options)?;

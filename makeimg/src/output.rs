@@ -22,7 +22,7 @@ use crate::format::Format;
 use crate::project::{Function, Project};
 use crate::stage::Watch;
 
-pub(crate) use grub::forget_menu as forget_boot_menu;
+pub(crate) use grub::{forget_menu as forget_boot_menu, has_menu as has_boot_menu};
 pub(crate) use work::Work;
 
 /// Refuses a format that cannot be made here, before anything is built.

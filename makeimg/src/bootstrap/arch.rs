@@ -4,8 +4,7 @@ mod configuration;
 mod keys;
 mod mirror;
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
@@ -18,14 +17,14 @@ use crate::error::{Problem, file};
 use crate::isolate;
 use crate::options::Options;
 use crate::project::{HostItem, Project};
+use crate::root::Root;
 use crate::stage::Watch;
 
 /// Where the root folder gets another name: the image has this folder, and everybody may write to it.
 const NAMES: &str = "/var/tmp";
-/// The keyring of a system.
-const RING: &str = "etc/pacman.d/gnupg";
 /// What a cache holds: the keyring, and packages that are all there and verified.
 const CACHED_RING: &str = "gnupg";
+const CACHED_STAMP: &str = "gnupg.stamp";
 const CACHED_PACKAGES: &str = "packages";
 
 /// Starts pacstrap in a user namespace, where it makes one of its own: newuidmap looks into these files
@@ -99,34 +98,34 @@ impl Pacman {
             None => tempfile::tempdir(),
         };
         let kept = kept.map_err(making())?;
-        // pacman downloads as another user where it can.
-        fs::set_permissions(kept.path(), Permissions::from_mode(0o755)).map_err(making())?;
         let ring = match &self.keys {
-            Keys::Ring => self.configuration.ring.clone(),
+            Keys::Ring => self.configuration.ring(),
             Keys::NotNeeded => None,
             Keys::Files { folder, names } => {
                 let within = options.cache.as_deref().unwrap_or(kept.path());
-                let ring = within.join(CACHED_RING);
-                if !ring.exists() {
+                let (ring, stamp) = (within.join(CACHED_RING), within.join(CACHED_STAMP));
+                let current = self.keys.stamp()?;
+                if fs::read_to_string(&stamp).ok().as_ref() != Some(&current) {
                     fs::create_dir_all(within).map_err(making())?;
-                    // It has this name when it is whole.
-                    let partial = within.join("gnupg.partial");
-                    if partial.exists() {
-                        fs::remove_dir_all(&partial).map_err(making())?;
+                    if ring.exists() {
+                        fs::remove_dir_all(&ring).map_err(file("removing an older keyring"))?;
                     }
-                    Keys::populate(folder, names, &partial, watch)?;
-                    fs::rename(&partial, &ring).map_err(making())?;
+                    Keys::populate(folder, names, &ring, watch)?;
+                    // Whole from here on.
+                    fs::write(&stamp, current)
+                        .map_err(file("noting what the keyring is made of"))?;
                 }
                 Some(ring)
             }
         };
         let own = matches!(self.keys, Keys::Files { .. });
-        let configuration = if own || packages.is_some() {
+        let copied = own || packages.is_some() || self.configuration.has_another_user()?;
+        let configuration = if copied {
             let copy = kept.path().join("pacman.conf");
             self.configuration.write(&copy, ring.as_deref().filter(|_| own), packages)?;
             Some(copy)
         } else {
-            self.configuration.file.clone()
+            self.configuration.file().map(Path::to_owned)
         };
         Ok(Ready { configuration, ring, kept })
     }
@@ -148,12 +147,18 @@ pub(super) fn run(
         pacman.configuration.write_verified(&copy, packages)?;
         ready.configuration = Some(copy);
     }
-    let wanted = for_machine || project.hostconf.contains(&HostItem::Keyring);
-    let in_image = root.join(RING);
-    if let Some(ring) = ready.ring.as_ref().filter(|ring| wanted && ring.exists())
-        && !in_image.exists()
+    // A ring of the host has its private key in it, and belongs to nobody else. With hostconf pacstrap copies
+    // what it can of that.
+    let is_own = matches!(pacman.keys, Keys::Files { .. });
+    if let Some(ring) = ready.ring.as_ref().filter(|_| is_own)
+        && (for_machine || project.hostconf.contains(&HostItem::Keyring))
     {
-        Keys::copy(ring, &in_image, watch)?;
+        let root = Root::open(root).map_err(file("opening the root folder"))?;
+        Keys::copy(ring, &root, watch)?;
+    } else if for_machine && ready.ring.is_some() {
+        watch.line(
+            "the new system gets no keyring: pacman-key --init and --populate make one there",
+        );
     }
     let mut first = Vec::new();
     if isolate::in_user_namespace() {
@@ -163,23 +168,23 @@ pub(super) fn run(
         first.push("-c");
     }
     let configuration = ready.configuration.as_deref();
-    if isolate::in_user_namespace() {
+    let installed = if isolate::in_user_namespace() {
         let name = tempfile::tempdir_in(NAMES).map_err(file("making a folder"))?;
         let name = name.path().join("root");
         fs::create_dir(&name).map_err(file("making a folder"))?;
         let command = command(project, (&first, configuration), &name)?;
         let (root, name) = (root.to_string_lossy(), name.to_string_lossy());
         let command = super::dressed(command, project, options).announced("pacstrap", watch);
-        command.started_by("sh", &["-euc", NESTED, "sh", &root, &name]).run(watch)?;
+        command.started_by("sh", &["-euc", NESTED, "sh", &root, &name]).run(watch)
     } else {
         let command = command(project, (&first, configuration), root)?;
-        super::dressed(command, project, options).announced("pacstrap", watch).run(watch)?;
-    }
+        super::dressed(command, project, options).announced("pacstrap", watch).run(watch)
+    };
     if let Some(packages) = packages {
-        // They may lie in memory.
-        fs::remove_dir_all(&packages).map_err(file("removing packages that are installed"))?;
+        // They may lie in memory, and another try may want others.
+        fs::remove_dir_all(&packages).map_err(file("removing packages that were verified"))?;
     }
-    Ok(())
+    Ok(installed?)
 }
 
 /// Refuses what pacstrap cannot do.

@@ -99,6 +99,11 @@ pub(super) fn prepare(
     Ok(Some(boot))
 }
 
+/// Tells whether there is a menu.
+pub(crate) fn has_menu(root: &Root) -> bool {
+    root.has(Path::new(CONFIGURATION))
+}
+
 /// Removes a menu that packages have made, as the trigger of Alpine's GRUB does: they know the building
 /// host and not the machine. One that comes later is the project's.
 pub(crate) fn forget_menu(root: &Root) -> Result<(), Problem> {

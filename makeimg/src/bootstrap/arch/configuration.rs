@@ -1,4 +1,4 @@
-//! The configuration of pacman(8): what it says about keys, and the copy that a build works with.
+//! The configuration of pacman(8): what it says about keys, and the copies that a build works with.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,13 +17,9 @@ const HOST: &str = "/etc/pacman.conf";
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Configuration {
     /// The file beside IMGBUILD, if there is one.
-    pub(crate) file: Option<PathBuf>,
-    /// The folder of the keyring.
-    pub(crate) ring: Option<PathBuf>,
-    /// Whether some package or database must be signed.
-    pub(crate) insists: bool,
-    /// The repositories in their order, in which pacman looks for a package.
-    pub(crate) repositories: Vec<String>,
+    file: Option<PathBuf>,
+    /// All of it as pacman understands it, files that it includes too; empty if pacman-conf is missing.
+    resolved: String,
 }
 
 impl Configuration {
@@ -31,30 +27,64 @@ impl Configuration {
     pub(crate) fn read(project: &Path, watch: &mut dyn Watch) -> Result<Self, Problem> {
         let own = Some(project.join(OWN)).filter(|file| file.is_file());
         let there = own.is_some() || Path::new(HOST).is_file();
-        // pacstrap needs it as well, and says so.
+        // pacstrap needs it as well, and reports that.
         if !there || tools::find("pacman-conf").is_none() {
-            return Ok(Self { file: own, ..Self::default() });
+            return Ok(Self { file: own, resolved: String::new() });
         }
         let path = own.clone().unwrap_or_else(|| HOST.into());
-        let mut ask = |words: &[&str]| {
-            let asked = Command::new("pacman-conf").arg("--config").arg(&path).args(words);
-            let said = asked.output(watch).map_err(|error| {
-                let hint = "see pacman.conf(5); `pacman-conf --config FILE` reads it, too";
-                Problem::refused(error.to_string(), hint)
-            })?;
-            Ok::<_, Problem>(String::from_utf8_lossy(&said).trim().to_owned())
-        };
-        let ring = ask(&["GPGDir"])?;
-        let mut levels = ask(&["SigLevel"])?;
-        let repositories: Vec<_> = ask(&["--repo-list"])?.lines().map(str::to_owned).collect();
-        for repository in &repositories {
-            levels.push_str(&ask(&["--repo", repository, "SigLevel"])?);
-        }
-        let insists = levels.contains("PackageRequired") || levels.contains("DatabaseRequired");
-        Ok(Self { file: own, ring: Some(ring.into()), insists, repositories })
+        let resolved = Command::new("pacman-conf").arg("--config").arg(&path).output(watch);
+        let resolved = resolved.map_err(|error| {
+            let hint = "name mirrors by Server = … instead of files that this system does not have, and see \
+                        pacman.conf(5)";
+            Problem::refused(error.to_string(), hint)
+        })?;
+        Ok(Self { file: own, resolved: String::from_utf8_lossy(&resolved).into_owned() })
     }
 
-    /// Writes a copy with another keyring, and with another cache of packages if one is named.
+    #[cfg(test)]
+    pub(crate) fn of(resolved: &str) -> Self {
+        Self { file: None, resolved: resolved.to_owned() }
+    }
+
+    /// Returns the file to name, if it is not the host's.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+
+    /// Returns the folder of the keyring.
+    pub(crate) fn ring(&self) -> Option<PathBuf> {
+        self.resolved.lines().find_map(|line| line.strip_prefix("GPGDir = ")).map(PathBuf::from)
+    }
+
+    /// Tells whether some package or database must be signed.
+    pub(crate) fn insists(&self) -> bool {
+        self.levels().any(|level| level.ends_with("Required"))
+    }
+
+    /// Tells whether no signature is looked at.
+    pub(crate) fn trusts_everybody(&self) -> bool {
+        let mut levels = self.levels().filter(|level| !level.contains("Trust")).peekable();
+        levels.peek().is_some() && levels.all(|level| level.ends_with("Never"))
+    }
+
+    fn levels(&self) -> impl Iterator<Item = &str> {
+        self.resolved.lines().filter_map(|line| line.strip_prefix("SigLevel = "))
+    }
+
+    /// Returns the repositories in their order, in which pacman looks for a package.
+    pub(crate) fn repositories(&self) -> impl Iterator<Item = &str> {
+        let sections =
+            self.resolved.lines().filter_map(|line| line.strip_prefix('[')?.strip_suffix(']'));
+        sections.filter(|name| *name != "options")
+    }
+
+    /// Tells whether pacman would download as another user, who cannot enter folders of ours (pacman 7).
+    pub(crate) fn has_another_user(&self) -> Result<bool, Problem> {
+        Ok(fs::exists(self.source()).unwrap_or_default() && self.text()?.lines().any(is_other_user))
+    }
+
+    /// Writes a copy with another keyring, and with another cache of packages if one is named. Packages are
+    /// downloaded by whoever builds.
     ///
     /// pacman takes what it reads first.
     pub(crate) fn write(
@@ -63,69 +93,92 @@ impl Configuration {
         ring: Option<&Path>,
         packages: Option<&Path>,
     ) -> Result<(), Problem> {
-        let text = self.text()?;
         let line = |key, folder: Option<&Path>| {
-            folder.map(|folder| format!("{key} = {}/\n", folder.display())).unwrap_or_default()
+            folder.map(|folder| format!("{key} = {}/", folder.display()))
         };
-        let first = line("GPGDir", ring) + &line("CacheDir", packages);
-        fs::write(to, format!("[options]\n{first}\n{text}"))
-            .map_err(file(format!("writing {}", to.display())))
+        let first =
+            [Some("[options]".to_owned()), line("GPGDir", ring), line("CacheDir", packages)];
+        let text = self.text()?;
+        let own = text.lines().filter(|line| !is_other_user(line)).map(str::to_owned);
+        write(to, first.into_iter().flatten().chain(own))
     }
 
-    /// Writes a copy that knows one folder alone, which holds databases and packages whose signatures were
+    /// Writes one that knows a single folder, which holds databases and packages whose signatures were
     /// verified when they were put there: they are not verified again, and no mirror is asked.
     pub(crate) fn write_verified(&self, to: &Path, packages: &Path) -> Result<(), Problem> {
         let folder = packages.display();
-        let own = self.text()?;
         let first = format!("[options]\nSigLevel = Never\nCacheDir = {folder}/");
-        let section = |name: &String| format!("[{name}]\nServer = file://{folder}");
-        let lines = std::iter::once(first).chain(options(&own).map(str::to_owned));
-        let lines = lines.chain(self.repositories.iter().map(section));
-        let text: String = lines.flat_map(|line| [line, "\n".to_owned()]).collect();
-        fs::write(to, text).map_err(file(format!("writing {}", to.display())))
+        let mut lines = vec![first];
+        let mut is_first = true;
+        for line in self.resolved.lines().map(str::trim) {
+            let key = line.split('=').next().unwrap_or_default().trim();
+            if line.starts_with('[') {
+                // What pacman-conf prints begins with the options.
+                if !std::mem::take(&mut is_first) {
+                    lines.push(format!("{line}\nServer = file://{folder}"));
+                }
+            } else if !OTHERWISE.contains(&key) {
+                lines.push(line.to_owned());
+            }
+        }
+        write(to, lines.into_iter())
+    }
+
+    fn source(&self) -> &Path {
+        self.file.as_deref().unwrap_or(Path::new(HOST))
     }
 
     fn text(&self) -> Result<String, Problem> {
-        let source = self.file.clone().unwrap_or_else(|| HOST.into());
-        fs::read_to_string(&source).map_err(file(format!("reading {}", source.display())))
+        let source = self.source();
+        fs::read_to_string(source).map_err(file(format!("reading {}", source.display())))
     }
 
-    /// Returns the lines that name mirrors in a way that is right for every repository.
+    /// Returns the lines that name mirrors for every repository: those of the first one whose addresses have
+    /// its name in them, with `$repo` there.
     pub(crate) fn mirrors(&self) -> Vec<String> {
-        let source = self.file.clone().unwrap_or_else(|| HOST.into());
-        mirrors(&fs::read_to_string(source).unwrap_or_default())
+        let (mut found, mut repository) = (Vec::new(), "");
+        for line in self.resolved.lines() {
+            if let Some(section) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+                if !found.is_empty() {
+                    break;
+                }
+                repository = section;
+            } else if let Some(server) = line.strip_prefix("Server = ") {
+                let general = server.replace(&format!("/{repository}/"), "/$repo/");
+                if general != server {
+                    found.push(format!("Server = {general}"));
+                }
+            }
+        }
+        found
     }
 }
 
-/// The lines of the options, without those that say how packages are fetched and verified.
-fn options(text: &str) -> impl Iterator<Item = &str> {
-    const OTHERWISE: [&str; 4] =
-        ["SigLevel", "LocalFileSigLevel", "RemoteFileSigLevel", "XferCommand"];
-    let mut inside = false;
-    text.lines().map(str::trim).filter(move |line| {
-        if line.starts_with('[') {
-            inside = *line == "[options]";
-            return false;
-        }
-        let key = line.split('=').next().unwrap_or_default().trim();
-        inside && !OTHERWISE.contains(&key) && key != "CacheDir"
-    })
+/// What is otherwise where packages come from a folder of ours and go below another root: paths, hooks that
+/// are those of the image, signatures and the way of downloads.
+const OTHERWISE: [&str; 13] = [
+    "RootDir",
+    "DBPath",
+    "CacheDir",
+    "HookDir",
+    "GPGDir",
+    "LogFile",
+    "SigLevel",
+    "LocalFileSigLevel",
+    "RemoteFileSigLevel",
+    "XferCommand",
+    "DownloadUser",
+    "CleanMethod",
+    "Server",
+];
+
+fn is_other_user(line: &str) -> bool {
+    line.split('=').next().unwrap_or_default().trim() == "DownloadUser"
 }
 
-/// The mirrors of the first repository that names some with `$repo` in them, so that others have them
-/// too.
-fn mirrors(text: &str) -> Vec<String> {
-    let mut found = Vec::new();
-    for line in text.lines().map(str::trim) {
-        if line.starts_with('[') && !found.is_empty() {
-            break;
-        }
-        let Some((key, value)) = line.split_once('=') else { continue };
-        if key.trim() == "Server" && value.contains("$repo") {
-            found.push(format!("Server = {}", value.trim()));
-        }
-    }
-    found
+fn write(to: &Path, lines: impl Iterator<Item = String>) -> Result<(), Problem> {
+    let text: String = lines.flat_map(|line| [line, "\n".to_owned()]).collect();
+    fs::write(to, text).map_err(file(format!("writing {}", to.display())))
 }
 
 #[cfg(test)]
@@ -133,47 +186,47 @@ mod tests {
     use super::*;
     use crate::stage::tests::Said;
 
+    const RESOLVED: &str = "[options]\nRootDir = /\nHookDir = /etc/pacman.d/hooks/\nGPGDir = /g/\n\
+        IgnorePkg = a\nArchitecture = x86_64\nCheckSpace\nSigLevel = PackageRequired\n\
+        SigLevel = PackageTrustedOnly\nSigLevel = DatabaseOptional\n[own]\nUsage = All\n\
+        Server = https://own.invalid/packages\n[core]\nUsage = Sync\n\
+        Server = https://a.invalid/core/os/x86_64\nServer = https://b.invalid/core/\n\
+        [extra]\nSigLevel = DatabaseNever\nServer = https://c.invalid/extra/os/x86_64\n";
+
     #[test]
-    fn mirrors_of_the_first_repository_serve_the_others() {
-        let text = "[options]\n# Server = no\n[core]\nServer=https://a.invalid/$repo/os/$arch\n\
-                    Server = https://b.invalid/$repo\n[extra]\nServer = https://c.invalid/$repo\n";
+    fn mirrors_of_the_first_repository_that_has_its_name_in_them_serve_the_others() {
         assert_eq!(
-            mirrors(text),
-            ["Server = https://a.invalid/$repo/os/$arch", "Server = https://b.invalid/$repo"]
+            Configuration::of(RESOLVED).mirrors(),
+            ["Server = https://a.invalid/$repo/os/x86_64", "Server = https://b.invalid/$repo/"]
         );
-        assert_eq!(mirrors("[own]\nServer = https://a.invalid/own\n"), [""; 0]);
+        let own = "[options]\n[own]\nServer = https://own.invalid/packages\n";
+        assert_eq!(Configuration::of(own).mirrors(), [""; 0]);
     }
 
     #[test]
-    fn a_copy_names_the_ring_and_the_cache_first() {
+    fn a_copy_names_the_ring_and_the_cache_first_and_no_other_user() {
         let folder = tempfile::tempdir().unwrap();
         let (own, copy) = (folder.path().join(OWN), folder.path().join("copy"));
-        fs::write(&own, "[options]\nGPGDir = /elsewhere/\n").unwrap();
+        fs::write(&own, "[options]\nDownloadUser = alpm\nGPGDir = /elsewhere/\n").unwrap();
         let configuration = Configuration { file: Some(own), ..Configuration::default() };
+        assert!(configuration.has_another_user().unwrap());
         configuration.write(&copy, Some(Path::new("/ring")), Some(Path::new("/cache"))).unwrap();
         assert_eq!(
             fs::read_to_string(&copy).unwrap(),
-            "[options]\nGPGDir = /ring/\nCacheDir = /cache/\n\n[options]\nGPGDir = /elsewhere/\n"
+            "[options]\nGPGDir = /ring/\nCacheDir = /cache/\n[options]\nGPGDir = /elsewhere/\n"
         );
     }
 
     #[test]
     fn what_was_verified_is_taken_from_its_folder_alone() {
         let folder = tempfile::tempdir().unwrap();
-        let (own, copy) = (folder.path().join(OWN), folder.path().join("copy"));
-        let text = "[core]\nSigLevel = Required\nServer = https://a.invalid/$repo\n\
-                    [options]\nArchitecture = x86_64\nSigLevel=Required\nXferCommand = curl %u\n";
-        fs::write(&own, text).unwrap();
-        let configuration = Configuration {
-            file: Some(own),
-            repositories: vec!["core".to_owned(), "extra".to_owned()],
-            ..Configuration::default()
-        };
-        configuration.write_verified(&copy, Path::new("/cache")).unwrap();
+        let copy = folder.path().join("copy");
+        Configuration::of(RESOLVED).write_verified(&copy, Path::new("/cache")).unwrap();
         assert_eq!(
             fs::read_to_string(&copy).unwrap(),
-            "[options]\nSigLevel = Never\nCacheDir = /cache/\nArchitecture = x86_64\n\
-             [core]\nServer = file:///cache\n[extra]\nServer = file:///cache\n"
+            "[options]\nSigLevel = Never\nCacheDir = /cache/\nIgnorePkg = a\nArchitecture = x86_64\n\
+             CheckSpace\n[own]\nServer = file:///cache\nUsage = All\n[core]\nServer = file:///cache\n\
+             Usage = Sync\n[extra]\nServer = file:///cache\n"
         );
     }
 
@@ -188,16 +241,25 @@ mod tests {
             Configuration::read(folder.path(), &mut Said::default())
         };
         let server = "Server = file:///nowhere/$repo\n";
-        for (level, of_repository, want) in [
-            ("Required DatabaseOptional", "", true),
-            ("Never", "", false),
-            ("Never", "SigLevel = DatabaseRequired\n", true),
-            ("Optional TrustAll", "", false),
+        for (level, of_repository, insists, trusts) in [
+            ("Required DatabaseOptional", "", true, false),
+            ("Never", "", false, true),
+            ("Never", "SigLevel = DatabaseRequired\n", true, false),
+            ("Optional TrustAll", "", false, false),
         ] {
             let text = format!("[options]\nSigLevel = {level}\n[core]\n{of_repository}{server}");
-            assert_eq!(read(&text).unwrap().insists, want, "{level} {of_repository}");
+            let read = read(&text).unwrap();
+            let want = (insists, trusts);
+            assert_eq!((read.insists(), read.trusts_everybody()), want, "{level} {of_repository}");
+            assert_eq!(read.repositories().collect::<Vec<_>>(), ["core"]);
+            let copy = folder.path().join("copy");
+            read.write_verified(&copy, Path::new("/cache")).unwrap();
+            let again = Command::new("pacman-conf").arg("--config").arg(&copy);
+            let again = again.output(&mut Said::default()).unwrap();
+            let again = Configuration::of(&String::from_utf8(again).unwrap());
+            assert!(again.trusts_everybody(), "{}", again.resolved);
         }
-        assert_eq!(read("[options]\nGPGDir = /g\n").unwrap().ring, Some("/g/".into()));
+        assert_eq!(read("[options]\nGPGDir = /g\n").unwrap().ring(), Some("/g/".into()));
         let said = read("[options]\nSigLevel = Sometimes\n").unwrap_err().to_string();
         assert!(said.contains("invalid value for 'SigLevel'"), "{said}");
     }

@@ -1,12 +1,14 @@
 //! The keys that pacman(8) verifies packages with: which ones there are, and a keyring made of them.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::bootstrap::arch::configuration::Configuration;
 use crate::command::Command;
 use crate::error::{Problem, file};
 use crate::inputs::below;
+use crate::root::Root;
 use crate::stage::Watch;
 use crate::tools;
 
@@ -16,6 +18,12 @@ const FOLDERS: [&str; 2] = ["/usr/share/pacman/keyrings", "/usr/share/keyrings"]
 const OWN: &str = "keyring";
 /// The keys of Arch Linux, by the name that its own package gives them.
 const ARCH: &str = "archlinux";
+
+/// Where pacman's own files are in a system, and its keyring.
+const FOLDER: &str = "etc/pacman.d";
+const RING: &str = "etc/pacman.d/gnupg";
+/// Everybody may write there, and its name is short.
+const SHORT: &str = "/tmp";
 
 /// Makes a keyring in the folder `$1` of the files in the folder `$2`, whose names follow.
 ///
@@ -58,8 +66,11 @@ impl Keys {
             tools::require("pacman-key", "the keyring beside IMGBUILD")?;
             return Ok(Self::Files { folder: own, names });
         }
-        if configuration.ring.as_deref().is_some_and(has_keys) {
+        if configuration.ring().as_deref().is_some_and(has_keys) {
             return Ok(Self::Ring);
+        }
+        if configuration.trusts_everybody() {
+            return Ok(Self::NotNeeded);
         }
         let of_arch = |folder: &&Path| {
             let has = |name: &str| folder.join(name).metadata().is_ok_and(|file| file.len() > 0);
@@ -69,7 +80,7 @@ impl Keys {
         if let Some(folder) = found.filter(|_| tools::find("pacman-key").is_some()) {
             return Ok(Self::Files { folder: folder.to_owned(), names: vec![ARCH.to_owned()] });
         }
-        if !configuration.insists {
+        if !configuration.insists() {
             return Ok(Self::NotNeeded);
         }
         let hint = "copy the files of the package archlinux-keyring (usr/share/pacman/keyrings) to a \
@@ -79,6 +90,9 @@ impl Keys {
     }
 
     /// Makes a keyring of files in a folder that does not exist yet, in some seconds.
+    ///
+    /// It is made in another one, with a short name: gpg-agent(1) puts its sockets beside the keys, and a path
+    /// of a socket has 107 bytes at most (unix(7)).
     pub(crate) fn populate(
         folder: &Path,
         names: &[String],
@@ -86,21 +100,55 @@ impl Keys {
         watch: &mut dyn Watch,
     ) -> Result<(), Problem> {
         watch.line(&format!("making a keyring of {} in {}", names.join(", "), folder.display()));
-        Ok(Command::new("sh")
+        let short = tempfile::tempdir_in(SHORT).map_err(file("making a folder for keys"))?;
+        let made = short.path().join("gnupg");
+        Command::new("sh")
             .args(["-euc", POPULATE, "sh"])
-            .args([ring, folder])
+            .args([made.as_path(), folder])
             .args(names)
             .shown("pacman-key")
             .enclosed()
-            .run(watch)?)
+            .run(watch)?;
+        let copy = Command::new("cp").args(["-a", "--no-preserve=ownership"]);
+        Ok(copy.args([&made, ring]).run(watch)?)
     }
 
     /// Copies a keyring to where the new system looks for it.
-    pub(crate) fn copy(ring: &Path, to: &Path, watch: &mut dyn Watch) -> Result<(), Problem> {
-        let parent = to.parent().unwrap_or(to);
-        fs::create_dir_all(parent).map_err(file(format!("making {}", parent.display())))?;
-        let copy = Command::new("cp").args(["-a", "--no-preserve=ownership"]);
-        Ok(copy.args([ring, to]).run(watch)?)
+    pub(crate) fn copy(ring: &Path, root: &Root, watch: &mut dyn Watch) -> Result<(), Problem> {
+        if root.has(Path::new(RING)) {
+            return Ok(());
+        }
+        let making = || file("making the folder of the keyring");
+        root.folder(FOLDER).map_err(making())?;
+        let to = root.path().join(FOLDER);
+        let is_inside =
+            fs::canonicalize(&to).and_then(|to| Ok(to.starts_with(fs::canonicalize(root.path())?)));
+        if !is_inside.map_err(making())? {
+            let hint = "make it a folder in setup";
+            return Err(Problem::refused(format!("/{FOLDER} leads out of the image"), hint));
+        }
+        let copy =
+            Command::new("cp").args(["-a", "--no-preserve=ownership", "--no-target-directory"]);
+        Ok(copy.arg(ring).arg(root.path().join(RING)).run(watch)?)
+    }
+
+    /// What changes with the keys: names, sizes and times of their files.
+    pub(crate) fn stamp(&self) -> Result<String, Problem> {
+        let Self::Files { folder, names } = self else { return Ok(String::new()) };
+        let mut text = String::new();
+        for name in names {
+            for ending in [".gpg", "-trusted", "-revoked"] {
+                let path = folder.join(format!("{name}{ending}"));
+                let Ok(found) = path.metadata() else { continue };
+                let (size, time) = (found.len(), found.mtime());
+                text.push_str(&format!(
+                    "{} {size} {time}.{}\n",
+                    path.display(),
+                    found.mtime_nsec()
+                ));
+            }
+        }
+        Ok(text)
     }
 }
 
@@ -122,7 +170,9 @@ mod tests {
     use super::*;
 
     fn configuration(ring: Option<PathBuf>, insists: bool) -> Configuration {
-        Configuration { ring, insists, ..Configuration::default() }
+        let ring = ring.map(|ring| format!("GPGDir = {}\n", ring.display())).unwrap_or_default();
+        let level = if insists { "PackageRequired" } else { "PackageOptional" };
+        Configuration::of(&format!("[options]\n{ring}SigLevel = {level}\n"))
     }
 
     #[test]

@@ -44,6 +44,13 @@ pub(crate) fn simulate(
     room: u64,
     watch: &mut dyn Watch,
 ) -> Result<(), Problem> {
+    let own = project.list("bootstrap_options")?;
+    if let Some(other) = own.iter().find(|option| ["-U", "-C", "-i"].contains(&option.as_str())) {
+        watch.line(&format!(
+            "with {other} in bootstrap_options, mirrors cannot be asked beforehand"
+        ));
+        return Ok(());
+    }
     let work = tempfile::tempdir().map_err(file("making a folder"))?;
     let cache = options.cache.as_deref().unwrap_or(work.path());
     let (partial, packages) = (cache.join(PARTIAL), cache.join(CACHED_PACKAGES));
@@ -74,9 +81,11 @@ pub(crate) fn simulate(
         Size(download),
         Size(installed)
     ));
-    fits(installed, room)?;
     let available = memory::available(cache);
-    if available < download.saturating_add(RESERVE) {
+    let waits = available >= download.saturating_add(RESERVE);
+    // What does not wait in memory is downloaded onto the disk.
+    fits(if waits { installed } else { installed.saturating_add(download) }, room)?;
+    if !waits {
         let smallest = wanted.iter().min_by_key(|package| package.download);
         let Some(smallest) = smallest else { return Ok(()) };
         watch.line(&format!(
@@ -91,10 +100,13 @@ pub(crate) fn simulate(
     }
     watch.line("fetching all packages, and verifying their signatures");
     call(&["-Sw"], names).run(watch)?;
-    for repository in &pacman.configuration.repositories {
+    for repository in pacman.configuration.repositories() {
         let database = format!("{repository}.db");
         let from = work.path().join("root/var/lib/pacman/sync").join(&database);
-        fs::copy(from, partial.join(database)).map_err(file("keeping a list of packages"))?;
+        // Some are for searching alone (`Usage`).
+        if from.exists() {
+            fs::copy(from, partial.join(database)).map_err(file("keeping a list of packages"))?;
+        }
     }
     if packages.exists() {
         fs::remove_dir_all(&packages).map_err(file("removing older packages"))?;
@@ -142,18 +154,26 @@ fn installed_size(
     let mut repositories: Vec<&str> = wanted.iter().map(|it| it.repository.as_str()).collect();
     repositories.sort_unstable();
     repositories.dedup();
+    let unpacked = tempfile::tempdir().map_err(file("making a folder"))?;
+    let description = |package: &Package| {
+        let Package { repository, name, version, .. } = package;
+        unpacked.path().join(format!("{repository}/{name}-{version}/desc"))
+    };
     for repository in repositories {
-        let (database, folder) = (format!("{repository}.db"), format!("{repository}.files"));
-        let folder = databases.join(folder);
+        let folder = unpacked.path().join(repository);
         fs::create_dir_all(&folder).map_err(file("making a folder"))?;
-        let tar = Command::new("tar").arg("-xf").arg(databases.join(database));
-        tar.arg("-C").arg(&folder).run(watch)?;
+        // A list has thousands of packages, and memory may be what they are unpacked into.
+        let of_it = wanted.iter().filter(|package| package.repository == repository);
+        let names: String = of_it.map(|it| format!("{}-{}/desc\n", it.name, it.version)).collect();
+        let list = unpacked.path().join("names");
+        fs::write(&list, names).map_err(file("writing down which packages are wanted"))?;
+        let database = databases.join(format!("{repository}.db"));
+        let tar = Command::new("tar").arg("-xf").arg(database).arg("-C").arg(&folder);
+        tar.arg("-T").arg(&list).run(watch)?;
     }
     let size = |package: &Package| {
-        let Package { repository, name, version, .. } = package;
-        let path = databases.join(format!("{repository}.files/{name}-{version}/desc"));
-        let text = fs::read_to_string(&path);
-        let text = text.map_err(file(format!("reading what {name} is")))?;
+        let text = fs::read_to_string(description(package));
+        let text = text.map_err(file(format!("reading what {} is", package.name)))?;
         let mut lines = text.lines().skip_while(|line| *line != "%ISIZE%");
         Ok(lines.nth(1).and_then(|size| size.parse::<u64>().ok()).unwrap_or_default())
     };
