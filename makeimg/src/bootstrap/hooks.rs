@@ -127,7 +127,9 @@ mod tests {
         ] {
             let mut said = Said::default();
             let mut hooks = Hooks::listening(&mut said);
-            lines.iter().for_each(|line| hooks.line(line));
+            for line in lines {
+                hooks.line(line);
+            }
             assert_eq!(hooks.only_lacks_a_menu(), want, "{lines:?}");
         }
     }

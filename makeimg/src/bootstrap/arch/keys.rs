@@ -133,22 +133,16 @@ impl Keys {
     }
 
     /// What changes with the keys: names, sizes and times of their files.
-    pub(crate) fn stamp(&self) -> Result<String, Problem> {
-        let Self::Files { folder, names } = self else { return Ok(String::new()) };
-        let mut text = String::new();
-        for name in names {
-            for ending in [".gpg", "-trusted", "-revoked"] {
-                let path = folder.join(format!("{name}{ending}"));
-                let Ok(found) = path.metadata() else { continue };
-                let (size, time) = (found.len(), found.mtime());
-                text.push_str(&format!(
-                    "{} {size} {time}.{}\n",
-                    path.display(),
-                    found.mtime_nsec()
-                ));
-            }
-        }
-        Ok(text)
+    pub(crate) fn stamp(&self) -> String {
+        let Self::Files { folder, names } = self else { return String::new() };
+        let endings = [".gpg", "-trusted", "-revoked"];
+        let files = names.iter().flat_map(|name| endings.map(|ending| format!("{name}{ending}")));
+        let lines = files.filter_map(|name| {
+            let found = folder.join(&name).metadata().ok()?;
+            let (size, time, part) = (found.len(), found.mtime(), found.mtime_nsec());
+            Some(format!("{} {name} {size} {time}.{part}\n", folder.display()))
+        });
+        lines.collect::<Vec<_>>().concat()
     }
 }
 

@@ -17,6 +17,8 @@ use crate::stage::Watch;
 const PARTIAL: &str = "packages.partial";
 /// The packages without which pacstrap does nothing, where IMGBUILD names none.
 const DEFAULT: &str = "base";
+/// Where lists of packages are in a system.
+const DATABASES: &str = "var/lib/pacman/sync";
 /// Memory that an installation needs beside packages that wait in memory: pacman, the hooks of packages,
 /// and an initramfs that is put together in a tmpfs.
 const RESERVE: u64 = 320 << 20;
@@ -54,7 +56,8 @@ pub(crate) fn simulate(
     let work = tempfile::tempdir().map_err(file("making a folder"))?;
     let cache = options.cache.as_deref().unwrap_or(work.path());
     let (partial, packages) = (cache.join(PARTIAL), cache.join(CACHED_PACKAGES));
-    for folder in [&work.path().join("root/var/lib/pacman"), &partial] {
+    let databases = work.path().join("root").join(DATABASES);
+    for folder in [&databases, &partial] {
         fs::create_dir_all(folder).map_err(file(format!("making {}", folder.display())))?;
     }
     let ready = pacman.ready(project, (options, Some(&partial)), watch)?;
@@ -73,45 +76,73 @@ pub(crate) fn simulate(
     let format = "makeimg %r %n %v %s";
     let said = call(&["-Sy", "--print", "--print-format", format], names).output(watch)?;
     let wanted = parse(&String::from_utf8_lossy(&said));
-    let download = wanted.iter().map(|package| package.download).sum();
-    let installed = installed_size(&work.path().join("root/var/lib/pacman/sync"), &wanted, watch)?;
-    let count = wanted.len();
-    watch.line(&format!(
-        "{count} packages: {} to download, {} when they are installed",
-        Size(download),
-        Size(installed)
-    ));
-    let available = memory::available(cache);
-    let waits = available >= download.saturating_add(RESERVE);
-    // What does not wait in memory is downloaded onto the disk.
-    fits(if waits { installed } else { installed.saturating_add(download) }, room)?;
-    if !waits {
-        let smallest = wanted.iter().min_by_key(|package| package.download);
-        let Some(smallest) = smallest else { return Ok(()) };
-        watch.line(&format!(
-            "memory has no room for all of them ({} are available): of their signatures, only that of {} is \
-             verified now",
-            Size(available),
-            smallest.name
-        ));
-        let one = [format!("{}/{}", smallest.repository, smallest.name)];
-        call(&["-Sw", "-dd"], &one).run(watch)?;
+    if let Some(smallest) =
+        (Room { cache, disk: room }).too_small_for(&wanted, &databases, watch)?
+    {
+        call(&["-Sw", "-dd"], &[smallest]).run(watch)?;
         return fs::remove_dir_all(&partial).map_err(file("removing a package"));
     }
     watch.line("fetching all packages, and verifying their signatures");
     call(&["-Sw"], names).run(watch)?;
-    for repository in pacman.configuration.repositories() {
-        let database = format!("{repository}.db");
-        let from = work.path().join("root/var/lib/pacman/sync").join(&database);
-        // Some are for searching alone (`Usage`).
-        if from.exists() {
-            fs::copy(from, partial.join(database)).map_err(file("keeping a list of packages"))?;
-        }
-    }
+    keep(pacman, &databases, &partial)?;
     if packages.exists() {
         fs::remove_dir_all(&packages).map_err(file("removing older packages"))?;
     }
     fs::rename(&partial, &packages).map_err(file("keeping the packages"))
+}
+
+/// Puts the lists of packages beside the packages.
+fn keep(pacman: &Pacman, databases: &Path, packages: &Path) -> Result<(), Problem> {
+    for repository in pacman.configuration.repositories() {
+        let name = format!("{repository}.db");
+        let list = databases.join(&name);
+        // Some repositories are for searching alone (`Usage`).
+        if list.exists() {
+            fs::copy(list, packages.join(name)).map_err(file("keeping a list of packages"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Where packages go.
+struct Room<'a> {
+    /// The folder that keeps them until they are installed.
+    cache: &'a Path,
+    /// Bytes of the file system that they are for.
+    disk: u64,
+}
+
+impl Room<'_> {
+    /// Refuses packages that the disk has no room for. If the cache has none for all of them at once, returns
+    /// the smallest one.
+    fn too_small_for(
+        &self,
+        wanted: &[Package],
+        databases: &Path,
+        watch: &mut dyn Watch,
+    ) -> Result<Option<String>, Problem> {
+        let download = wanted.iter().map(|package| package.download).sum();
+        let installed = installed_size(databases, wanted, watch)?;
+        watch.line(&format!(
+            "{} packages: {} to download, {} when they are installed",
+            wanted.len(),
+            Size(download),
+            Size(installed)
+        ));
+        let available = memory::available(self.cache);
+        let waits = available >= download.saturating_add(RESERVE);
+        // What does not wait in memory is downloaded onto the disk.
+        fits(if waits { installed } else { installed.saturating_add(download) }, self.disk)?;
+        let smallest = wanted.iter().min_by_key(|package| package.download).filter(|_| !waits);
+        if let Some(Package { name, .. }) = smallest {
+            watch.line(&format!(
+                "memory has no room for all of them ({} are available): of their signatures, only that of \
+                 {name} is verified now",
+                Size(available)
+            ));
+        }
+        Ok(smallest.map(|Package { repository, name, .. }| format!("{repository}/{name}")))
+    }
 }
 
 /// Returns the folder of packages that a check has left, all of them.
@@ -120,7 +151,7 @@ pub(super) fn complete(options: &Options) -> Option<PathBuf> {
     packages.is_dir().then_some(packages)
 }
 
-/// Refuses a file system that is too small, with a package or two of downloads beside the system.
+/// Refuses a file system that is too small, with what it needs for itself.
 fn fits(installed: u64, room: u64) -> Result<(), Problem> {
     let needed = installed / 100 * (100 + OVERHEAD);
     if needed <= room {
@@ -164,9 +195,10 @@ fn installed_size(
         fs::create_dir_all(&folder).map_err(file("making a folder"))?;
         // A list has thousands of packages, and memory may be what they are unpacked into.
         let of_it = wanted.iter().filter(|package| package.repository == repository);
-        let names: String = of_it.map(|it| format!("{}-{}/desc\n", it.name, it.version)).collect();
+        let names = of_it.map(|it| format!("{}-{}/desc\n", it.name, it.version));
         let list = unpacked.path().join("names");
-        fs::write(&list, names).map_err(file("writing down which packages are wanted"))?;
+        fs::write(&list, names.collect::<Vec<_>>().concat())
+            .map_err(file("writing down which packages are wanted"))?;
         let database = databases.join(format!("{repository}.db"));
         let tar = Command::new("tar").arg("-xf").arg(database).arg("-C").arg(&folder);
         tar.arg("-T").arg(&list).run(watch)?;
