@@ -84,7 +84,7 @@ impl Configuration {
     }
 
     /// Writes a copy with another keyring, and with another cache of packages if one is named. Packages are
-    /// downloaded by whoever builds.
+    /// downloaded by the user who builds.
     ///
     /// pacman takes what it reads first.
     pub(crate) fn write(
