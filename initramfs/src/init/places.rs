@@ -38,7 +38,7 @@ const LINKS: &[(&str, &str)] = &[
     // systemd, `tmpfiles.d/var.conf` and `legacy.conf`.
     ("/var/run", "/run"),
     ("/var/lock", "/run/lock"),
-    // Where modprobe(8) looks for what we pack below `/usr`, in a base whose `/lib` is no link there.
+    // Where modprobe(8) looks for what we pack below `/usr`, in a base whose `/lib` does not lead there.
     ("/lib/modules", "/usr/lib/modules"),
 ];
 
