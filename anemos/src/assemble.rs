@@ -7,10 +7,10 @@ use std::io::{self, BufWriter};
 use std::path::Path;
 
 use anyhow::Context;
+use contract::deploy::Deploy;
+use contract::paths;
 use initramfs::archive::{Attributes, Packing, Segment, Writer};
-use initramfs::deploy::Deploy;
 use initramfs::manifest::{self, Manifest};
-use initramfs::paths;
 
 use crate::contents::{BaseContents, Contents, Member, Source};
 

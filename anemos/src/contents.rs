@@ -6,8 +6,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use contract::paths;
 use initramfs::listing::{self, Entry};
-use initramfs::paths;
 
 use crate::facts::{AuthorizedKey, Device, DevicePath, HostKey};
 use crate::modules::{self, Modules};

@@ -13,7 +13,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use initramfs::mount_table::unescape;
+use contract::mount_table::unescape;
 use nix::mount::{MsFlags, mount};
 use nix::poll::{PollTimeout, poll};
 use nix::sys::reboot::{RebootMode, reboot};

@@ -23,9 +23,9 @@ mod watchdog;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use initramfs::deploy::Firmware;
-use initramfs::network::Network;
-use initramfs::network::capture::{Captured, capture};
+use contract::firmware::Firmware;
+use contract::network::Network;
+use contract::network::capture::{Captured, capture};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::access::{Access, Keyring};

@@ -9,8 +9,8 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
-use initramfs::attempt::{self, Attempt, Place};
-use initramfs::deploy::Mode;
+use contract::attempt::Mode;
+use contract::attempt::{self, Attempt, Place};
 
 use crate::files::{if_there, read_if_there};
 

@@ -11,10 +11,11 @@ mod watchdog;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use initramfs::deploy::{Deploy, Mode, PayloadMember};
-use initramfs::network::Restore;
-use initramfs::network::proof::{Answer, Subject};
-use initramfs::payload::{Description, Kind, Settings};
+use contract::attempt::Mode;
+use contract::deploy::{Deploy, PayloadMember};
+use contract::network::Restore;
+use contract::network::proof::{Answer, Subject};
+use contract::payload::{Description, Kind, Settings};
 use serde::Serialize;
 
 pub(crate) use self::disk::PlannedDisk;

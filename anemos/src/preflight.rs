@@ -5,9 +5,9 @@ mod fit;
 mod hints;
 mod refusal;
 
-use initramfs::deploy::AfterCommit;
-use initramfs::paths;
-use initramfs::payload::Kind;
+use contract::deploy::AfterCommit;
+use contract::paths;
+use contract::payload::Kind;
 
 pub(crate) use self::checks::Check;
 pub(crate) use self::refusal::Refusal;

@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use initramfs::network::Kind;
-use initramfs::network::proof::{self, Answer};
-use initramfs::payload::{self, Description, Limits};
+use contract::network::Kind;
+use contract::network::proof::{self, Answer};
+use contract::payload::{self, Description, Limits};
 
 use crate::config::{Base, Config, HostKeys, KernelSource, Keys, Location, NetworkMode};
 use crate::contents::{BaseContents, Contents, Wanted};
@@ -154,7 +154,7 @@ impl Prepared {
     }
 
     /// The parts that an execution needs, or the first refusal with all the others.
-    pub(crate) fn accept(&self) -> anyhow::Result<(&Contents, &initramfs::deploy::Deploy)> {
+    pub(crate) fn accept(&self) -> anyhow::Result<(&Contents, &contract::deploy::Deploy)> {
         refuse(&self.refusals)?;
         for overridden in &self.overridden {
             report::step(&format!("overridden: {overridden}"));

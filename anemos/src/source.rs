@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use initramfs::payload::{PayloadError, hexadecimal};
+use contract::payload::{PayloadError, hexadecimal};
 use sha2::{Digest as _, Sha256};
 
 use crate::config::{Digest, Location};

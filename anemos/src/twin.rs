@@ -54,9 +54,9 @@ impl Twin {
         let setup = Setup {
             fixture: fixture(facts, generic).map(str::to_owned),
             firmware: match (facts.firmware, facts.kexec.secure_boot) {
-                (initramfs::deploy::Firmware::Bios, _) => Firmware::Bios,
-                (initramfs::deploy::Firmware::Uefi, false) => Firmware::Uefi,
-                (initramfs::deploy::Firmware::Uefi, true) => Firmware::UefiSecure,
+                (contract::firmware::Firmware::Bios, _) => Firmware::Bios,
+                (contract::firmware::Firmware::Uefi, false) => Firmware::Uefi,
+                (contract::firmware::Firmware::Uefi, true) => Firmware::UefiSecure,
             },
             cpu: match facts.cpu.level {
                 0..=2 => CpuLevel::V2,

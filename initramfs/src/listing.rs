@@ -6,7 +6,7 @@ use std::io::{self, BufRead as _, Read};
 use cpio::newc;
 use flate2::bufread::GzDecoder;
 
-use crate::payload::Packed;
+use contract::payload::Packed;
 
 const LINK: u32 = 0o120_000;
 const TYPE: u32 = 0o170_000;

@@ -10,7 +10,7 @@ use std::{fs, io};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::paths;
+use contract::paths;
 
 /// Our members between manifest and canary.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]

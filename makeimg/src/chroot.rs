@@ -3,6 +3,8 @@
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 
+use contract::environment::PATH;
+
 use crate::command::Command;
 use crate::error::{Problem, file};
 use crate::private;
@@ -29,8 +31,6 @@ set +e
 chroot "$1" /bin/sh /run/makeimg/script
 exit $?
 "#;
-
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Runs a script in the image; `shown` is what errors call it.
 ///

@@ -1,111 +1,25 @@
-//! `anemos.env`: variables that are exported before IMGBUILD is read.
-//!
-//! The format is that of payloads: one `KEY=value` a line, blank lines and lines that begin with `#`
-//! aside. A value reaches to the end of its line, without blanks around it; in single or double
-//! quotes it keeps them. Nothing is expanded. A key is there once; `ANEMOS_` ones belong to anemos.
+//! Reads the `anemos.env` of a project.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::Path;
 
+use contract::payload::environment::{FILE, Mistake, parse};
+
 use crate::error::{Problem, file};
 
-/// The name of the file.
-const FILE: &str = "anemos.env";
-
-/// Reads the file of a project; without it there are no variables.
+/// Reads the file; without it there are no variables.
 pub(crate) fn read(folder: &Path) -> Result<BTreeMap<String, String>, Problem> {
     match fs::read_to_string(folder.join(FILE)) {
-        Ok(text) => parse(&text),
+        Ok(text) => Ok(parse(&text)?),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeMap::new()),
         Err(error) => Err(file(format!("reading {FILE}"))(error)),
     }
 }
 
-fn parse(text: &str) -> Result<BTreeMap<String, String>, Problem> {
-    let mut variables = BTreeMap::new();
-    for (index, line) in text.lines().enumerate() {
-        let line = line.trim();
-        if line.is_empty() || line.starts_with('#') {
-            continue;
-        }
-        let refuse = |(reason, hint): (String, &str)| Problem::Text {
-            file: FILE.to_owned(),
-            line: index + 1,
-            reason,
-            hint: hint.to_owned(),
-        };
-        let (key, value) = variable(line).map_err(refuse)?;
-        if variables.insert(key.to_owned(), value.to_owned()).is_some() {
-            return Err(refuse((format!("{key} is there twice"), "keep one of the two lines")));
-        }
-    }
-    Ok(variables)
-}
-
-/// Tells whether a shell takes this as the name of a variable.
-pub(crate) fn is_name(name: &str) -> bool {
-    let letter = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
-    name.bytes().next().is_some_and(letter)
-        && name.bytes().all(|byte| letter(byte) || byte.is_ascii_digit())
-}
-
-/// Takes a line apart. What is wrong with one is said without any of it that is not surely a name: the
-/// line may be of a secret.
-fn variable(line: &str) -> Result<(&str, &str), (String, &'static str)> {
-    let Some((key, value)) = line.split_once('=') else {
-        let hint = "write KEY=value, or # before a comment";
-        return Err(("it is no KEY=value".to_owned(), hint));
-    };
-    let key = key.trim_end();
-    if !is_name(key) {
-        let hint = "a name is made of letters, digits and _, and begins with no digit";
-        return Err(("what is before = is no name of a variable".to_owned(), hint));
-    }
-    if key.starts_with("ANEMOS_") {
-        return Err((format!("{key} is set by anemos"), "choose a name without ANEMOS_"));
-    }
-    if value.contains('\0') {
-        return Err((format!("the value of {key} has a zero byte"), "remove it"));
-    }
-    Ok((key, unquoted(key, value.trim())?))
-}
-
-fn unquoted<'a>(key: &str, value: &'a str) -> Result<&'a str, (String, &'static str)> {
-    let Some(quote) = value.chars().next().filter(|first| ['"', '\''].contains(first)) else {
-        return Ok(value);
-    };
-    match value.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote)) {
-        Some(inner) if !inner.contains(quote) => Ok(inner),
-        _ => {
-            let hint = "end the value with the quote that it begins with, and use it nowhere else";
-            Err((format!("the quotes of {key} do not match"), hint))
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn values_are_taken_as_they_are_and_mistakes_name_their_line() {
-        for (text, want) in [
-            ("A=1\n\n# B=2\nC = ' x '\n", Ok(vec![("A", "1"), ("C", " x ")])),
-            ("A=$B `c` \\n\n", Ok(vec![("A", "$B `c` \\n")])),
-            ("A=1\nB\n", Err("anemos.env, line 2: it is no KEY=value")),
-            ("1A=1\n", Err("anemos.env, line 1: what is before = is no name of a variable")),
-            ("A=1\nA=2\n", Err("anemos.env, line 2: A is there twice")),
-            ("A='x\n", Err("anemos.env, line 1: the quotes of A do not match")),
-            ("ANEMOS_DISK=x\n", Err("anemos.env, line 1: ANEMOS_DISK is set by anemos")),
-        ] {
-            let found = parse(text).map_err(|problem| problem.to_string());
-            let want = want.map_err(str::to_owned).map(|pairs| {
-                let owned = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
-                pairs.into_iter().map(owned).collect()
-            });
-            assert_eq!(found, want, "{text:?}");
-        }
+impl From<Mistake> for Problem {
+    fn from(Mistake { line, reason, hint }: Mistake) -> Self {
+        Self::Text { file: FILE.to_owned(), line, reason, hint: hint.to_owned() }
     }
 }

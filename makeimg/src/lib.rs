@@ -41,7 +41,7 @@ pub use error::{MakeError, Problem};
 pub use evaluate::evaluate;
 pub use format::{Format, PartitionTable, Raw, Size};
 pub use isolate::isolated;
-pub use machine::{Firmware, Machine, check, install};
+pub use machine::{Machine, check, install};
 pub use options::Options;
 pub use project::{Function, HostItem, Project, Target, Variables};
 pub use secrets::reveal;

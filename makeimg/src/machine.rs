@@ -11,6 +11,9 @@ mod settings;
 use std::env;
 use std::path::{Path, PathBuf};
 
+use contract::environment;
+use contract::firmware::Firmware;
+
 use crate::alpine;
 use crate::build::Build;
 use crate::error::{MakeError, Problem};
@@ -23,15 +26,6 @@ use crate::stage::{Step, Watch, step, told};
 pub(crate) use self::boot::{Settings, settings as grub_settings};
 use self::disk::Disk;
 pub(crate) use self::settings::apply;
-
-/// Platform firmware.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Firmware {
-    /// PC BIOS.
-    Bios,
-    /// UEFI.
-    Uefi,
-}
 
 /// The machine that a system is installed on.
 #[derive(Clone, Debug)]
@@ -60,19 +54,19 @@ impl Machine {
     pub fn from_environment(disk: &Path) -> Self {
         let text = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
         let path = |name: &str| text(name).map(PathBuf::from);
-        let uefi = match text("ANEMOS_FIRMWARE") {
+        let uefi = match text(environment::FIRMWARE) {
             Some(firmware) => firmware == "uefi",
             None => Path::new("/sys/firmware/efi").exists(),
         };
         Self {
             disk: disk.to_owned(),
             firmware: if uefi { Firmware::Uefi } else { Firmware::Bios },
-            root: path("ANEMOS_ROOT").unwrap_or_else(|| PathBuf::from("/mnt")),
-            hostname: text("ANEMOS_HOSTNAME"),
-            console: text("ANEMOS_CONSOLE"),
-            network: path("ANEMOS_NETWORK"),
-            authorized_keys: path("ANEMOS_AUTHORIZED_KEYS"),
-            host_keys: path("ANEMOS_HOST_KEYS"),
+            root: path(environment::ROOT).unwrap_or_else(|| PathBuf::from("/mnt")),
+            hostname: text(environment::HOSTNAME),
+            console: text(environment::CONSOLE),
+            network: path(environment::NETWORK),
+            authorized_keys: path(environment::AUTHORIZED_KEYS),
+            host_keys: path(environment::HOST_KEYS),
         }
     }
 }

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use initramfs::deploy::{Firmware, PayloadMember};
-use initramfs::disk::DiskIdentity;
+use contract::deploy::PayloadMember;
+use contract::disk::DiskIdentity;
+use contract::firmware::Firmware;
+use contract::network::Restore;
 use initramfs::listing;
-use initramfs::network::Restore;
 
 use super::*;
 
@@ -35,8 +36,8 @@ fn description() -> Deploy {
             sha256: String::new(),
             unpacked_limit: 0,
         },
-        mode: initramfs::deploy::Mode::Deployment,
-        after_commit: initramfs::deploy::AfterCommit::Rescue,
+        mode: contract::attempt::Mode::Deployment,
+        after_commit: contract::deploy::AfterCommit::Rescue,
         began: None,
         report: None,
         deploy_limit_secs: 1,

@@ -4,8 +4,9 @@ use std::io::{self, BufRead, IsTerminal};
 use std::process::ExitCode;
 
 use anyhow::Context;
+use contract::attempt::Mode;
+use contract::deploy::Deploy;
 use harness::rehearsal::interrupt::Interrupted;
-use initramfs::deploy::{Deploy, Mode};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use initramfs::network::Network;
+use contract::network::Network;
 use serde_json::Value;
 
 use crate::facts::{Facts, Keyring, Redaction};

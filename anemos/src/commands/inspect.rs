@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use initramfs::payload::{self, Description, Kind, Limits};
+use contract::payload::{self, Description, Kind, Limits};
 
 use crate::report;
 use crate::source;
@@ -98,7 +98,7 @@ fn size(bytes: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use initramfs::payload::{Compression, Description, Kind, Settings};
+    use contract::payload::{Compression, Description, Kind, Settings};
 
     use super::render;
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use initramfs::payload::{self, Compression};
+use contract::payload::{self, Compression};
 
 use crate::report::{self, Refusal};
 use crate::source;

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use initramfs::paths;
+use contract::paths;
 
 use crate::report::{self, Refusal};
 

@@ -6,10 +6,10 @@ use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
-use initramfs::attempt::Attempt;
-use initramfs::deploy::Mode;
-use initramfs::paths;
-use initramfs::stages::{Outcome, Stage};
+use contract::attempt::Attempt;
+use contract::attempt::Mode;
+use contract::paths;
+use contract::stages::{Outcome, Stage};
 
 use crate::report::{self, Refusal};
 use crate::{facts, last_attempt, plan};

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context as _;
+use contract::payload::{self, Compression, Description, Kind, Limits};
 use harness::chain::Timed;
 use harness::evidence::{self, Evidence};
 use harness::fixture::{Fixture, build, cache};
@@ -20,7 +21,6 @@ use harness::report::junit;
 use harness::scenario::run::Outcome;
 use harness::size::Size;
 use harness::verdict::{Ending, Verdict};
-use initramfs::payload::{self, Compression, Description, Kind, Limits};
 use regex::Regex;
 use tempfile::TempDir;
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use initramfs::network::{Network, files};
+use contract::network::{Network, files};
 
 use crate::report;
 

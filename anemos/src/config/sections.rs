@@ -10,7 +10,7 @@ use super::values::{
 };
 use crate::preflight::Check;
 use crate::report::Refusal;
-use initramfs::deploy::AfterCommit;
+use contract::deploy::AfterCommit;
 
 /// What a deployment is to be like.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]

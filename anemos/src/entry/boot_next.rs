@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use initramfs::firmware::{self, VARIABLES};
+use contract::boot_entry::{self, VARIABLES};
 
 use super::Next;
 use crate::facts::{Esp, Facts};
@@ -35,7 +35,7 @@ pub(super) fn stage(facts: &Facts, next: &Next<'_>, undo: &mut UndoLog) -> anyho
 }
 
 fn variable(name: &str) -> PathBuf {
-    Path::new(VARIABLES).join(format!("{name}-{}", firmware::GLOBAL))
+    Path::new(VARIABLES).join(format!("{name}-{}", boot_entry::GLOBAL))
 }
 
 /// Writes a variable and reads it back: some firmware takes what it does not keep.
@@ -52,7 +52,7 @@ fn write_variable(undo: &mut UndoLog, path: &Path, data: &[u8]) -> anyhow::Resul
 /// Returns the first number that no boot entry has, and the variable of that entry.
 fn free_entry(variables: &Path) -> anyhow::Result<(u16, PathBuf)> {
     let free = (0..=u16::MAX).map(|number| {
-        let name = format!("Boot{number:04X}-{}", firmware::GLOBAL);
+        let name = format!("Boot{number:04X}-{}", boot_entry::GLOBAL);
         (number, variables.join(name))
     });
     let mut free = free.filter(|(_, path)| !path.exists());
@@ -69,9 +69,9 @@ fn load_option(esp: &Esp, command_line: &str) -> anyhow::Result<Vec<u8>> {
     Ok([
         ACTIVE.to_le_bytes().to_vec(),
         length.to_le_bytes().to_vec(),
-        firmware::utf16(firmware::DESCRIPTION),
+        boot_entry::utf16(boot_entry::DESCRIPTION),
         paths,
-        firmware::utf16(&format!("{initramfs} {command_line}")),
+        boot_entry::utf16(&format!("{initramfs} {command_line}")),
     ]
     .concat())
 }
@@ -92,7 +92,7 @@ fn partition_path(esp: &Esp) -> anyhow::Result<Vec<u8>> {
 
 /// Renders the device path of a file (section 10.3.5.4).
 fn file_path(name: &str) -> Vec<u8> {
-    let name = firmware::utf16(name);
+    let name = boot_entry::utf16(name);
     let length = u16::try_from(name.len() + 4).unwrap_or(u16::MAX);
     [vec![4, 4], length.to_le_bytes().to_vec(), name].concat()
 }
@@ -144,7 +144,7 @@ mod tests {
     fn numbers_of_others_are_not_taken() {
         let folder = tempfile::tempdir().unwrap();
         for number in ["0000", "0001", "0003"] {
-            let name = format!("Boot{number}-{}", initramfs::firmware::GLOBAL);
+            let name = format!("Boot{number}-{}", contract::boot_entry::GLOBAL);
             std::fs::write(folder.path().join(name), "").unwrap();
         }
         let (number, path) = free_entry(folder.path()).unwrap();

@@ -1,7 +1,7 @@
 //! How the machine was booted, and whether it lets another kernel be executed.
 
-use initramfs::deploy::Firmware;
-use initramfs::firmware::{GLOBAL, VARIABLES};
+use contract::boot_entry::{GLOBAL, VARIABLES};
+use contract::firmware::Firmware;
 use serde::{Deserialize, Serialize};
 
 use super::root::Root;

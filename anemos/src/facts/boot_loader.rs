@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use initramfs::firmware::VARIABLES;
+use contract::boot_entry::VARIABLES;
 use serde::{Deserialize, Serialize};
 
 use super::mounts::{self, Mount};

@@ -1,7 +1,7 @@
 //! The disks of the machine, and what lies on them.
 
 use anyhow::Context;
-use initramfs::disk::{Candidate, sysfs};
+use contract::disk::{Candidate, sysfs};
 use serde::{Deserialize, Serialize};
 
 use super::occupants::{self, Occupant, Uses};

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use initramfs::mount_table::unescape;
+use contract::mount_table::unescape;
 
 use super::root::Root;
 

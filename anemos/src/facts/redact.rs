@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use initramfs::payload::hexadecimal;
+use contract::payload::hexadecimal;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 

@@ -1,7 +1,7 @@
 //! Which disk is overwritten.
 
-use initramfs::disk::sysfs::{ChoiceError, Names, choose};
-use initramfs::disk::{Candidate, DiskIdentity};
+use contract::disk::sysfs::{ChoiceError, Names, choose};
+use contract::disk::{Candidate, DiskIdentity};
 use serde::Serialize;
 
 use super::Purpose;

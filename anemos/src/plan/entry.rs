@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use initramfs::deploy::Firmware;
+use contract::firmware::Firmware;
 use serde::Serialize;
 
 use super::memory::{Budget, Sizes, mib, mib_down};

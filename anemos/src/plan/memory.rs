@@ -1,6 +1,6 @@
 //! Whether the memory is enough, computed before the jump.
 
-use initramfs::payload::Description;
+use contract::payload::Description;
 use serde::Serialize;
 
 use crate::facts::Facts;
@@ -131,7 +131,7 @@ pub(crate) fn mib_down(bytes: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use initramfs::payload::Settings;
+    use contract::payload::Settings;
 
     use super::{Description, MIB, Peak, Sizes, deploying, loading, mib, unpacking};
 

@@ -1,7 +1,7 @@
 //! The network of the deploy environment, and what the new system is told of it.
 
-use initramfs::network::capture::LOST_DEFAULT;
-use initramfs::network::{Address, Link, Network, Restore, Route};
+use contract::network::capture::LOST_DEFAULT;
+use contract::network::{Address, Link, Network, Restore, Route};
 
 use crate::config::{NetworkConfig, NetworkMode};
 use crate::facts::Facts;
@@ -131,7 +131,7 @@ pub(super) fn of_new_system(
 
 #[cfg(test)]
 mod tests {
-    use initramfs::network::Kind;
+    use contract::network::Kind;
 
     use super::super::Purpose;
     use super::super::tests::{cloud, plan_of};

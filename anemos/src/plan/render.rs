@@ -2,8 +2,8 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use initramfs::network::{Address, Network, Restore, Route};
-use initramfs::payload::Kind;
+use contract::network::{Address, Network, Restore, Route};
+use contract::payload::Kind;
 
 use super::memory::{mib, mib_down};
 use super::{Plan, PlannedDisk, PlannedKernel, PlannedPayload};

@@ -1,8 +1,8 @@
 //! Plans out of facts, as people and PID 1 read them.
 
-use initramfs::disk::DiskIdentity;
-use initramfs::network::{Address, Link, Network, Restore, Route};
-use initramfs::payload::{Compression, Description, Kind, Settings};
+use contract::disk::DiskIdentity;
+use contract::network::{Address, Link, Network, Restore, Route};
+use contract::payload::{Compression, Description, Kind, Settings};
 
 use super::{Inputs, KeyCount, Plan, Purpose, Sizes, plan};
 use crate::config::{Config, KernelSource};
@@ -169,7 +169,7 @@ fn ladder(config: &str, change: fn(&mut Facts)) -> String {
 }
 
 fn uefi(facts: &mut Facts) {
-    facts.firmware = initramfs::deploy::Firmware::Uefi;
+    facts.firmware = contract::firmware::Firmware::Uefi;
     facts.boot_loader.variables = true;
 }
 

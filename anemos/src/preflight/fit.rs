@@ -1,8 +1,8 @@
 //! Whether payload, machine and deploy environment fit together.
 
-use initramfs::deploy::Firmware;
-use initramfs::network::Restore;
-use initramfs::payload::Settings;
+use contract::firmware::Firmware;
+use contract::network::Restore;
+use contract::payload::Settings;
 
 use super::Refusal;
 use crate::facts::{Clock, Disk, Facts};

@@ -1,6 +1,6 @@
 //! Every refusal with its reason and its way out.
 
-use initramfs::payload::Kind;
+use contract::payload::Kind;
 
 use super::{Refusal, check, missing_programs, ssh_server};
 use crate::contents::DriverMissing;

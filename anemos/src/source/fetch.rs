@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
-use initramfs::payload::hexadecimal;
+use contract::payload::hexadecimal;
 use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 use ureq::http::{HeaderMap, StatusCode, header};

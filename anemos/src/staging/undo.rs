@@ -10,7 +10,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use initramfs::mount_table::targets;
+use contract::mount_table::targets;
 use serde::{Deserialize, Serialize};
 
 use crate::command;

@@ -1,6 +1,6 @@
 //! What a twin is to have in common with its original, as statements; and in which of them it does not.
 
-use initramfs::network::Network;
+use contract::network::Network;
 use serde::{Deserialize, Serialize};
 
 use crate::facts::{Disk, Facts, Lockdown, Permission};

@@ -1,6 +1,6 @@
 //! Twins of machines whose facts are known.
 
-use initramfs::network::{Address, Bond, Kind, Link, Network, Origin, Route};
+use contract::network::{Address, Bond, Kind, Link, Network, Origin, Route};
 
 use super::{Likeness, Twin, topology};
 use crate::facts::Facts;

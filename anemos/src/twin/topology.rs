@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::path::Path;
 
+use contract::network::{Kind, Link, Network, Origin, files};
 use harness::topology::Topology;
-use initramfs::network::{Kind, Link, Network, Origin, files};
 
 /// As many cards as a router has the other ends for.
 const MOST_CARDS: usize = 2;

@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 use super::report::Report;
-use crate::firmware::{VARIABLES, remove_our_entries};
+use contract::boot_entry::{VARIABLES, remove_our_entries};
 
 /// Removes our entry, wherever the deployment leads: neither the old nor the new system wants it.
 /// One that stays harms nothing, since no boot order has it.

@@ -19,8 +19,8 @@ use nix::unistd::Pid;
 
 use super::memory::Peak;
 use super::report::Report;
-use crate::paths;
-use crate::payload::Kind;
+use contract::paths;
+use contract::payload::Kind;
 
 /// How long a process that is asked to end may take.
 const TERM_GRACE: Duration = Duration::from_secs(5);

@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use super::read_only;
 use super::report::Report;
 use super::uevents::Uevents;
-use crate::disk::{DiskIdentity, sysfs};
+use contract::disk::{DiskIdentity, sysfs};
 
 /// How long a disk may take to appear: controllers of real servers need half a minute.
 const LIMIT: Duration = Duration::from_secs(90);

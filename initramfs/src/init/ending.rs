@@ -13,8 +13,8 @@ use super::child::{EVERYBODY, kill_all};
 use super::disks::{Selected, sectors_written};
 use super::mounts;
 use super::report::Report;
-use crate::mount_table::targets;
-use crate::stages::{Outcome, Stage};
+use contract::mount_table::targets;
+use contract::stages::{Outcome, Stage};
 
 /// How long writing everything back may take; disks of servers write 20 MB/s at least.
 const WRITE_BACK: Duration = Duration::from_mins(25);

@@ -5,14 +5,16 @@ use std::fs;
 use std::path::Path;
 
 use super::disks::Selected;
-use crate::deploy::{Deploy, Firmware};
-use crate::paths;
+use contract::deploy::Deploy;
+use contract::environment;
+use contract::firmware::Firmware;
+use contract::paths;
 
 /// What a login of root's has (environ(7)), and the language that systemd gives where none is
 /// configured (`src/core/locale-setup.c`). The built-in base has no such locale; its programs go on
 /// in C without a word, as bash would not with `LC_ALL`, and every new system has it.
 const USUAL: [(&str, &str); 7] = [
-    ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+    ("PATH", environment::PATH),
     ("HOME", "/root"),
     ("SHELL", "/bin/sh"),
     ("USER", "root"),
@@ -34,19 +36,19 @@ pub(super) fn of(
     }
     let firmware = deploy.firmware.unwrap_or_else(|| Firmware::here(Path::new("/sys")));
     let ours = [
-        ("ANEMOS_VERSION", deploy.version.clone()),
-        ("ANEMOS_DISK", disk.device.clone()),
-        ("ANEMOS_DISK_PART", partition_prefix(&disk.device)),
-        ("ANEMOS_ALSO_WRITE", also_write(disk)),
-        ("ANEMOS_FIRMWARE", firmware.name().to_owned()),
-        ("ANEMOS_ARCH", deploy.arch.clone()),
-        ("ANEMOS_HOSTNAME", deploy.hostname.clone()),
-        ("ANEMOS_MACHINE_ID", deploy.machine_id.clone().unwrap_or_default()),
-        ("ANEMOS_CONSOLE", deploy.console.clone().unwrap_or_else(main_console)),
-        ("ANEMOS_ROOT", paths::NEW_ROOT.to_owned()),
-        ("ANEMOS_NETWORK", paths::NETWORK.to_owned()),
-        ("ANEMOS_AUTHORIZED_KEYS", format!("/{}", paths::AUTHORIZED_KEYS)),
-        ("ANEMOS_HOST_KEYS", format!("/{}", paths::HOST_KEYS)),
+        (environment::VERSION, deploy.version.clone()),
+        (environment::DISK, disk.device.clone()),
+        (environment::DISK_PART, partition_prefix(&disk.device)),
+        (environment::ALSO_WRITE, also_write(disk)),
+        (environment::FIRMWARE, firmware.name().to_owned()),
+        (environment::ARCH, deploy.arch.clone()),
+        (environment::HOSTNAME, deploy.hostname.clone()),
+        (environment::MACHINE_ID, deploy.machine_id.clone().unwrap_or_default()),
+        (environment::CONSOLE, deploy.console.clone().unwrap_or_else(main_console)),
+        (environment::ROOT, paths::NEW_ROOT.to_owned()),
+        (environment::NETWORK, paths::NETWORK.to_owned()),
+        (environment::AUTHORIZED_KEYS, format!("/{}", paths::AUTHORIZED_KEYS)),
+        (environment::HOST_KEYS, format!("/{}", paths::HOST_KEYS)),
     ];
     variables.extend(ours.map(|(name, value)| (name.to_owned(), value)));
     variables

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::{fs, io};
 
 use super::report::Report;
-use crate::deploy::Deploy;
+use contract::deploy::Deploy;
 
 /// Where machine-id(5) has it.
 const MACHINE_ID: &str = "/etc/machine-id";

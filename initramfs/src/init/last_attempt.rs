@@ -8,9 +8,9 @@ use nix::fcntl::OFlag;
 
 use super::report::Report;
 use super::{Known, read_only};
-use crate::attempt::{self, Attempt, Place, SIZE};
-use crate::paths;
-use crate::stages::{Outcome, Stage};
+use contract::attempt::{self, Attempt, Place, SIZE};
+use contract::paths;
+use contract::stages::{Outcome, Stage};
 
 /// Lines of the log that a report has at the most.
 const LINES: usize = 100;

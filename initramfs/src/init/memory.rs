@@ -5,8 +5,8 @@ use std::fs;
 use std::path::Path;
 
 use super::report::Report;
-use crate::mount_table::targets;
-use crate::paths;
+use contract::mount_table::targets;
+use contract::paths;
 
 /// What an SSH server, a shell and what is typed there need, in KiB.
 const PEOPLE: u64 = 48 << 10;

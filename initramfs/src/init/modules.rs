@@ -11,7 +11,7 @@ use nix::kmod::{ModuleInitFlags, finit_module};
 
 use super::child::{command, exists};
 use super::report::Report;
-use crate::deploy::Deploy;
+use contract::deploy::Deploy;
 
 /// Loads modules in their order and reports those that do not load.
 ///

@@ -16,9 +16,10 @@ use anyhow::{Context, anyhow, bail};
 use rtnetlink::Handle;
 
 use super::report::Report;
-use crate::deploy::{Deploy, Mode};
-use crate::network::proof::{Answer, Judgement, Patience, Subject, ask_all, subjects};
-use crate::network::{Address, Network, Origin, Restore, capture};
+use contract::attempt::Mode;
+use contract::deploy::Deploy;
+use contract::network::proof::{Answer, Judgement, Patience, Subject, ask_all, subjects};
+use contract::network::{Address, Network, Origin, Restore, capture};
 
 /// What came of it.
 #[derive(Debug, Default)]
@@ -97,7 +98,7 @@ impl Ladder<'_> {
             Ok(restored) => return Ok(restored),
             Err(error) => error,
         };
-        let given = |link: &&crate::network::Link| {
+        let given = |link: &&contract::network::Link| {
             link.addresses.iter().any(|address| !address.origin.is_static())
         };
         let macs: Vec<_> = network
@@ -242,7 +243,7 @@ impl Ladder<'_> {
             }
             let family = if v6 { "IPv6" } else { "IPv4" };
             self.report.line(&format!("{family} is dead: going on without its default route"));
-            let dead = |route: &&crate::network::Route| {
+            let dead = |route: &&contract::network::Route| {
                 route.is_default() && route.destination.is_ipv6() == v6
             };
             for route in network.routes.iter().filter(dead) {
@@ -271,6 +272,6 @@ fn order_resolvers(network: &Network, answers: &[Answer]) -> anyhow::Result<()> 
 fn write_resolvers(resolvers: &[IpAddr], search: &[String]) -> anyhow::Result<()> {
     let (resolvers, search) = (resolvers.to_vec(), search.to_vec());
     let network = Network { resolvers, search, ..Network::default() };
-    let text = crate::network::files::resolv_conf(&network);
+    let text = contract::network::files::resolv_conf(&network);
     fs::write(Path::new("/etc/resolv.conf"), text).context("writing /etc/resolv.conf")
 }

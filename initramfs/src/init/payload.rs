@@ -7,9 +7,9 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use sha2::{Digest, Sha256};
 
-use crate::deploy::PayloadMember;
-use crate::paths;
-use crate::payload::{Description, Limits, unpack as unpack_payload};
+use contract::deploy::PayloadMember;
+use contract::paths;
+use contract::payload::{Description, Limits, unpack as unpack_payload};
 
 fn open() -> anyhow::Result<File> {
     File::open(Path::new("/").join(paths::PAYLOAD)).context("opening the payload")

@@ -6,7 +6,8 @@ use std::path::Path;
 
 use super::Known;
 use super::report::Report;
-use crate::deploy::{Deploy, Mode};
+use contract::attempt::Mode;
+use contract::deploy::Deploy;
 
 impl Known {
     /// Whether it is known that no disk is to be written.

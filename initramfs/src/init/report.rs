@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use super::sinks::{Console, Sink};
 use super::timer::Timer;
-use crate::paths;
-use crate::stages::Stage;
+use contract::paths;
+use contract::stages::Stage;
 
 /// Says things everywhere at once; a sink that cannot be written is left out silently,
 /// because there is nobody else to tell.

@@ -12,8 +12,8 @@ use super::child::{EVERYBODY, command, exists, kill_all};
 use super::report::Report;
 use super::ssh::{self, Server};
 use super::{Known, last_attempt, memory, run_payload};
-use crate::paths;
-use crate::stages::Outcome;
+use contract::paths;
+use contract::stages::Outcome;
 
 /// Between two looks at what has ended and what is asked for.
 const TURN: Duration = Duration::from_secs(1);

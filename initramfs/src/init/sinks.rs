@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use nix::fcntl::OFlag;
 
-use crate::paths;
+use contract::paths;
 
 /// Chunks that may wait for a console; those of a payload have 4 KiB at most.
 const WAITING: usize = 16;

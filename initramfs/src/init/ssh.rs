@@ -12,7 +12,7 @@ use anyhow::Context;
 use super::Known;
 use super::child::{command, exists};
 use super::report::Report;
-use crate::paths;
+use contract::paths;
 
 /// The port of SSH (RFC 4253, section 4), at which it is served in any case.
 const PORT: u16 = 22;

@@ -17,7 +17,7 @@ use nix::sys::signal::{Signal, kill};
 
 use super::child::EVERYBODY;
 use super::disks::{Selected, sectors_written};
-use crate::stages::{Outcome, Stage};
+use contract::stages::{Outcome, Stage};
 
 /// Between two looks. Watchdogs of servers wait for 30 s or more when they are not told otherwise.
 const TURN: Duration = Duration::from_secs(1);

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
-use crate::payload::{Description, Kind, examine};
+use contract::payload::{Description, Kind, examine};
 
 /// Bytes from which the kernel tells what runs a program.
 const HEAD: u64 = 4096;

@@ -12,11 +12,12 @@ use crate::chroot;
 use crate::command::quote;
 use crate::error::{Problem, file};
 use crate::fstab;
+use crate::machine::Machine;
 use crate::machine::disk::Disk;
-use crate::machine::{Firmware, Machine};
 use crate::project::{Project, Target};
 use crate::root::Root;
 use crate::stage::Watch;
+use contract::firmware::Firmware;
 
 /// Where Debian's grub-mkconfig finds more files of settings.
 const MORE_SETTINGS: &str = "etc/default/grub.d";

@@ -13,9 +13,10 @@ use nix::sys::stat::{major, minor};
 use crate::command::Command;
 use crate::error::{Problem, file};
 use crate::format::{EXT4_FEATURES, Size};
-use crate::machine::{Firmware, Machine};
+use crate::machine::Machine;
 use crate::stage::Watch;
 use crate::tools;
+use contract::firmware::Firmware;
 
 /// Room for the boot loaders of several systems and for updates of the firmware, and the least that is
 /// FAT32 on a disk with sectors of 4096 bytes.

@@ -2,8 +2,8 @@
 
 use crate::alpine;
 use crate::error::Problem;
-use crate::machine::Firmware;
 use crate::project::{Project, Target};
+use contract::firmware::Firmware;
 
 /// Refuses packages that take the place of what sets a machine up.
 pub(super) fn check(project: &Project) -> Result<(), Problem> {

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use contract::payload::Description;
 use harness::classify::Class;
 use harness::fault::Fault;
 use harness::fixture::build::BuildError;
@@ -15,7 +16,6 @@ use harness::server::Served;
 use harness::size::Size;
 use harness::topology::{Topology, TopologyError};
 use harness::verdict::Verdict;
-use initramfs::payload::Description;
 use serde::de::DeserializeOwned;
 
 use super::matrix::name;

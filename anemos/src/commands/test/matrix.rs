@@ -1,9 +1,9 @@
 //! One payload on every kind of machine that it claims to boot on.
 
+use contract::payload::Settings;
 use harness::machine::Bus;
 use harness::machine::setup::{Firmware, Setup};
 use harness::verdict::{Ending, Verdict};
-use initramfs::payload::Settings;
 
 use super::machine::word;
 

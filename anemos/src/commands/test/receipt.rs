@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use contract::payload::Description;
 use harness::fixture::Fixture;
 use harness::machine::setup::{Setup, Way};
 use harness::verdict::Verdict;
-use initramfs::payload::Description;
 
 use super::machine;
 use crate::config::{Config, ConfigArgs, EntryMethod};

@@ -23,7 +23,7 @@ use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::{Handle, LinkBond, LinkBridge, LinkUnspec, LinkVlan, LinkVrf, RouteMessageBuilder};
 
 use crate::init::report::Report;
-use crate::network::{Address, Bond, Kind, Link, Network, Route, RouteKind, Rule};
+use contract::network::{Address, Bond, Kind, Link, Network, Route, RouteKind, Rule};
 
 /// How long a link may take from up to a carrier, spanning tree included.
 pub(super) const CARRIER_LIMIT: Duration = Duration::from_secs(30);

@@ -10,7 +10,7 @@ use dhcproto::v4::{DhcpOption, Flags, Message, MessageType, Opcode, OptionCode};
 use dhcproto::{Decodable, Decoder, Encodable};
 use nix::sys::socket::{setsockopt, sockopt};
 
-use crate::network::{Address, Link, Network, Origin, Route};
+use contract::network::{Address, Link, Network, Origin, Route};
 
 const CLIENT_PORT: u16 = 68;
 const SERVER_PORT: u16 = 67;

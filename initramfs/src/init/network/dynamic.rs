@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 use super::{apply, dhcp};
 use crate::init::report::Report;
-use crate::network::{Link, Network, Origin, capture};
+use contract::network::{Link, Network, Origin, capture};
 
 /// How long a router may take to advertise itself when it is asked: three questions, 4 s apart
 /// (RFC 4861 section 10).
@@ -139,7 +139,7 @@ async fn advertised(handle: &Handle, name: &str, leased: bool) -> anyhow::Result
             link.addresses.retain(|address| address.origin == Origin::Ra);
         }
         let given = network.links.iter().any(|link| !link.addresses.is_empty());
-        let routed = network.routes.iter().any(crate::network::Route::is_default);
+        let routed = network.routes.iter().any(contract::network::Route::is_default);
         if given && routed {
             return Ok(Some(network));
         }

@@ -11,7 +11,7 @@ use rtnetlink::{Handle, LinkUnspec};
 use super::apply;
 use crate::init::report::Report;
 use crate::init::uevents::Uevents;
-use crate::network::{Link, Network, capture};
+use contract::network::{Link, Network, capture};
 
 /// How long links may take to appear, all of them, after their drivers were loaded.
 const LIMIT: Duration = Duration::from_mins(1);

@@ -3,7 +3,7 @@
 //! What `deploy` itself needs from the deploy environment is judged elsewhere: here is only what
 //! the payload alone justifies.
 
-mod environment;
+pub mod environment;
 mod error;
 mod extract;
 mod members;
@@ -22,14 +22,11 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-pub use environment::parse as parse_environment;
 pub use error::PayloadError;
 pub use pack::{pack, pack_file};
+pub use packed::{Packed, hexadecimal};
+pub use program::examine;
 pub use settings::Settings;
-
-pub(crate) use packed::Packed;
-pub use packed::hexadecimal;
-pub(crate) use program::examine;
 
 use extract::Extractor;
 use members::Discard;

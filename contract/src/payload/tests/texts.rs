@@ -1,8 +1,9 @@
 //! `payload.toml` and `anemos.env`.
 
 use super::{file, read, script, words};
+use crate::payload::environment::parse as parse_environment;
 use crate::payload::settings::parse as parse_settings;
-use crate::payload::{PayloadError, Settings, parse_environment};
+use crate::payload::{PayloadError, Settings};
 
 fn refusal<T: std::fmt::Debug>(outcome: Result<T, PayloadError>) -> String {
     let error = outcome.unwrap_err();
@@ -113,7 +114,10 @@ fn variables_are_refused_with_their_line() {
              with, and use it nowhere else",
         ),
     ] {
-        assert_eq!(refusal(parse_environment(text)), format!("member anemos.env: {want}"));
+        assert_eq!(
+            refusal(parse_environment(text).map_err(PayloadError::from)),
+            format!("member anemos.env: {want}")
+        );
     }
 }
 

@@ -10,7 +10,8 @@ use crate::payload::PayloadError;
 const BUFFER: usize = 128 * 1024;
 
 /// A buffered reader that knows size and digest of all that it read.
-pub(crate) struct Packed<R> {
+#[derive(Debug)]
+pub struct Packed<R> {
     source: R,
     buffer: Vec<u8>,
     start: usize,
@@ -27,7 +28,7 @@ impl<R: Read> Packed<R> {
     }
 
     /// The same for what needs no digest, which costs most of the time.
-    pub(crate) fn without_digest(source: R) -> Self {
+    pub fn without_digest(source: R) -> Self {
         Self {
             source,
             buffer: vec![0; BUFFER],
@@ -40,7 +41,7 @@ impl<R: Read> Packed<R> {
     }
 
     /// Returns up to `count` bytes without consuming them; fewer only at the end.
-    pub(crate) fn peek(&mut self, count: usize) -> io::Result<&[u8]> {
+    pub fn peek(&mut self, count: usize) -> io::Result<&[u8]> {
         if self.end - self.start < count {
             self.buffer.copy_within(self.start..self.end, 0);
             self.end -= self.start;
@@ -52,7 +53,7 @@ impl<R: Read> Packed<R> {
     }
 
     /// Bytes consumed so far.
-    pub(crate) fn position(&self) -> u64 {
+    pub fn position(&self) -> u64 {
         self.size - (self.end - self.start) as u64
     }
 

@@ -7,7 +7,7 @@ const LINE_MAX: usize = 255;
 const PT_INTERP: u32 = 3;
 
 /// Finds the interpreter; the error says why the kernel would not run the file.
-pub(crate) fn examine(head: &[u8]) -> Result<Kind, String> {
+pub fn examine(head: &[u8]) -> Result<Kind, String> {
     if head.is_empty() {
         return Err("it is empty".to_owned());
     }

@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::attempt::Place;
+use crate::attempt::{Mode, Place};
 use crate::disk::DiskIdentity;
+use crate::firmware::Firmware;
 use crate::network::proof::Subject;
 use crate::network::{Network, Restore};
 
@@ -79,24 +80,6 @@ fn yes() -> bool {
     true
 }
 
-/// How far an attempt goes.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Mode {
-    /// To a new system on the disk.
-    #[default]
-    Deployment,
-    /// Up to `deploy`, which is not run; no disk is written, and the old system is booted again.
-    Rehearsal,
-}
-
-impl Mode {
-    /// Whether it is an attempt to deploy, and no rehearsal.
-    pub fn is_deployment(&self) -> bool {
-        *self == Self::Deployment
-    }
-}
-
 /// What becomes of a machine whose disk was written when the deployment fails.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -122,29 +105,4 @@ pub struct PayloadMember {
     pub sha256: String,
     /// Bytes that unpacking it may use at most.
     pub unpacked_limit: u64,
-}
-
-/// Platform firmware.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Firmware {
-    /// PC BIOS.
-    Bios,
-    /// UEFI.
-    Uefi,
-}
-
-impl Firmware {
-    /// The firmware of the machine that this runs on (Linux, `ABI/testing/sysfs-firmware-efi`).
-    pub fn here(sys: &std::path::Path) -> Self {
-        if sys.join("firmware/efi").exists() { Self::Uefi } else { Self::Bios }
-    }
-
-    /// The word of the contract: `bios` or `uefi`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Bios => "bios",
-            Self::Uefi => "uefi",
-        }
-    }
 }

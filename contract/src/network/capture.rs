@@ -58,13 +58,13 @@ pub fn capture(root: &Path) -> anyhow::Result<Captured> {
 }
 
 /// The same over a connection that is there.
-pub(crate) async fn capture_by(handle: &Handle) -> anyhow::Result<Captured> {
+pub async fn capture_by(handle: &Handle) -> anyhow::Result<Captured> {
     let answers = ask(handle).await.context("asking the kernel for its network")?;
     Ok(put_together(&answers, |name| device_of(Path::new("/"), name)))
 }
 
 /// The device of a link below `/sys/devices`; links that are made have none.
-pub(crate) fn device_of(root: &Path, name: &str) -> Option<String> {
+pub fn device_of(root: &Path, name: &str) -> Option<String> {
     let device = root.join("sys/class/net").join(name).join("device").canonicalize().ok()?;
     let devices = root.join("sys/devices").canonicalize().ok()?;
     Some(device.strip_prefix(devices).ok()?.display().to_string())

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use crate::payload::environment::{FILE, Mistake};
+
 /// A payload that cannot be used; all but [`PayloadError::Io`] are refusals.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say what the variants and their fields are")]
@@ -60,6 +62,12 @@ pub enum PayloadError {
     Text { member: String, line: usize, reason: String, hint: String },
     #[error("{context}")]
     Io { context: String, source: io::Error },
+}
+
+impl From<Mistake> for PayloadError {
+    fn from(Mistake { line, reason, hint }: Mistake) -> Self {
+        Self::Text { member: FILE.to_owned(), line, reason, hint: hint.to_owned() }
+    }
 }
 
 impl PayloadError {

@@ -3,7 +3,6 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::deploy::Mode;
 use crate::stages::{Outcome, Stage};
 
 /// An attempt to deploy, as far as it is known.
@@ -32,6 +31,24 @@ pub struct Attempt {
     pub proved: Vec<String>,
     /// The last lines of the log.
     pub log: Vec<String>,
+}
+
+/// How far an attempt goes.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// To a new system on the disk.
+    #[default]
+    Deployment,
+    /// Up to `deploy`, which is not run; no disk is written, and the old system is booted again.
+    Rehearsal,
+}
+
+impl Mode {
+    /// Whether it is an attempt to deploy, and no rehearsal.
+    pub fn is_deployment(&self) -> bool {
+        *self == Self::Deployment
+    }
 }
 
 /// Bytes on the old system's disk that a report may be written to: a file of the old system that

@@ -6,31 +6,45 @@
 
 use std::collections::BTreeMap;
 
-use crate::payload::PayloadError;
+use crate::environment::PREFIX;
 
 /// The name of the file.
-pub(super) const FILE: &str = "anemos.env";
+pub const FILE: &str = "anemos.env";
+
+/// What is wrong with a line of an `anemos.env`.
+#[derive(Debug, thiserror::Error)]
+#[error("{FILE}, line {line}: {reason}")]
+pub struct Mistake {
+    /// The line, from 1.
+    pub line: usize,
+    /// What is wrong, without the text of the line: it may be of a secret.
+    pub reason: String,
+    /// The way out.
+    pub hint: &'static str,
+}
 
 /// Parses the text of an `anemos.env`.
-pub fn parse(text: &str) -> Result<BTreeMap<String, String>, PayloadError> {
+pub fn parse(text: &str) -> Result<BTreeMap<String, String>, Mistake> {
     let mut variables = BTreeMap::new();
     for (index, line) in text.lines().enumerate() {
         let line = line.trim();
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
-        let refuse = |(reason, hint): (String, &str)| PayloadError::Text {
-            member: FILE.to_owned(),
-            line: index + 1,
-            reason,
-            hint: hint.to_owned(),
-        };
+        let refuse = |(reason, hint)| Mistake { line: index + 1, reason, hint };
         let (key, value) = variable(line).map_err(refuse)?;
         if variables.insert(key.to_owned(), value.to_owned()).is_some() {
             return Err(refuse((format!("{key} is there twice"), "keep one of the two lines")));
         }
     }
     Ok(variables)
+}
+
+/// Tells whether a shell takes this as the name of a variable.
+pub fn is_name(name: &str) -> bool {
+    let letter = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
+    name.bytes().next().is_some_and(letter)
+        && name.bytes().all(|byte| letter(byte) || byte.is_ascii_digit())
 }
 
 /// Takes a line apart. What is wrong with one is said without any of it that is not surely a name: the
@@ -41,14 +55,11 @@ fn variable(line: &str) -> Result<(&str, &str), (String, &'static str)> {
         return Err(("it is no KEY=value".to_owned(), hint));
     };
     let key = key.trim_end();
-    let letters = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
-    let named = key.bytes().next().is_some_and(letters)
-        && key.bytes().all(|byte| letters(byte) || byte.is_ascii_digit());
-    if !named {
+    if !is_name(key) {
         let hint = "a name is made of letters, digits and _, and begins with no digit";
         return Err(("what is before = is no name of a variable".to_owned(), hint));
     }
-    if key.starts_with("ANEMOS_") {
+    if key.starts_with(PREFIX) {
         return Err((format!("{key} is set by anemos"), "choose a name without ANEMOS_"));
     }
     if value.contains('\0') {
@@ -67,6 +78,31 @@ fn unquoted<'a>(key: &str, value: &'a str) -> Result<&'a str, (String, &'static 
         _ => {
             let hint = "end the value with the quote that it begins with, and use it nowhere else";
             Err((format!("the quotes of {key} do not match"), hint))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_taken_as_they_are_and_mistakes_name_their_line() {
+        for (text, want) in [
+            ("A=1\n\n# B=2\nC = ' x '\n", Ok(vec![("A", "1"), ("C", " x ")])),
+            ("A=$B `c` \\n\n", Ok(vec![("A", "$B `c` \\n")])),
+            ("A=1\nB\n", Err("anemos.env, line 2: it is no KEY=value")),
+            ("1A=1\n", Err("anemos.env, line 1: what is before = is no name of a variable")),
+            ("A=1\nA=2\n", Err("anemos.env, line 2: A is there twice")),
+            ("A='x\n", Err("anemos.env, line 1: the quotes of A do not match")),
+            ("ANEMOS_DISK=x\n", Err("anemos.env, line 1: ANEMOS_DISK is set by anemos")),
+        ] {
+            let found = parse(text).map_err(|mistake| mistake.to_string());
+            let want = want.map_err(str::to_owned).map(|pairs| {
+                let owned = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
+                pairs.into_iter().map(owned).collect()
+            });
+            assert_eq!(found, want, "{text:?}");
         }
     }
 }
