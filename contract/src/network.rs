@@ -4,6 +4,7 @@ pub mod capture;
 mod compare;
 pub mod files;
 mod link;
+mod prefix;
 pub mod proof;
 mod route;
 
@@ -14,7 +15,8 @@ use serde::{Deserialize, Serialize};
 
 pub use self::compare::Difference;
 pub use self::link::{Address, Bond, Kind, Link, Origin};
-pub use self::route::{MAIN_TABLE, Neighbour, Prefix, Route, RouteKind, Rule};
+pub use self::prefix::Prefix;
+pub use self::route::{MAIN_TABLE, Neighbour, Route, RouteKind, Rule};
 
 /// The network of the running system, or what is to be restored of it.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]

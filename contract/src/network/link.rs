@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
 
-use super::route::covers;
+use super::prefix::covers;
 
 /// A link. Hardware is found again by its MAC address, because names may change; what is made of
 /// other links is made anew.

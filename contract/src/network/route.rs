@@ -1,11 +1,11 @@
 //! Routes, rules and neighbours.
 
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
 use super::link::{Address, Origin};
+use super::prefix::{Prefix, covers};
 
 /// The table that is looked into last (ip-route(8)).
 pub const MAIN_TABLE: u32 = 254;
@@ -92,22 +92,6 @@ pub struct Rule {
     pub inverted: bool,
 }
 
-/// A range of addresses.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Prefix {
-    /// Its first address.
-    pub address: IpAddr,
-    /// Its length in bits.
-    pub prefix: u8,
-}
-
-impl fmt::Display for Prefix {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}/{}", self.address, self.prefix)
-    }
-}
-
 /// A neighbour whose MAC address was given by hand (ip-neighbour(8)).
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -185,18 +169,6 @@ impl Route {
             || routes.iter().any(by_route);
         self.on_link |= !reached;
     }
-}
-
-/// Whether an address lies in a prefix.
-pub(super) fn covers(network: IpAddr, prefix: u8, address: IpAddr) -> bool {
-    let (one, two, width) = match (network, address) {
-        (IpAddr::V4(one), IpAddr::V4(two)) => (one.to_bits().into(), two.to_bits().into(), 32),
-        (IpAddr::V6(one), IpAddr::V6(two)) => (one.to_bits(), two.to_bits(), 128),
-        _ => return false,
-    };
-    let differing: u128 = one ^ two;
-    let host_bits = u32::from(width - prefix.min(width));
-    differing.checked_shr(host_bits).unwrap_or_default() == 0
 }
 
 #[cfg(test)]

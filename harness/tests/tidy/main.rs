@@ -1,5 +1,7 @@
 //! The housekeeper: what the repository promises about itself.
 
+mod circles;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -133,5 +135,48 @@ fn no_mirror_is_written_down() {
         for host in hosts.map(|parts| parts.concat()) {
             assert!(!text.contains(&host), "{name} names {host}");
         }
+    }
+}
+
+#[test]
+fn no_two_modules_of_a_crate_need_each_other() {
+    for name in ["contract"] {
+        let source = format!("{name}/src/");
+        let below =
+            |(path, text): (String, String)| Some((path.strip_prefix(&source)?.to_owned(), text));
+        let files =
+            texts().into_iter().filter(|(path, _)| is(path, "rs")).filter_map(below).collect();
+        if let Some(circle) = circles::shortest(&files) {
+            panic!("{name}: a circle: {}", circle.join(", "));
+        }
+    }
+}
+
+#[test]
+fn a_planted_circle_is_found_with_its_files() {
+    let files = |extra: &[(&str, &str)]| {
+        let sound = [
+            ("lib.rs", "mod a; mod b; mod c;"),
+            ("a.rs", "mod x; pub use x::Thing; fn f() { crate::b::g(); }"),
+            ("a/x.rs", "use super::f; pub struct Thing; #[cfg(test)] mod tests { use crate::c; }"),
+            ("b.rs", "/// See [`crate::a`].\npub fn g() -> &'static str { \"crate::a\" }"),
+            ("c.rs", "use crate::{a::{self, Thing}};"),
+        ];
+        let all = sound.iter().chain(extra);
+        all.map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect()
+    };
+    assert_eq!(circles::shortest(&files(&[])), None);
+    for (path, text, want) in [
+        (
+            "b.rs",
+            "fn g() { println!(\"{}\", crate::c::NAME) }",
+            vec!["a.rs → b.rs", "b.rs → c.rs", "c.rs → a.rs"],
+        ),
+        ("b.rs", "use super::a;", vec!["a.rs → b.rs", "b.rs → a.rs"]),
+        ("b.rs", "pub(crate) use crate::{d::{self, E as F}}; ", vec![]),
+        ("a/y.rs", "use crate::c;", vec!["a/y.rs → c.rs", "c.rs → a.rs"]),
+    ] {
+        let want = (!want.is_empty()).then(|| want.into_iter().map(str::to_owned).collect());
+        assert_eq!(circles::shortest(&files(&[(path, text)])), want, "{path}: {text}");
     }
 }
