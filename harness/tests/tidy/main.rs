@@ -180,3 +180,36 @@ fn a_planted_circle_is_found_with_its_files() {
         assert_eq!(circles::shortest(&files(&[(path, text)])), want, "{path}: {text}");
     }
 }
+
+/// Returns the lines of a text that hold one of the phrases, with their numbers.
+fn foreign_phrases(text: &str) -> Vec<String> {
+    // Right in English, though a phrase of the list fits.
+    let right = ["is no longer", "is no more"];
+    let list = include_str!("english.txt").lines().filter(|line| !line.starts_with('#'));
+    let any = regex::Regex::new(&format!("(?i){}", list.collect::<Vec<_>>().join("|"))).unwrap();
+    let odd = |line: &str| {
+        any.find_iter(line).any(|found| !right.iter().any(|it| found.as_str().ends_with(it)))
+    };
+    let lines = text.lines().enumerate().filter(|(_, line)| odd(line));
+    lines.map(|(index, line)| format!("{}: {}", index + 1, line.trim())).collect()
+}
+
+#[test]
+fn documents_read_as_a_native_speaker_would_write_them() {
+    for (name, text) in texts().into_iter().filter(|(name, _)| is(name, "md")) {
+        let found = foreign_phrases(&text);
+        assert!(found.is_empty(), "{name}: write this in other words:\n{}", found.join("\n"));
+    }
+}
+
+#[test]
+fn a_phrase_of_the_list_is_found_and_its_right_uses_are_not() {
+    for (text, want) in [
+        ("It is no folder.", vec!["1: It is no folder."]),
+        ("It is no longer there.\nThis is no more than that.", vec![]),
+        ("a\n  Whoever came of it\n", vec!["2: Whoever came of it"]),
+        ("Write to wherever it shall be.", vec!["1: Write to wherever it shall be."]),
+    ] {
+        assert_eq!(foreign_phrases(text), want, "{text}");
+    }
+}
