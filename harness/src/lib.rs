@@ -12,6 +12,7 @@ pub mod firmware;
 pub mod fixture;
 pub mod guest;
 pub mod image;
+pub mod load;
 pub mod machine;
 pub mod progress;
 mod qmp;

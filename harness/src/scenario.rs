@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use crate::machine::setup::Setup;
 
+pub mod admission;
 pub mod campaign;
 pub mod expect;
 pub mod found;

@@ -13,6 +13,7 @@ use harness::fixture::cache;
 use harness::rehearsal::interrupt::{self, Interrupted};
 use harness::report as suite;
 use harness::report::html::{self, Entry};
+use harness::scenario::admission::Admission;
 use harness::scenario::history::History;
 use harness::scenario::payloads::Payloads;
 use harness::scenario::run::{Outcome, Runner};
@@ -27,47 +28,62 @@ use crate::report::{self, Refusal};
 mod campaign;
 mod generate;
 
+const EXAMPLES: &str = "\
+Examples:
+  anemos conformance --list              show the scenarios and what each claims
+  anemos conformance boot/ disk/nvme     run the scenarios whose names contain one of these
+  anemos conformance --tag each          run one scenario of each kind, as `make test` does
+  anemos conformance --generate 6 --seed 1 --payload payloads/minimal
+                                         run the payload on machines drawn from a seed";
+
+/// Headings of the help.
+const WHICH: &str = "Which scenarios";
+const RUN: &str = "How they run";
+const EVIDENCE: &str = "The evidence";
+
 /// The command line of `anemos conformance`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// Run only scenarios whose name contains one of these
+    /// Run only scenarios whose names contain one of these
+    #[arg(help_heading = WHICH)]
     filters: Vec<String>,
     /// Run only scenarios with one of these tags
-    #[arg(long = "tag", value_name = "TAG")]
+    #[arg(long = "tag", value_name = "TAG", help_heading = WHICH)]
     tags: Vec<String>,
-    /// Run only this part of them, so that N machines share the suite
-    #[arg(long, value_name = "I/N", value_parser = Shard::parse)]
+    /// Run only this part of them, so that N machines can share the suite
+    #[arg(long, value_name = "I/N", value_parser = Shard::parse, help_heading = WHICH)]
     shard: Option<Shard>,
-    /// Run each so often: a verdict that differs is a flaw of the suite
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    /// Run each scenario N times: if verdicts differ, the suite has a flaw
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = RUN)]
     repeat: usize,
-    /// Skip the rest after the first that is not as it must be
-    #[arg(long)]
+    /// Skip the rest after the first scenario that does not pass
+    #[arg(long, help_heading = RUN)]
     fail_fast: bool,
     #[command(flatten)]
     generate: GenerateArgs,
     /// Folder of the scenarios
-    #[arg(long, value_name = "DIR", default_value = "scenarios")]
+    #[arg(long, value_name = "DIR", default_value = "scenarios", help_heading = WHICH)]
     scenarios: PathBuf,
     #[command(flatten)]
     fixtures: Fixtures,
     /// List the scenarios with their claims
-    #[arg(long)]
+    #[arg(long, help_heading = WHICH)]
     list: bool,
-    /// Boot every VPS from its disk, even where one is kept at its prompt
-    #[arg(long)]
+    /// Boot every VPS from its disk, even if one is kept at its prompt
+    #[arg(long, help_heading = RUN)]
     cold: bool,
-    /// Guests that run at the same time
-    #[arg(long, value_name = "N", default_value_t = 2)]
+    /// Keep this many cores busy with guests; those that only wait do not count
+    #[arg(long, value_name = "N", default_value_t = 2, help_heading = RUN)]
     jobs: usize,
-    /// Write what came of it as JSON
-    #[arg(long, value_name = "FILE")]
+    /// Write the results to this file as JSON
+    #[arg(long, value_name = "FILE", help_heading = EVIDENCE)]
     json: Option<PathBuf>,
-    /// Write what came of it as `JUnit` XML
-    #[arg(long, value_name = "FILE")]
+    /// Write the results to this file as `JUnit` XML
+    #[arg(long, value_name = "FILE", help_heading = EVIDENCE)]
     junit: Option<PathBuf>,
     /// Folder for the evidence [default: one below anemos-evidence]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", help_heading = EVIDENCE)]
     evidence: Option<PathBuf>,
 }
 
@@ -146,7 +162,8 @@ impl Args {
         let arguments = self.arguments();
         // Guests that share the host get one processor each; a single one may use two.
         let cpus = if self.jobs > 1 { 1 } else { 2 };
-        Ok(Runner { anemos, root, arguments, cpus, payloads, payload, evidence })
+        let admission = Admission::new(self.jobs);
+        Ok(Runner { anemos, root, arguments, cpus, payloads, payload, evidence, admission })
     }
 
     /// Leaves what came of each in `done`, as soon as it came.
@@ -160,9 +177,9 @@ impl Args {
             done.replace(self.generate.run(number, runner, &self.fixtures).await?);
             return Ok(());
         }
-        let jobs = self.jobs.max(1);
         if let Some(number) = self.generate.campaign {
-            let (runs, outcomes) = campaign::run(number, self.generate.seed, jobs, runner).await?;
+            let (runs, outcomes) =
+                campaign::run(number, self.generate.seed, self.jobs.max(1), runner).await?;
             report::result(&scenario::campaign::render(&runs));
             let kept = runner.evidence.join("campaign.json");
             write_json(&kept, &runs)?;
@@ -179,7 +196,7 @@ impl Args {
             failed.set(failed.get() || outcome.verdict != Ending::Passed);
             outcome
         });
-        let mut running = futures::stream::iter(running).buffer_unordered(jobs);
+        let mut running = futures::stream::iter(running).buffer_unordered(runner.admission.most());
         while let Some(outcome) = running.next().await {
             report::result(&suite::render(&outcome));
             done.borrow_mut().push(outcome);

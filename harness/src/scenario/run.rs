@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
+use super::admission::Admission;
 use super::payloads::Payloads;
 use super::{Came, Scenario, found};
 use crate::classify::Class;
@@ -50,6 +51,8 @@ pub struct Runner {
     pub payload: Option<PathBuf>,
     /// Folder for the evidence of all scenarios.
     pub evidence: PathBuf,
+    /// When the next scenario may start.
+    pub admission: Admission,
 }
 
 impl Runner {
@@ -61,18 +64,17 @@ impl Runner {
         if let Some(missing) = firmware::missing(firmware, chipset).filter(|_| !refused) {
             return self.skip(scenario, &missing.to_string());
         }
-        let began = Instant::now();
         let evidence = self.evidence.join(&scenario.name);
-        let (verdict, differences) = match self.attempt(scenario, &evidence).await {
-            Ok(came) => judge(scenario, &came),
-            Err(error) => (Ending::Broken, vec![error.to_string()]),
+        let (seconds, (verdict, differences)) = match self.attempt(scenario, &evidence).await {
+            Ok(came) => (came.seconds, judge(scenario, &came)),
+            Err(error) => (0.0, (Ending::Broken, vec![error.to_string()])),
         };
         Outcome {
             name: scenario.name.clone(),
             claim: scenario.claim.clone(),
             verdict,
             differences,
-            seconds: began.elapsed().as_secs_f64(),
+            seconds,
             evidence,
         }
     }
@@ -96,7 +98,9 @@ impl Runner {
         format!("{}\n# It ran: {}\n", again.line(), ran.line())
     }
 
+    /// Runs `anemos test` as soon as a core is free.
     pub(super) async fn attempt(&self, scenario: &Scenario, evidence: &Path) -> io::Result<Came> {
+        let admitted = self.admission.enter().await;
         fs::create_dir_all(evidence)?;
         let overlay = scenario.overlay.as_ref().map(|overlay| scenario.folder.join(overlay));
         let own = scenario.payload.as_ref().map(|payload| scenario.folder.join(payload));
@@ -140,6 +144,7 @@ impl Runner {
         fs::write(evidence.join("command.txt"), self.repeat(scenario, &command))?;
         let began = Instant::now();
         let mut child = command.start(File::create(&log)?).map_err(io::Error::other)?;
+        admitted.is(child.id());
         let status = child.wait().await?;
         let seconds = began.elapsed().as_secs_f64();
         let stderr = fs::read_to_string(&log)?;
