@@ -29,11 +29,11 @@ enum Command {
     Plan(plan::Args),
     /// Write the final initramfs only
     Build(build::Args),
-    /// Undo all that deploy staged before the jump
+    /// Undo everything that deploy prepared before the jump
     Reset(reset::Args),
-    /// Tell what came of a deployment
+    /// Show how the last deployment or rehearsal ended
     Status(status::Args),
-    /// Run the payload again, in a rescue
+    /// Run the payload again in a rescue
     Retry(retry::Args),
     /// Print the facts of this machine as JSON
     Facts(facts::Args),
@@ -49,10 +49,10 @@ enum Command {
     Fixture(fixture::Args),
     /// Run the conformance suite
     Conformance(conformance::Args),
-    /// Answer a connection of a guest, which QEMU asks for
+    /// Answer a connection from a guest; QEMU runs this
     #[command(hide = true)]
     ServeGuest(serve_guest::Args),
-    /// Write a network down for the programs that set links up
+    /// Write configuration files for network managers
     #[command(hide = true)]
     WriteNetwork(write_network::Args),
 }
@@ -90,5 +90,28 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    /// The help of a command and of those below it, as a terminal of 100 columns shows it.
+    fn helps(command: &mut clap::Command, path: &str, into: &mut Vec<(String, String)>) {
+        let help = command.render_help().to_string();
+        into.push((path.to_owned(), help));
+        for below in command.get_subcommands_mut().filter(|it| !it.is_hide_set()) {
+            let path = format!("{path}-{}", below.get_name());
+            if below.get_name() != "help" {
+                helps(below, &path, into);
+            }
+        }
+    }
+
+    #[test]
+    fn every_command_has_the_help_that_was_read_last() {
+        let mut found = Vec::new();
+        let mut command = Cli::command().term_width(100);
+        command.build();
+        helps(&mut command, "anemos", &mut found);
+        for (name, help) in found {
+            insta::assert_snapshot!(name, help);
+        }
     }
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-pub(crate) use self::flags::ConfigArgs;
+pub(crate) use self::flags::{ConfigArgs, WHAT};
 pub(crate) use self::sections::{
     AccessConfig, Config, DiskConfig, EntryConfig, EntryMethod, FailureConfig, FirmwareConfig,
     FirmwareMode, HostKeys, InitramfsConfig, KernelConfig, NetworkConfig, NetworkMode,

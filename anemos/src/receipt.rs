@@ -56,8 +56,8 @@ pub(crate) struct Parts {
 /// The option by which a command asks for a receipt.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct ReceiptArgs {
-    /// Refuse whatever is not what this receipt of a passed rehearsal is about
-    #[arg(long = "require-receipt", value_name = "FILE")]
+    /// Refuse anything but what this receipt says passed its rehearsal
+    #[arg(long = "require-receipt", value_name = "FILE", help_heading = "How far to go")]
     pub(crate) required: Option<PathBuf>,
 }
 

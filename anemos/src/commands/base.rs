@@ -7,7 +7,14 @@ use crate::full_base::{self, Recipe};
 use crate::{report, source};
 
 /// The command line of `anemos base`.
+const EXAMPLES: &str = "\
+Examples:
+  anemos base build -o base.cpio.zst                    from Debian packages; needs mmdebstrap
+  anemos base build -o base.cpio.zst --packages nano    with one package more
+  anemos base build -o base.cpio.zst --add my-tools/    with the files of a folder";
+
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     #[command(subcommand)]
     action: Action,
@@ -15,7 +22,7 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Action {
-    /// Build the full base initramfs from packages of Debian, or of Alpine
+    /// Build the full base initramfs from Debian or Alpine packages
     Build {
         /// The file to write
         #[arg(short, long, value_name = "FILE")]

@@ -5,21 +5,27 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
-use crate::config::{ConfigArgs, Location};
+use crate::config::{ConfigArgs, Location, WHAT};
 use crate::plan::Purpose;
 use crate::prepare::Prepared;
 use crate::{assemble, report};
 
 /// The command line of `anemos build`.
+const EXAMPLES: &str = "\
+Examples:
+  anemos build payload.tar.zst -o final.img   write the initramfs that deploy would jump into";
+
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    #[command(flatten)]
-    config: ConfigArgs,
     /// The payload: a tarball, by path or URL
+    #[arg(help_heading = WHAT)]
     payload: Option<String>,
     /// The file to write
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
+    #[command(flatten)]
+    config: ConfigArgs,
 }
 
 impl Args {

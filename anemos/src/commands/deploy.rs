@@ -10,7 +10,7 @@ use harness::rehearsal::interrupt::Interrupted;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
-use crate::config::{ConfigArgs, Location};
+use crate::config::{ConfigArgs, Location, WHAT};
 use crate::entry::{self, Next, kexec};
 use crate::plan::{Purpose, Rung};
 use crate::prepare::Prepared;
@@ -19,35 +19,43 @@ use crate::report::Refusal;
 use crate::{assemble, last_attempt, report, staging};
 
 /// The command line of `anemos deploy`.
+const EXAMPLES: &str = "\
+Examples:
+  anemos deploy --dry-run payload.tar.zst   check this machine, print the plan, change nothing
+  anemos deploy --rehearse payload.tar.zst  jump, check everything there, and come back
+  anemos deploy payload.tar.zst             ask for the host name, then deploy";
+
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    #[command(flatten)]
-    config: ConfigArgs,
     /// The payload: a tarball, by path or URL
+    #[arg(help_heading = WHAT)]
     payload: Option<String>,
+    #[command(flatten)]
+    far: Far,
     /// Do not ask for the host name
-    #[arg(long)]
+    #[arg(long, help_heading = "How far to go")]
     yes: bool,
     #[command(flatten)]
     receipt: ReceiptArgs,
     #[command(flatten)]
-    far: Far,
+    config: ConfigArgs,
 }
 
 /// How far it goes, when it does not deploy.
 #[derive(Debug, clap::Args)]
 #[group(multiple = false)]
 struct Far {
-    /// Decide and check everything, say what would be done, and change nothing
-    #[arg(long)]
+    /// Check everything and print the plan, but change nothing
+    #[arg(long, help_heading = "How far to go")]
     dry_run: bool,
-    /// Make everything ready, but stay here: the next reboot enters a boot entry, `kexec -e` a
-    /// loaded kernel, and so does `systemctl reboot`; `anemos reset` takes it back
-    #[arg(long)]
+    /// Prepare everything, but do not jump: the next reboot (or `kexec -e`, if a kernel was loaded)
+    /// enters the deploy environment; `anemos reset` undoes it
+    #[arg(long, help_heading = "How far to go")]
     stage_only: bool,
-    /// Enter the deploy environment, prove there all that `deploy` needs, and come back: no disk
-    /// is written, the machine reboots, and `anemos status` tells what was proved
-    #[arg(long)]
+    /// Enter the deploy environment, check everything that `deploy` needs, and come back: no disk
+    /// is written, the machine reboots, and `anemos status` shows the result
+    #[arg(long, help_heading = "How far to go")]
     rehearse: bool,
 }
 

@@ -13,13 +13,19 @@ use crate::facts::{Facts, Keyring, Redaction};
 use crate::report::{self, Refusal};
 
 /// The command line of `anemos facts`.
+const EXAMPLES: &str = "\
+Examples:
+  anemos facts --redact >facts.json   for a bug report, or for `anemos test --twin facts.json`
+  anemos facts --against facts.json   fail if the network is no longer the same";
+
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// Print in what the network differs from that in FILE, which are facts or a network.json, and
-    /// fail if it does
+    /// Compare the network with the one in FILE (facts or a network.json), print the differences,
+    /// and fail if there are any
     #[arg(long, value_name = "FILE")]
     against: Option<PathBuf>,
-    /// Print other names, addresses and identities instead, which belong together as these do
+    /// Replace names, addresses and identities by made-up ones that are consistent with each other
     #[arg(long, conflicts_with = "against")]
     redact: bool,
 }

@@ -18,7 +18,14 @@ use crate::report::{self, Broken, Refusal};
 const SERVED: &str = "served/";
 
 /// The command line of `anemos fixture`.
+const EXAMPLES: &str = "\
+Examples:
+  anemos fixture list              show what can be built, and what is in the cache
+  anemos fixture build debian-12   build the simulated VPS that `anemos test` uses
+  anemos fixture boot debian-12    boot it and attach its console; Ctrl-a x ends it";
+
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     #[command(flatten)]
     fixtures: Fixtures,
@@ -28,11 +35,11 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Action {
-    /// List the fixtures, and the folders that guests are served (served/NAME)
+    /// List the fixtures and the folders that guests are served (served/NAME)
     List,
     /// Build fixtures, or folders that guests are served, unless they are cached
     Build {
-        /// Names as in the list; default: all fixtures
+        /// Names as in the list [default: all fixtures]
         names: Vec<String>,
     },
     /// Boot a fixture and attach its console
@@ -46,7 +53,7 @@ enum Action {
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct Fixtures {
     /// Use the fixtures of this folder instead of the built-in ones
-    #[arg(long = "fixtures", value_name = "DIR", global = true)]
+    #[arg(long = "fixtures", value_name = "DIR", global = true, help_heading = "The machine")]
     folder: Option<PathBuf>,
 }
 

@@ -11,7 +11,13 @@ use crate::report;
 use crate::source;
 
 /// The command line of `anemos inspect`.
+const EXAMPLES: &str = "\
+Examples:
+  anemos inspect payload.tar.zst          check a payload, print what it is and what it asks for
+  anemos inspect --json payload.tar.zst   the same for a program";
+
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     /// The payload: a tarball
     payload: PathBuf,

@@ -12,46 +12,57 @@ use makeimg::{Format, Machine, MakeError, Options, Step, Watch};
 use crate::report::{self, Refusal};
 
 /// The command line of `anemos makeimg`.
+const EXAMPLES: &str = "\
+Examples:
+  anemos makeimg -C payloads/debian-imgbuild                build the image, in its format
+  anemos makeimg -C payloads/arch-imgbuild -f raw -o out    build a disk image into the folder out
+  anemos makeimg -C my-image --disk /dev/sdb --check        check an installation, change nothing
+  anemos makeimg -C my-image --disk /dev/sdb                install: all data on the disk is lost";
+
+const PACKAGES: &str = "Where packages come from";
+const DISK: &str = "Install onto a disk";
+
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 #[expect(clippy::struct_excessive_bools, reason = "they are switches of a command line")]
 pub(crate) struct Args {
-    /// Folders with input files, later ones win; default: files, if it is there
+    /// Folders with input files; later ones win [default: files, if it exists]
     #[arg(value_name = "DIR")]
     inputs: Vec<PathBuf>,
-    /// Go to this folder first, which holds the IMGBUILD
+    /// The folder that holds the IMGBUILD
     #[arg(short = 'C', value_name = "FOLDER", default_value = ".")]
     folder: PathBuf,
-    /// Use this instead of the variable format of IMGBUILD
+    /// Build this format instead of the one that IMGBUILD names
     #[arg(short, long)]
     format: Option<String>,
-    /// Put the result into this folder; default: that of the IMGBUILD
+    /// Write the result to this folder [default: the one that holds the IMGBUILD]
     #[arg(short, long, value_name = "FOLDER")]
     output: Option<PathBuf>,
-    /// Only reveal all secrets, into secrets.revealed, which later builds then use
+    /// Only reveal all secrets, into secrets.revealed, for later builds to use
     #[arg(long)]
     reveal: bool,
-    /// Leave the half-built root folder when the build fails
+    /// Keep the half-built root folder if the build fails
     #[arg(short, long)]
     keep: bool,
     /// Fetch packages from this mirror: an address, or lines of a source list
-    #[arg(long)]
+    #[arg(long, help_heading = PACKAGES)]
     mirror: Option<String>,
     /// Fetch packages through this HTTP proxy
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", help_heading = PACKAGES)]
     proxy: Option<String>,
     /// Verify Debian packages with this keyring
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = PACKAGES)]
     keyring: Option<PathBuf>,
-    /// Install onto this disk, all data of which is lost, instead of making an image
+    /// Install onto this disk instead of building an image: all data on it is lost
     ///
-    /// With the format custom, setup does what is to be done with the disk.
-    #[arg(long, value_name = "DEVICE", conflicts_with_all = ["output", "keep", "json", "reveal"])]
+    /// With the format custom, the function setup does everything.
+    #[arg(long, value_name = "DEVICE", conflicts_with_all = ["output", "keep", "json", "reveal"], help_heading = DISK)]
     disk: Option<PathBuf>,
-    /// Only refuse what can be refused; change nothing
-    #[arg(long, requires = "disk")]
+    /// Only check whether the installation can begin; change nothing
+    #[arg(long, requires = "disk", help_heading = DISK)]
     check: bool,
-    /// Keep what --check fetches in this folder, for the installation to take it from there
-    #[arg(long, value_name = "FOLDER", requires = "disk")]
+    /// Keep what --check downloads in this folder, and install from there
+    #[arg(long, value_name = "FOLDER", requires = "disk", help_heading = DISK)]
     cache: Option<PathBuf>,
     /// Print the result as JSON
     #[arg(long)]

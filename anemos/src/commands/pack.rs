@@ -10,14 +10,19 @@ use crate::report::{self, Refusal};
 use crate::source;
 
 /// The command line of `anemos pack`.
+const EXAMPLES: &str = "\
+Examples:
+  anemos pack payloads/minimal -o minimal.tar.zst   the same folder always gives the same bytes";
+
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     /// The folder to pack
     folder: PathBuf,
     /// The file to write: .tar.gz, .tgz or .tar.zst
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
-    /// Set later times of files back to this, in seconds since 1970
+    /// Set file times later than this back to it, in seconds since 1970
     #[arg(long, env = "SOURCE_DATE_EPOCH", value_name = "SECONDS")]
     latest: Option<u64>,
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use serde::Serialize;
 
-use crate::config::{ConfigArgs, Location};
+use crate::config::{ConfigArgs, Location, WHAT};
 use crate::plan::{Plan, Purpose};
 use crate::preflight::{Check, Refusal};
 use crate::prepare::{Prepared, refuse};
@@ -13,17 +13,25 @@ use crate::receipt::ReceiptArgs;
 use crate::report;
 
 /// The command line of `anemos plan`.
+const EXAMPLES: &str = "\
+Examples:
+  anemos plan                            show what anemos finds out about this machine
+  anemos plan payload.tar.zst            show what deploy would do
+  anemos plan --json payload.tar.zst     the same for a program";
+
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    #[command(flatten)]
-    config: ConfigArgs,
     /// The payload: a tarball, by path or URL
+    #[arg(help_heading = WHAT)]
     payload: Option<String>,
-    #[command(flatten)]
-    receipt: ReceiptArgs,
     /// Print the plan as JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    receipt: ReceiptArgs,
+    #[command(flatten)]
+    config: ConfigArgs,
 }
 
 impl Args {

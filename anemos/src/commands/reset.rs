@@ -6,7 +6,13 @@ use crate::entry::kexec;
 use crate::{last_attempt, report, staging};
 
 /// The command line of `anemos reset`.
+const EXAMPLES: &str = "\
+Examples:
+  anemos deploy --stage-only payload.tar.zst   prepare a deployment for the next reboot
+  anemos reset                                 undo that";
+
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Args {}
 
 impl Args {

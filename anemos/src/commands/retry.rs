@@ -9,7 +9,13 @@ use contract::paths;
 use crate::report::{self, Refusal};
 
 /// The command line of `anemos retry`.
+const EXAMPLES: &str = "\
+Examples (in a rescue, over SSH):
+  anemos status   show what failed
+  anemos retry    run the payload again";
+
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Args {}
 
 impl Args {

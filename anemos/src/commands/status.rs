@@ -18,9 +18,15 @@ use crate::{facts, last_attempt, plan};
 const LINES: usize = 15;
 
 /// The command line of `anemos status`.
+const EXAMPLES: &str = "\
+Examples:
+  anemos status          show how the last deployment or rehearsal ended
+  anemos status --json   the same for a program";
+
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// Print it as JSON
+    /// Print the report as JSON
     #[arg(long)]
     json: bool,
 }

@@ -28,7 +28,7 @@ use self::machine::MachineArgs;
 use self::matrix::Cell;
 use self::receipt::{Draft, Inputs};
 use super::fixture::Fixtures;
-use crate::config::{ConfigArgs, Location};
+use crate::config::{ConfigArgs, Location, WHAT};
 use crate::report::{self, Broken, Refusal};
 use crate::source;
 use crate::twin::{self, Likeness, Twin};
@@ -42,19 +42,34 @@ mod receipt;
 const SSH: u16 = 22;
 
 /// The command line of `anemos test`.
+const EXAMPLES: &str = "\
+Examples:
+  anemos test payload.tar.zst                        deploy onto a simulated Debian VPS, judge the result
+  anemos test payload.tar.zst --bus nvme --quick     without the VPS and the jump, on an NVMe disk
+  anemos test payload.tar.zst --twin facts.json      on a machine like the one of these facts
+  anemos test payload.tar.zst --expect 'nginx ready' with more to wait for than a login prompt";
+
+/// Headings of the help.
+const MACHINE: &str = "The machine";
+const MUST: &str = "What the new system must do";
+const FAR: &str = "How far to go";
+const EVIDENCE: &str = "The evidence";
+
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     /// The payload: a tarball, or a folder to pack
+    #[arg(help_heading = WHAT)]
     payload: PathBuf,
     /// Configuration for `anemos deploy` on the simulated VPS
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", help_heading = WHAT)]
     config: Option<PathBuf>,
     #[command(flatten)]
-    fixtures: Fixtures,
+    expect: ExpectArgs,
     #[command(flatten)]
     machine: MachineArgs,
     #[command(flatten)]
-    expect: ExpectArgs,
+    fixtures: Fixtures,
     #[command(flatten)]
     keep: KeepArgs,
 }
@@ -62,29 +77,29 @@ pub(crate) struct Args {
 /// What makes the rehearsal pass.
 #[derive(Debug, clap::Args)]
 struct ExpectArgs {
-    /// The console of the new system must say this [default: what the payload says]
-    #[arg(long, value_name = "REGEX")]
+    /// Print this on its console [default: what payload.toml expects]
+    #[arg(long, value_name = "REGEX", help_heading = MUST)]
     expect: Option<Regex>,
-    /// The new system must answer on this TCP port
-    #[arg(long, value_name = "PORT")]
+    /// Answer on this TCP port
+    #[arg(long, value_name = "PORT", help_heading = MUST)]
     tcp: Option<u16>,
-    /// The new system must let its user in by SSH with the key of the old one, and run this command
-    #[arg(long, value_name = "COMMAND", conflicts_with = "tcp")]
+    /// Let its user in by SSH with the key of the old system, and run this command
+    #[arg(long, value_name = "COMMAND", conflicts_with = "tcp", help_heading = MUST)]
     ask: Option<String>,
-    /// Then turn the new system off by its power button, and boot and judge it once more
-    #[arg(long)]
+    /// Turn off when its power button is pressed, and do all that once more after the next boot
+    #[arg(long, help_heading = MUST)]
     again: bool,
-    /// Boot the VPS from its disk, even where one is kept at its prompt
-    #[arg(long)]
+    /// Boot the VPS from its disk, even if one is kept at its prompt
+    #[arg(long, help_heading = FAR)]
     cold: bool,
     /// Give the whole rehearsal up after this time
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", help_heading = FAR)]
     timeout: Option<u64>,
-    /// Look what boots after so many power cuts, from the jump to the last flush of the disk
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    /// Cut the power at N moments between the jump and the last write, and see what boots
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = FAR)]
     power_cuts: usize,
-    /// Do not run the payload alone to tell whose fault a failure is
-    #[arg(long)]
+    /// Do not run a failed payload alone to find out whose fault it is
+    #[arg(long, help_heading = FAR)]
     no_control: bool,
 }
 
@@ -92,20 +107,20 @@ struct ExpectArgs {
 #[derive(Debug, clap::Args)]
 struct KeepArgs {
     /// Folder for the evidence [default: one below anemos-evidence]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", help_heading = EVIDENCE)]
     evidence: Option<PathBuf>,
-    /// Write verdict and stage times to this file
-    #[arg(long, value_name = "FILE")]
+    /// Write the verdict and the times of the stages to this file as JSON
+    #[arg(long, value_name = "FILE", help_heading = EVIDENCE)]
     json: Option<PathBuf>,
-    /// Write the verdict as `JUnit` XML to this file
-    #[arg(long, value_name = "FILE")]
+    /// Write the verdict to this file as `JUnit` XML
+    #[arg(long, value_name = "FILE", help_heading = EVIDENCE)]
     junit: Option<PathBuf>,
-    /// Write a receipt to this file, for --require-receipt of deploy and plan: what was rehearsed, by
-    /// digests, and the verdict
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["matrix", "memory_floor", "quick"])]
+    /// Write a receipt (what was rehearsed, by digests, and the verdict) to this file, for
+    /// --require-receipt of deploy and plan
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["matrix", "memory_floor", "quick"], help_heading = EVIDENCE)]
     receipt: Option<PathBuf>,
     /// Keep the disks, and the facts of the old system, with the evidence
-    #[arg(long)]
+    #[arg(long, help_heading = EVIDENCE)]
     keep: bool,
 }
 

@@ -4,78 +4,82 @@ use std::path::{Path, PathBuf};
 
 use toml::Value;
 
+/// What is deployed: the heading of the options that say it.
+pub(crate) const WHAT: &str = "What to deploy";
+/// The heading of the options that replace keys of the configuration.
+const CONFIGURATION: &str = "Configuration (each flag replaces one key of anemos.toml)";
+
 /// The options by which a command gets its configuration.
 #[derive(Clone, Debug, Default, clap::Args)]
-#[command(next_help_heading = "Configuration (each flag replaces one key of anemos.toml)")]
 pub(crate) struct ConfigArgs {
     /// Read this configuration instead of ./anemos.toml or /etc/anemos.toml
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", help_heading = CONFIGURATION)]
     pub(crate) config: Option<PathBuf>,
-    /// The digest that the payload must have
-    #[arg(long, value_name = "sha256:HEX")]
+    /// Refuse a payload with another digest
+    #[arg(long, value_name = "sha256:HEX", help_heading = WHAT)]
     digest: Option<String>,
-    /// The minisign key that the payload must be signed with
-    #[arg(long, value_name = "KEY")]
+    /// Refuse a payload that this minisign key has not signed
+    #[arg(long, value_name = "KEY", help_heading = WHAT)]
     public_key: Option<String>,
-    /// "running", or a kernel image
-    #[arg(long, value_name = "FILE")]
+    /// Kernel of the deploy environment: "running", or an image
+    #[arg(long, value_name = "FILE", help_heading = CONFIGURATION)]
     kernel: Option<String>,
-    /// The modules of that kernel, the folder named like its release
-    #[arg(long, value_name = "DIR")]
+    /// Modules of that kernel: the folder named after its release
+    #[arg(long, value_name = "DIR", help_heading = CONFIGURATION)]
     modules: Option<String>,
-    /// Kernel parameters to append
-    #[arg(long, value_name = "TEXT")]
+    /// Append these kernel parameters
+    #[arg(long, value_name = "TEXT", help_heading = CONFIGURATION)]
     command_line: Option<String>,
-    /// "built-in", or a base initramfs by path or URL
-    #[arg(long, value_name = "FILE")]
+    /// Base initramfs: "built-in", a path or a URL
+    #[arg(long, value_name = "FILE", help_heading = CONFIGURATION)]
     base: Option<String>,
-    /// The digest that the base initramfs must have
-    #[arg(long, value_name = "sha256:HEX")]
+    /// Refuse a base initramfs with another digest
+    #[arg(long, value_name = "sha256:HEX", help_heading = CONFIGURATION)]
     base_digest: Option<String>,
-    /// inherit, dhcp, static or none
-    #[arg(long, value_name = "MODE")]
+    /// Network of the deploy environment: inherit, dhcp, static or none
+    #[arg(long, value_name = "MODE", help_heading = CONFIGURATION)]
     network: Option<String>,
     /// Link of a static network, by name or MAC address
-    #[arg(long, value_name = "LINK")]
+    #[arg(long, value_name = "LINK", help_heading = CONFIGURATION)]
     link: Option<String>,
     /// Address of a static network, e.g. 192.0.2.10/24 (repeatable)
-    #[arg(long, value_name = "ADDRESS/PREFIX")]
+    #[arg(long, value_name = "ADDRESS/PREFIX", help_heading = CONFIGURATION)]
     address: Vec<String>,
     /// Gateway of a static network, one for each family (repeatable)
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", help_heading = CONFIGURATION)]
     gateway: Vec<String>,
     /// Name server (repeatable)
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", help_heading = CONFIGURATION)]
     dns: Vec<String>,
-    /// auto, none or all
-    #[arg(long, value_name = "MODE")]
+    /// Firmware files to take along: auto, none or all
+    #[arg(long, value_name = "MODE", help_heading = CONFIGURATION)]
     firmware: Option<String>,
-    /// One more firmware file (repeatable)
-    #[arg(long, value_name = "NAME")]
+    /// Take this firmware file along too (repeatable)
+    #[arg(long, value_name = "NAME", help_heading = CONFIGURATION)]
     firmware_extra: Vec<String>,
-    /// "root", or the disk with this serial number
-    #[arg(long, value_name = "SERIAL")]
+    /// Disk to write: "root", or a serial number
+    #[arg(long, value_name = "SERIAL", help_heading = CONFIGURATION)]
     disk: Option<String>,
-    /// Another disk that deploy may write to, by its serial number (repeatable)
-    #[arg(long, value_name = "SERIAL")]
+    /// Let deploy write to this disk too, by its serial number (repeatable)
+    #[arg(long, value_name = "SERIAL", help_heading = CONFIGURATION)]
     also_write: Vec<String>,
-    /// auto, kexec or bootloader
-    #[arg(long, value_name = "METHOD")]
+    /// How to enter the deploy environment: auto, kexec or bootloader
+    #[arg(long, value_name = "METHOD", help_heading = CONFIGURATION)]
     entry: Option<String>,
-    /// inherit, none or a file
-    #[arg(long, value_name = "FILE")]
+    /// SSH keys that may log in: inherit, none or a file
+    #[arg(long, value_name = "FILE", help_heading = CONFIGURATION)]
     authorized_keys: Option<String>,
-    /// keep or new
-    #[arg(long, value_name = "WHICH")]
+    /// SSH host keys: keep or new
+    #[arg(long, value_name = "WHICH", help_heading = CONFIGURATION)]
     host_keys: Option<String>,
-    /// Seconds that the payload's deploy may take
-    #[arg(long, value_name = "SECONDS")]
+    /// End the payload's deploy after this time
+    #[arg(long, value_name = "SECONDS", help_heading = CONFIGURATION)]
     timeout: Option<u32>,
-    /// After a failure with the disk written: rescue, reboot or power-off
-    #[arg(long, value_name = "WHAT")]
+    /// What to do if deploy fails after the disk was written: rescue, reboot or power-off
+    #[arg(long, value_name = "WHAT", help_heading = CONFIGURATION)]
     after_commit: Option<String>,
-    /// Go on although this check refuses; the refusal names it (repeatable)
-    #[arg(long = "override", value_name = "CHECK")]
+    /// Go on even if this check refuses; the refusal names the check (repeatable)
+    #[arg(long = "override", value_name = "CHECK", help_heading = CONFIGURATION)]
     overridden: Vec<String>,
 }
 

@@ -18,17 +18,23 @@ const MOST_TRIED: u32 = 12;
 #[derive(Debug, clap::Args)]
 pub(super) struct GenerateArgs {
     /// Instead of scenarios, run this many machines drawn from a seed
-    #[arg(long, value_name = "N", requires = "payload")]
+    #[arg(long, value_name = "N", requires = "payload", help_heading = "Drawn from a seed")]
     pub(super) generate: Option<u32>,
-    /// Instead of scenarios, have this many faults drawn from a seed strike one deployment, each
-    /// kind at each moment, and show who answers afterwards
-    #[arg(long, value_name = "N", requires = "payload", conflicts_with = "generate")]
+    /// Instead of scenarios, run one deployment with this many faults drawn from a seed, one at a
+    /// time, and show who answers afterwards
+    #[arg(
+        long,
+        value_name = "N",
+        requires = "payload",
+        conflicts_with = "generate",
+        help_heading = "Drawn from a seed"
+    )]
     pub(super) campaign: Option<usize>,
-    /// The seed: the same machines come of the same seed
-    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    /// The seed: the same seed draws the same machines
+    #[arg(long, value_name = "NUMBER", default_value_t = 1, help_heading = "Drawn from a seed")]
     pub(super) seed: u64,
-    /// The payload of drawn machines and of scenarios that name none, or a folder of one
-    #[arg(long, value_name = "PATH")]
+    /// The payload for drawn machines and for scenarios that name none: a tarball or a folder
+    #[arg(long, value_name = "PATH", help_heading = "Drawn from a seed")]
     pub(super) payload: Option<PathBuf>,
 }
 

@@ -19,57 +19,60 @@ use harness::verdict::Verdict;
 use serde::de::DeserializeOwned;
 
 use super::matrix::name;
+use super::{FAR, MACHINE};
 use crate::report::{Broken, Refusal};
 use crate::twin::{self, Twin};
 
 /// What the machine is like; what is not named is as in the file, or the usual.
 #[derive(Debug, clap::Args)]
 pub(super) struct MachineArgs {
-    /// Read the machine, and what befalls it, from this file
-    #[arg(long = "machine", value_name = "FILE")]
+    /// Read the machine and its faults from this file
+    #[arg(long = "machine", value_name = "FILE", help_heading = MACHINE)]
     file: Option<PathBuf>,
-    /// Make the machine and its network like the one that these facts are of, and tell in what it
+    /// Make the machine and its network like the one that these facts describe, and list what
     /// differs
     #[arg(long, value_name = "FACTS", conflicts_with_all = [
         "file", "topology", "matrix", "memory_floor", "fixture", "firmware", "disk", "memory",
         "disk_size", "quick",
-    ])]
+    ], help_heading = MACHINE)]
     twin: Option<PathBuf>,
     /// The simulated VPS [default: what the payload says, else debian-12]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help_heading = MACHINE)]
     fixture: Option<String>,
     /// The network of its provider [default: QEMU's own, with DHCP]
-    #[arg(long, value_name = "NAME", conflicts_with = "quick")]
+    #[arg(long, value_name = "NAME", conflicts_with = "quick", help_heading = MACHINE)]
     topology: Option<String>,
-    /// What the server has for it beside the payload, such as debian-12, a mirror [default: nothing]
-    #[arg(long, value_name = "NAME")]
+    /// Serve this folder of fixtures/served beside the payload, e.g. debian-12, a mirror
+    /// (repeatable) [default: nothing]
+    #[arg(long, value_name = "NAME", help_heading = MACHINE)]
     serve: Vec<String>,
     /// Its platform firmware: bios, uefi or uefi-secure
-    #[arg(long, value_name = "FIRMWARE", value_parser = word::<Firmware>)]
+    #[arg(long = "platform-firmware", alias = "firmware", value_name = "FIRMWARE",
+        value_parser = word::<Firmware>, help_heading = MACHINE)]
     firmware: Option<Firmware>,
     /// How its disks are attached: virtio-blk, virtio-scsi, nvme or sata
-    #[arg(long, value_name = "BUS", value_parser = word::<Bus>)]
+    #[arg(long = "bus", alias = "disk", value_name = "BUS", value_parser = word::<Bus>, help_heading = MACHINE)]
     disk: Option<Bus>,
     /// Its memory [default: that of the fixture, or what the payload needs]
-    #[arg(long, value_name = "SIZE", value_parser = size)]
+    #[arg(long, value_name = "SIZE", value_parser = size, help_heading = MACHINE)]
     memory: Option<Size>,
     /// Size of its disk [default: that of the fixture]
-    #[arg(long, value_name = "SIZE", value_parser = size)]
+    #[arg(long, value_name = "SIZE", value_parser = size, help_heading = MACHINE)]
     disk_size: Option<Size>,
     /// Its processors
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help_heading = MACHINE)]
     cpus: Option<u32>,
-    /// Rehearse on every firmware and bus that the payload claims in payload.toml
-    #[arg(long, conflicts_with_all = ["firmware", "disk", "json", "junit"])]
+    /// Rehearse on every platform firmware and bus that payload.toml names
+    #[arg(long, conflicts_with_all = ["firmware", "disk", "json", "junit"], help_heading = FAR)]
     pub(super) matrix: bool,
-    /// Rehearse with ever less memory, and say what is enough
-    #[arg(long, conflicts_with_all = ["matrix", "json", "junit"])]
+    /// Rehearse with less and less memory, and report how much is enough
+    #[arg(long, conflicts_with_all = ["matrix", "json", "junit"], help_heading = FAR)]
     pub(super) memory_floor: bool,
     /// How the VPS enters the deploy environment: auto, kexec or bootloader
-    #[arg(long, value_name = "METHOD", value_parser = entry, conflicts_with = "quick")]
+    #[arg(long, value_name = "METHOD", value_parser = entry, conflicts_with = "quick", help_heading = FAR)]
     entry: Option<Way>,
     /// Boot the deploy environment directly, without the VPS and the jump
-    #[arg(long)]
+    #[arg(long, help_heading = FAR)]
     quick: bool,
 }
 
