@@ -3,22 +3,21 @@
 mod alpine;
 mod arch;
 mod debian;
+mod dress;
 mod hooks;
 
 use std::path::Path;
 
 use self::arch::Pacman;
+use self::dress::dress;
 use self::hooks::Hooks;
 use crate::command::Command;
 use crate::error::{Problem, file};
 use crate::format::Format;
 use crate::options::Options;
 use crate::project::{Project, Target};
-use crate::stage::Watch;
-use crate::tools;
-
-/// Variables that name folders for temporary files, and the shell, of the host (environ(7)).
-const OF_HOST: [&str; 4] = ["TMPDIR", "TMP", "TEMP", "SHELL"];
+use crate::step::Watch;
+use crate::{path, tools};
 
 /// The tool that will do it, which is there.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -91,7 +90,7 @@ impl Bootstrap {
         }
         if self.tool == Tool::Apk {
             let database = alpine::database(project, options, root)?;
-            dressed(database, project, options).shown("apk").run(&mut hooks)?;
+            dress(database, project, options).shown("apk").run(&mut hooks)?;
         }
         let (public, _kept) = debian::publish_keyring(project, options)?;
         let command = command(self.tool, project, &public, root)?;
@@ -122,7 +121,7 @@ impl Bootstrap {
         let empty = tempfile::tempdir().map_err(file("making a folder"))?;
         if self.tool == Tool::Apk {
             let database = alpine::database(project, options, empty.path())?;
-            dressed(database, project, options).shown("apk").run(watch)?;
+            dress(database, project, options).shown("apk").run(watch)?;
         }
         let (options, _kept) = debian::publish_keyring(project, options)?;
         let command = command(self.tool, project, &options, empty.path())?;
@@ -155,8 +154,8 @@ fn tool(project: &Project) -> Result<Tool, Problem> {
     match project.target {
         Target::Arch => tools::require("pacstrap", "target arch").map(|_| Tool::Pacstrap),
         Target::Alpine => tools::require("apk", "target alpine").map(|_| Tool::Apk),
-        Target::Debian { .. } if tools::find("mmdebstrap").is_some() => Ok(Tool::Mmdebstrap),
-        Target::Debian { .. } if tools::find("debootstrap").is_some() => Ok(Tool::Debootstrap),
+        Target::Debian { .. } if path::find("mmdebstrap").is_some() => Ok(Tool::Mmdebstrap),
+        Target::Debian { .. } if path::find("debootstrap").is_some() => Ok(Tool::Debootstrap),
         Target::Debian { .. } => {
             tools::require("mmdebstrap", "target debian").map(|_| Tool::Mmdebstrap)
         }
@@ -175,22 +174,7 @@ fn command(
         Tool::Mmdebstrap => debian::mmdebstrap(project, options, root),
         Tool::Debootstrap => debian::debootstrap(project, options, root),
     }?;
-    Ok(dressed(command, project, options))
-}
-
-/// Gives a tool its folder and its environment.
-///
-/// Scripts of packages run in the image, which need not have a folder or a shell of that name.
-fn dressed(command: Command, project: &Project, options: &Options) -> Command {
-    let proxies = options
-        .proxy
-        .iter()
-        .flat_map(|proxy| [("http_proxy", proxy.as_str()), ("https_proxy", proxy.as_str())]);
-    // What pacman says of hooks is read, too.
-    let command =
-        if project.target == Target::Arch { command.env("LC_ALL", "C.UTF-8") } else { command };
-    let command = OF_HOST.iter().fold(command, |command, name| command.without(name));
-    command.folder(&project.folder).envs(&project.environment).envs(proxies)
+    Ok(dress(command, project, options))
 }
 
 #[cfg(test)]

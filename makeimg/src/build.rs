@@ -17,7 +17,8 @@ use crate::output::{self, Work};
 use crate::project::{Function, Project, Target};
 use crate::root::Root;
 use crate::secrets::Secrets;
-use crate::stage::{Step, Watch, step};
+use crate::stage::step;
+use crate::step::{Step, Watch};
 use crate::{files, generators, hostconf, patches, provision, templates, tools};
 
 /// A build that nothing foreseen stands against.
@@ -32,7 +33,7 @@ pub struct Build {
     /// What it is installed on, where that is no image.
     machine: Option<Machine>,
     /// The settings of GRUB there, as packages have brought them.
-    packaged: machine::Settings,
+    packaged: machine::boot::Settings,
 }
 
 /// What a build has left.
@@ -78,7 +79,7 @@ impl Build {
             settings,
             secrets,
             machine: None,
-            packaged: machine::Settings::new(),
+            packaged: machine::boot::Settings::new(),
         })
     }
 
@@ -93,7 +94,7 @@ impl Build {
     }
 
     /// Returns the settings of GRUB as packages have brought them.
-    pub(crate) fn packaged(&self) -> &machine::Settings {
+    pub(crate) fn packaged(&self) -> &machine::boot::Settings {
         &self.packaged
     }
 
@@ -127,8 +128,8 @@ impl Build {
             hostconf::copy(project, &root, watch)?;
             if let Some(machine) = &self.machine {
                 let mirrors = self.bootstrap.mirrors(project, &self.options)?;
-                machine::apply(machine, project, (&root, &mirrors), watch)?;
-                *packaged = machine::grub_settings(&root)?;
+                machine::settings::apply(machine, project, (&root, &mirrors), watch)?;
+                *packaged = machine::boot::settings(&root)?;
             }
             Ok(root)
         })?;

@@ -10,7 +10,7 @@ use crate::error::{Problem, file};
 use crate::private;
 use crate::project::Project;
 use crate::root::Root;
-use crate::stage::Watch;
+use crate::step::Watch;
 
 /// Mounts what programs expect, then changes into the image: `$1` is its root folder, `$2` the folder
 /// of the script, `$3` the project.

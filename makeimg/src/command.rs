@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Stdio};
 
 use crate::listen::listen;
-use crate::stage::Watch;
-use crate::tools;
+use crate::step::Watch;
+use crate::{path, quote};
 
 /// A program and its arguments.
 #[derive(Clone, Debug)]
@@ -33,7 +33,7 @@ pub enum CommandError {
         source: io::Error,
     },
     /// It ended badly.
-    #[error("{command} ended with {status}{}", quoted(tail))]
+    #[error("{command} ended with {status}{}", appended(tail))]
     Status {
         /// What it is called, or the whole command line.
         command: String,
@@ -142,7 +142,7 @@ impl Command {
     /// Returns what it is called, else the command line as a shell would read it.
     pub(crate) fn line(&self) -> String {
         let words = std::iter::once(&self.program).chain(&self.arguments);
-        let line = || words.map(|word| quote(&word.to_string_lossy())).collect::<Vec<_>>();
+        let line = || words.map(|word| quote::word(&word.to_string_lossy())).collect::<Vec<_>>();
         self.shown.clone().unwrap_or_else(|| line().join(" "))
     }
 
@@ -204,7 +204,7 @@ impl Command {
     #[expect(clippy::disallowed_methods, reason = "this is the crate's one wrapper")]
     fn described(&self) -> std::process::Command {
         let mut command = std::process::Command::new(&self.program);
-        command.args(&self.arguments).env("PATH", tools::path());
+        command.args(&self.arguments).env("PATH", path::path());
         for (name, value) in &self.environment {
             match value {
                 Some(value) => command.env(name, value),
@@ -218,15 +218,6 @@ impl Command {
     }
 }
 
-/// Quotes a word for a shell when it needs it.
-pub(crate) fn quote(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "%+,-./:=@_^".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', r"'\''"))
-}
-
-fn quoted(tail: &str) -> String {
+fn appended(tail: &str) -> String {
     if tail.is_empty() { String::new() } else { format!(": {tail}") }
 }

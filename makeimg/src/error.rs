@@ -1,9 +1,10 @@
 //! Why an image was not built: the step that stopped, and its problem.
 
+use std::error::Error;
 use std::io;
 
 use crate::command::CommandError;
-use crate::stage::{Step, told};
+use crate::step::Step;
 
 /// A step that stopped.
 #[derive(Debug, thiserror::Error)]
@@ -20,7 +21,7 @@ impl MakeError {
     /// Returns reason and way out if this was foreseen, and found before anything was built.
     pub fn refusal(&self) -> Option<(String, String)> {
         let hint = self.hint().filter(|_| self.step <= Step::Prepare)?;
-        Some((told(&self.problem), hint.to_owned()))
+        Some((self.problem.describe(), hint.to_owned()))
     }
 
     /// Returns the way out if this was foreseen, whenever it was found.
@@ -77,6 +78,18 @@ impl Problem {
     /// Returns a refusal.
     pub(crate) fn refused(reason: impl Into<String>, hint: impl Into<String>) -> Self {
         Self::Refused { reason: reason.into(), hint: hint.into() }
+    }
+
+    /// Returns a problem with its causes on one line.
+    pub(crate) fn describe(&self) -> String {
+        let mut text = self.to_string();
+        let mut next = self.source();
+        while let Some(cause) = next {
+            text.push_str(": ");
+            text.push_str(&cause.to_string());
+            next = cause.source();
+        }
+        text
     }
 
     /// Returns the way out, where one is known.

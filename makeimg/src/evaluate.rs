@@ -10,7 +10,8 @@ use crate::error::{MakeError, Problem, file};
 use crate::options::Options;
 use crate::project::{Function, Project};
 use crate::shell;
-use crate::stage::{self, Step, Watch};
+use crate::stage;
+use crate::step::{Step, Watch};
 use crate::tools;
 
 /// The name of the file.
@@ -42,8 +43,8 @@ fn read(folder: &Path, format: Option<&str>, watch: &mut dyn Watch) -> Result<Pr
     let environment = environment::read(folder)?;
     let shell = Command::new("sh").arg("-c").arg(shell::evaluation()).folder(folder);
     let shell = shell.envs(&environment).shown("sh IMGBUILD");
-    let told = match shell.output(watch) {
-        Ok(bytes) => shell::told(&bytes),
+    let answer = match shell.output(watch) {
+        Ok(bytes) => shell::parse(&bytes),
         Err(CommandError::Status { status, tail, .. }) => {
             return Err(Problem::refused(
                 format!("{FILE} ended the shell that read it, with {status}: {tail}"),
@@ -52,19 +53,18 @@ fn read(folder: &Path, format: Option<&str>, watch: &mut dyn Watch) -> Result<Pr
         }
         Err(error) => return Err(error.into()),
     };
-    if !told.ended {
+    if !answer.ended {
         let hint = "let it go on to its end, without exit";
         return Err(Problem::refused(format!("{FILE} ended the shell that read it"), hint));
     }
-    let changed = told
-        .after
-        .iter()
-        .filter(|(name, value)| !shell::is_internal(name) && told.before.get(*name) != Some(value));
+    let changed = answer.after.iter().filter(|(name, value)| {
+        !shell::is_internal(name) && answer.before.get(*name) != Some(value)
+    });
     // Those of anemos.env must be seen in the image too, by programs as well as by functions.
     let own = changed.map(|(name, _)| name.clone()).chain(environment.keys().cloned());
     let own: BTreeSet<String> = own.collect();
-    let mut project = Project::from_variables(folder, told.after, own, format)?;
-    let known = |function: &Function| told.functions.iter().any(|name| name == function.name());
+    let mut project = Project::from_variables(folder, answer.after, own, format)?;
+    let known = |function: &Function| answer.functions.iter().any(|name| name == function.name());
     project.environment = environment;
     project.functions = Function::ALL.into_iter().filter(known).collect();
     Ok(project)

@@ -13,7 +13,7 @@ pub(crate) fn copy<'a>(
     files: impl IntoIterator<Item = (&'a PathBuf, &'a PathBuf)>,
 ) -> Result<(), Problem> {
     for (path, source) in files {
-        one(root, path, source).map_err(file(format!(
+        copy_one(root, path, source).map_err(file(format!(
             "copying {} to /{}",
             source.display(),
             path.display()
@@ -22,7 +22,7 @@ pub(crate) fn copy<'a>(
     Ok(())
 }
 
-fn one(root: &Root, path: &Path, source: &Path) -> std::io::Result<()> {
+fn copy_one(root: &Root, path: &Path, source: &Path) -> std::io::Result<()> {
     let found = fs::symlink_metadata(source)?;
     if found.is_symlink() {
         return root.symlink(path, fs::read_link(source)?.as_os_str());

@@ -120,7 +120,7 @@ mod tests {
             "HOOKS=(base autodetect modconf autodetect)\n{}echo \"${{HOOKS[*]}}\"",
             MKINITCPIO.text
         );
-        let mut said = crate::stage::tests::Said::default();
+        let mut said = crate::step::tests::Said::default();
         let output = bash.args(["-euc", &script]).output(&mut said).unwrap();
         assert_eq!(String::from_utf8(output).unwrap(), "base modconf\n");
     }

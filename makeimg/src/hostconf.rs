@@ -7,7 +7,7 @@ use crate::files;
 use crate::inputs::below;
 use crate::project::{HostItem, Project, Target};
 use crate::root::Root;
-use crate::stage::Watch;
+use crate::step::Watch;
 
 /// Copies the items. pacstrap has done so itself.
 pub(crate) fn copy(project: &Project, root: &Root, watch: &mut dyn Watch) -> Result<(), Problem> {

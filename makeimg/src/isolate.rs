@@ -10,8 +10,8 @@ use std::process::ExitStatus;
 
 use crate::command::{Command, CommandError};
 use crate::error::{MakeError, Problem};
-use crate::stage::{Step, Watch};
-use crate::tools;
+use crate::step::{Step, Watch};
+use crate::{path, tools};
 
 /// The program must not be PID 1 of the namespace: one that is an init would take itself for it, and
 /// signals that have no handler would not end it.
@@ -44,7 +44,7 @@ pub fn isolated(
 
 /// Tells whether there is a setpriv(1) that has the build die with us; that of busybox has not.
 fn dies_with_us(watch: &mut dyn Watch) -> bool {
-    let there = tools::find("setpriv").is_some();
+    let there = path::find("setpriv").is_some();
     // What it says of an option that it does not know is of no use.
     let tried = || Command::new("sh").args(["-c", "exec setpriv \"$@\" true 2>/dev/null", "sh"]);
     there && tried().args(DIE).run(watch).is_ok()

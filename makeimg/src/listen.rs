@@ -7,7 +7,7 @@ use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
-use crate::stage::Watch;
+use crate::step::Watch;
 
 /// How many lines of what a program said an error quotes.
 const TAIL_LINES: usize = 12;

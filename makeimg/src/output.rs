@@ -3,24 +3,20 @@
 mod archive;
 mod filesystem;
 mod grub;
+mod identity;
 mod place;
 mod raw;
+mod times;
 mod work;
 
-use std::collections::BTreeMap;
 use std::fs::{self, File, Permissions};
-use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-
-use nix::fcntl::AT_FDCWD;
-use nix::sys::stat::{UtimensatFlags, utimensat};
-use nix::sys::time::TimeSpec;
 
 use crate::error::{Problem, file};
 use crate::format::Format;
 use crate::project::{Function, Project};
-use crate::stage::Watch;
+use crate::step::Watch;
 
 pub(crate) use grub::{forget_menu as forget_boot_menu, has_menu as has_boot_menu};
 pub(crate) use work::Work;
@@ -84,7 +80,7 @@ pub(crate) fn finish(
         Format::Tar(compression) => {
             archive::make(&root, &partial, compression, epoch, watch)?;
         }
-        Format::Dir | Format::Custom => clamp(&root, epoch)?,
+        Format::Dir | Format::Custom => times::clamp(&root, epoch)?,
     }
     let result = work.output().join(&name);
     let naming = || file(format!("naming the result {}", result.display()));
@@ -97,27 +93,4 @@ pub(crate) fn finish(
     File::open(&partial).and_then(|partial| partial.sync_all()).map_err(naming())?;
     fs::rename(&partial, &result).map_err(naming())?;
     Ok(Some(result))
-}
-
-/// Sets later times back, for a reproducible result.
-fn clamp(root: &Path, epoch: Option<i64>) -> Result<(), Problem> {
-    let Some(epoch) = epoch else { return Ok(()) };
-    clamp_below(root, epoch).map_err(file("setting the times of files back"))
-}
-
-fn clamp_below(path: &Path, epoch: i64) -> io::Result<()> {
-    let found = fs::symlink_metadata(path)?;
-    if found.is_dir() {
-        let entries: BTreeMap<_, _> = fs::read_dir(path)?
-            .map(|entry| entry.map(|entry| (entry.file_name(), entry.path())))
-            .collect::<io::Result<_>>()?;
-        for inner in entries.values() {
-            clamp_below(inner, epoch)?;
-        }
-    }
-    if found.mtime() >= epoch {
-        let time = TimeSpec::new(epoch, 0);
-        utimensat(AT_FDCWD, path, &time, &time, UtimensatFlags::NoFollowSymlink)?;
-    }
-    Ok(())
 }

@@ -7,7 +7,7 @@ use crate::command::Command;
 use crate::error::{Problem, file};
 use crate::private;
 use crate::root::Root;
-use crate::stage::Watch;
+use crate::step::Watch;
 
 /// Applies patches, each to the file it is named after, whose mode and owner stay.
 ///
@@ -20,12 +20,12 @@ pub(crate) fn apply<'a>(
 ) -> Result<(), Problem> {
     for (path, patch) in patches {
         let about = format!("applying {} to /{}", patch.display(), path.display());
-        one(root, (path, patch), scratch, watch).map_err(|problem| problem.about(about))?;
+        apply_one(root, (path, patch), scratch, watch).map_err(|problem| problem.about(about))?;
     }
     Ok(())
 }
 
-fn one(
+fn apply_one(
     root: &Root,
     (target, patch): (&Path, &Path),
     scratch: Option<&Path>,

@@ -11,7 +11,7 @@ use crate::project::{Function, Project};
 use crate::resolver;
 use crate::root::Root;
 use crate::shell;
-use crate::stage::Watch;
+use crate::step::Watch;
 
 /// Runs `provision` in the image, if there is one.
 pub(crate) fn provision(
@@ -50,12 +50,12 @@ pub(crate) fn on_host(
     let call = call.args([values.as_os_str(), OsStr::new(function.name()), root.as_os_str()]);
     let call = call.folder(&project.folder).envs(&project.environment);
     let bytes = call.shown(format!("{} of IMGBUILD", function.name())).output(watch)?;
-    let told = shell::told(&bytes);
-    if !told.ended {
+    let answer = shell::parse(&bytes);
+    if !answer.ended {
         let hint = "let it return instead of exit";
         return Err(Problem::refused(format!("{} ended the shell", function.name()), hint));
     }
-    for (name, value) in told.after {
+    for (name, value) in answer.after {
         if !shell::is_internal(&name) && project.variables.get(&name) != Some(&value) {
             project.own.insert(name.clone());
             project.variables.insert(name, value);

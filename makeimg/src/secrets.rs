@@ -16,7 +16,8 @@ use crate::error::{MakeError, Problem, file};
 use crate::inputs::below;
 use crate::private;
 use crate::root::Root;
-use crate::stage::{self, Step, Watch, told};
+use crate::stage;
+use crate::step::{Step, Watch};
 
 /// The folder of what was revealed.
 const REVEALED: &str = "secrets.revealed";
@@ -55,7 +56,7 @@ impl Secrets {
         for name in &names {
             self.get(name, watch).map_err(|problem| {
                 let hint = "mend it, or reveal it beforehand by `anemos makeimg --reveal`";
-                Problem::refused(told(&problem), hint)
+                Problem::refused(problem.describe(), hint)
             })?;
         }
         Ok(())
@@ -158,7 +159,7 @@ mod tests {
     use std::fs::Permissions;
 
     use super::*;
-    use crate::stage::tests::Said;
+    use crate::step::tests::Said;
 
     #[test]
     fn a_secret_that_cannot_be_revealed_is_refused_and_others_are_run_once() {

@@ -10,6 +10,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use crate::project::Variables;
+use crate::quote;
 
 /// Defines the function that prints all variables.
 const DUMP: &str = r#"
@@ -87,22 +88,16 @@ pub(crate) fn assignments<'a>(
 ) -> Vec<u8> {
     let mut text = Vec::new();
     for (name, value) in variables {
-        text.extend(format!("if ({name}=) 2>/dev/null; then {name}='").bytes());
-        for byte in value.as_bytes() {
-            if *byte == b'\'' {
-                text.extend(b"'\\''");
-            } else {
-                text.push(*byte);
-            }
-        }
-        text.extend(b"'; fi\n");
+        text.extend(format!("if ({name}=) 2>/dev/null; then {name}=").bytes());
+        text.extend(quote::bytes(value.as_bytes()));
+        text.extend(b"; fi\n");
     }
     text
 }
 
-/// What the shell told.
+/// What the shell printed.
 #[derive(Debug, Default)]
-pub(crate) struct Told {
+pub(crate) struct Answer {
     pub(crate) before: Variables,
     pub(crate) after: Variables,
     pub(crate) functions: Vec<String>,
@@ -110,16 +105,16 @@ pub(crate) struct Told {
     pub(crate) ended: bool,
 }
 
-/// Reads what the shell told.
-pub(crate) fn told(bytes: &[u8]) -> Told {
-    let mut told = Told::default();
+/// Parses what the shell printed.
+pub(crate) fn parse(bytes: &[u8]) -> Answer {
+    let mut answer = Answer::default();
     let mut current = Variables::new();
     for record in bytes.split(|byte| *byte == 0).filter(|record| !record.is_empty()) {
         match record.strip_prefix(b":") {
-            Some(b"before") => told.before = std::mem::take(&mut current),
-            Some(b"after") => told.after = std::mem::take(&mut current),
-            Some(b"end") => told.ended = true,
-            Some(name) => told.functions.push(String::from_utf8_lossy(name).into_owned()),
+            Some(b"before") => answer.before = std::mem::take(&mut current),
+            Some(b"after") => answer.after = std::mem::take(&mut current),
+            Some(b"end") => answer.ended = true,
+            Some(name) => answer.functions.push(String::from_utf8_lossy(name).into_owned()),
             None => {
                 let equals = record.iter().position(|byte| *byte == b'=');
                 let (name, value) = record.split_at(equals.unwrap_or(record.len()));
@@ -129,7 +124,7 @@ pub(crate) fn told(bytes: &[u8]) -> Told {
             }
         }
     }
-    told
+    answer
 }
 
 /// Variables that shells keep for themselves.

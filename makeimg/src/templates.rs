@@ -11,7 +11,7 @@ use crate::error::{Problem, file};
 use crate::project::Variables;
 use crate::root::Root;
 use crate::secrets::Secrets;
-use crate::stage::Watch;
+use crate::step::Watch;
 
 /// Bits that let group and others in.
 const OTHERS: u32 = 0o077;

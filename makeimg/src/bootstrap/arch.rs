@@ -3,29 +3,25 @@
 mod configuration;
 mod keys;
 mod mirror;
+mod pacman;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use tempfile::TempDir;
-
-use self::configuration::Configuration;
 use self::keys::Keys;
 pub(super) use self::mirror::simulate;
+pub(super) use self::pacman::Pacman;
+use super::dress::dress;
 use crate::command::Command;
 use crate::error::{Problem, file};
 use crate::isolate;
 use crate::options::Options;
 use crate::project::{HostItem, Project};
 use crate::root::Root;
-use crate::stage::Watch;
+use crate::step::Watch;
 
 /// Where the root folder gets another name: the image has this folder, and everybody may write to it.
 const NAMES: &str = "/var/tmp";
-/// What a cache holds: the keyring, and packages that are all there and verified.
-const CACHED_RING: &str = "gnupg";
-const CACHED_STAMP: &str = "gnupg.stamp";
-const CACHED_PACKAGES: &str = "packages";
 
 /// Starts pacstrap in a user namespace, where it makes one of its own: newuidmap looks into these files
 /// for that. `$1` is the root folder, `$2` another name for it, and then comes the command.
@@ -53,83 +49,6 @@ rmdir "$root${name%/*}"
 umount "$name"
 exit $status
 "#;
-
-/// What pacman works with.
-#[derive(Clone, Debug)]
-pub(crate) struct Pacman {
-    configuration: Configuration,
-    keys: Keys,
-}
-
-/// The same, made ready in folders.
-#[derive(Debug)]
-struct Ready {
-    /// The configuration to name, if it is not the host's.
-    configuration: Option<PathBuf>,
-    /// The keyring.
-    ring: Option<PathBuf>,
-    /// Keeps what is made for one call alone.
-    kept: TempDir,
-}
-
-impl Pacman {
-    /// Reads the configuration and finds the keys.
-    pub(super) fn find(project: &Project, watch: &mut dyn Watch) -> Result<Self, Problem> {
-        let configuration = Configuration::read(&project.folder, watch)?;
-        let keys = Keys::find(&project.folder, &configuration)?;
-        Ok(Self { configuration, keys })
-    }
-
-    /// Returns lines for the mirror list of a system that is built with this configuration.
-    pub(crate) fn mirrors(&self) -> Vec<String> {
-        self.configuration.mirrors()
-    }
-
-    /// Makes the keyring, and a configuration that names it and `packages`.
-    fn ready(
-        &self,
-        project: &Project,
-        (options, packages): (&Options, Option<&Path>),
-        watch: &mut dyn Watch,
-    ) -> Result<Ready, Problem> {
-        let making = || file("making a folder");
-        let kept = match &project.scratch {
-            Some(scratch) => tempfile::tempdir_in(scratch),
-            None => tempfile::tempdir(),
-        };
-        let kept = kept.map_err(making())?;
-        let ring = match &self.keys {
-            Keys::Ring => self.configuration.ring(),
-            Keys::NotNeeded => None,
-            Keys::Files { folder, names } => {
-                let within = options.cache.as_deref().unwrap_or(kept.path());
-                let (ring, stamp) = (within.join(CACHED_RING), within.join(CACHED_STAMP));
-                let current = self.keys.stamp();
-                if fs::read_to_string(&stamp).ok().as_ref() != Some(&current) {
-                    fs::create_dir_all(within).map_err(making())?;
-                    if ring.exists() {
-                        fs::remove_dir_all(&ring).map_err(file("removing an older keyring"))?;
-                    }
-                    Keys::populate(folder, names, &ring, watch)?;
-                    // Whole from here on.
-                    fs::write(&stamp, current)
-                        .map_err(file("noting what the keyring is made of"))?;
-                }
-                Some(ring)
-            }
-        };
-        let own = matches!(self.keys, Keys::Files { .. });
-        let copied = own || packages.is_some() || self.configuration.has_another_user()?;
-        let configuration = if copied {
-            let copy = kept.path().join("pacman.conf");
-            self.configuration.write(&copy, ring.as_deref().filter(|_| own), packages)?;
-            Some(copy)
-        } else {
-            self.configuration.file().map(Path::to_owned)
-        };
-        Ok(Ready { configuration, ring, kept })
-    }
-}
 
 /// Installs the packages; a system for a machine gets the keyring for its updates, too.
 pub(super) fn run(
@@ -174,11 +93,11 @@ pub(super) fn run(
         fs::create_dir(&name).map_err(file("making a folder"))?;
         let command = command(project, (&first, configuration), &name)?;
         let (root, name) = (root.to_string_lossy(), name.to_string_lossy());
-        let command = super::dressed(command, project, options).announced("pacstrap", watch);
+        let command = dress(command, project, options).announced("pacstrap", watch);
         command.started_by("sh", &["-euc", NESTED, "sh", &root, &name]).run(watch)
     } else {
         let command = command(project, (&first, configuration), root)?;
-        super::dressed(command, project, options).announced("pacstrap", watch).run(watch)
+        dress(command, project, options).announced("pacstrap", watch).run(watch)
     };
     if let Some(packages) = packages {
         // They may lie in memory, and another try may want others.

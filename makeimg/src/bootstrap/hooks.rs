@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::stage::{Step, Watch};
+use crate::step::{Step, Watch};
 
 /// What pacman says of a program that ended with another status than 0.
 const FAILED: &str = "error: command failed to execute correctly";
@@ -89,7 +89,7 @@ fn doing(line: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stage::tests::Said;
+    use crate::step::tests::Said;
 
     #[test]
     fn a_hook_that_fails_is_remembered_by_what_it_does() {

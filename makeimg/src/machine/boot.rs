@@ -9,14 +9,14 @@ use std::path::Path;
 use crate::alpine;
 use crate::boot_files;
 use crate::chroot;
-use crate::command::quote;
 use crate::error::{Problem, file};
 use crate::fstab;
 use crate::machine::Machine;
 use crate::machine::disk::Disk;
 use crate::project::{Project, Target};
+use crate::quote;
 use crate::root::Root;
-use crate::stage::Watch;
+use crate::step::Watch;
 use contract::firmware::Firmware;
 
 /// Where Debian's grub-mkconfig finds more files of settings.
@@ -39,7 +39,7 @@ pub(crate) fn settings(root: &Root) -> Result<Settings, Problem> {
 /// Writes the table of file systems and installs GRUB, by the new system's own programs.
 ///
 /// Settings of GRUB that are not as packages have brought them are the project's.
-pub(super) fn install(
+pub(crate) fn install(
     machine: &Machine,
     disk: &Disk,
     (project, packaged): (&Project, &Settings),
@@ -101,7 +101,7 @@ fn name_by_uuid(disk: &Disk) -> Result<(), Problem> {
 fn script(firmware: Firmware, target: &Target, disk: &Disk) -> String {
     let install = match (firmware, target) {
         (Firmware::Bios, _) => {
-            let device = quote(&disk.device.to_string_lossy());
+            let device = quote::word(&disk.device.to_string_lossy());
             format!("grub-install --target=i386-pc {device}")
         }
         // By shim, so that secure boot holds, and where firmware without boot entries looks. The signed

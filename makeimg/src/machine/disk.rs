@@ -14,7 +14,7 @@ use crate::command::Command;
 use crate::error::{Problem, file};
 use crate::format::{EXT4_FEATURES, Size};
 use crate::machine::Machine;
-use crate::stage::Watch;
+use crate::step::Watch;
 use crate::tools;
 use contract::firmware::Firmware;
 
@@ -70,26 +70,26 @@ impl Facts {
 
 /// A disk that may be written.
 #[derive(Clone, Debug)]
-pub(super) struct Disk {
+pub(crate) struct Disk {
     /// The whole of it, by the name that the kernel gives it.
-    pub(super) device: PathBuf,
+    pub(crate) device: PathBuf,
     /// The number of the device.
     number: u64,
     /// Its size.
     bytes: u64,
     firmware: Firmware,
     /// The file system of the root folder.
-    pub(super) filesystem: String,
+    pub(crate) filesystem: String,
     /// What its file system is known by.
-    pub(super) uuid: String,
+    pub(crate) uuid: String,
     /// The same of the ESP, as FAT writes it.
-    pub(super) esp_id: String,
+    pub(crate) esp_id: String,
 }
 
 impl Disk {
     /// Refuses a disk that is none, too small or in use, a file system that would not boot, and
     /// missing tools.
-    pub(super) fn find(machine: &Machine, filesystem: &str) -> Result<Self, Problem> {
+    pub(crate) fn find(machine: &Machine, filesystem: &str) -> Result<Self, Problem> {
         let shown = machine.disk.display();
         let refused = |reason: &str, hint: &str| {
             Err(Problem::refused(format!("{shown} {reason}"), hint.to_owned()))
@@ -139,19 +139,19 @@ impl Disk {
     }
 
     /// What is left for the root file system, in bytes.
-    pub(super) fn root_bytes(&self) -> u64 {
+    pub(crate) fn root_bytes(&self) -> u64 {
         let esp = if self.firmware == Firmware::Uefi { ESP_MIB } else { 0 };
         // A MiB before the first partition and one after the last, and the one of GRUB.
         self.bytes.saturating_sub((esp + 3) << 20)
     }
 
     /// The partition with the root file system.
-    pub(super) fn root(&self) -> PathBuf {
+    pub(crate) fn root(&self) -> PathBuf {
         self.partition(2)
     }
 
     /// The ESP, on machines that have one.
-    pub(super) fn esp(&self) -> Option<PathBuf> {
+    pub(crate) fn esp(&self) -> Option<PathBuf> {
         (self.firmware == Firmware::Uefi).then(|| self.partition(1))
     }
 
@@ -178,7 +178,7 @@ impl Disk {
     }
 
     /// Writes the partition table and makes the file systems.
-    pub(super) fn make(&self, watch: &mut dyn Watch) -> Result<(), Problem> {
+    pub(crate) fn make(&self, watch: &mut dyn Watch) -> Result<(), Problem> {
         self.partitioned(watch)?;
         for partition in self.esp().iter().chain([&self.root()]) {
             let checking = format!("checking {}", partition.display());
@@ -227,7 +227,7 @@ impl Disk {
     }
 
     /// Mounts the root file system.
-    pub(super) fn mount(&self, root: &Path, watch: &mut dyn Watch) -> Result<(), Problem> {
+    pub(crate) fn mount(&self, root: &Path, watch: &mut dyn Watch) -> Result<(), Problem> {
         fs::create_dir_all(root).map_err(file(format!("making {}", root.display())))?;
         let mount = Command::new("mount");
         mount.args(["-t", &self.filesystem]).args([&self.root(), root]).run(watch)?;
@@ -235,7 +235,7 @@ impl Disk {
     }
 
     /// Mounts the ESP in the new system, where there is one.
-    pub(super) fn mount_esp(&self, root: &Path, watch: &mut dyn Watch) -> Result<(), Problem> {
+    pub(crate) fn mount_esp(&self, root: &Path, watch: &mut dyn Watch) -> Result<(), Problem> {
         let Some(esp) = self.esp() else { return Ok(()) };
         let folder = root.join(ESP_FOLDER);
         fs::create_dir_all(&folder).map_err(file("making the folder of the ESP"))?;
@@ -243,7 +243,7 @@ impl Disk {
     }
 
     /// Unmounts both.
-    pub(super) fn unmount(&self, root: &Path) -> Result<(), Problem> {
+    pub(crate) fn unmount(&self, root: &Path) -> Result<(), Problem> {
         let esp = root.join(ESP_FOLDER);
         if self.esp().is_some() {
             match umount2(&esp, MntFlags::UMOUNT_NOFOLLOW) {
@@ -256,7 +256,7 @@ impl Disk {
     }
 
     /// The lines of fstab(5).
-    pub(super) fn table(&self) -> String {
+    pub(crate) fn table(&self) -> String {
         let check = u8::from(self.filesystem.starts_with("ext"));
         let root = format!("UUID={} / {} defaults 0 {check}\n", self.uuid, self.filesystem);
         let esp = format!("UUID={} /{ESP_FOLDER} vfat umask=0077 0 2\n", self.esp_id);
@@ -274,7 +274,7 @@ fn random_uuid() -> io::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stage::{tests::Said, told};
+    use crate::step::tests::Said;
 
     fn disk(device: &str, firmware: Firmware) -> Disk {
         Disk {
@@ -404,7 +404,7 @@ mod tests {
         assert_eq!(disk.device, fs::canonicalize(at("disk")).unwrap(), "the kernel's name");
         disk.partitioned(&mut said).unwrap();
         disk.device = at("disk");
-        let refused = told(&disk.make(&mut said).unwrap_err());
+        let refused = disk.make(&mut said).unwrap_err().describe();
         assert!(refused.contains("is no partition of"), "{refused}");
         disk.formatted(&mut said).unwrap();
         let mut esp = [0; 90];

@@ -6,7 +6,7 @@ use crate::project::{Project, Target};
 use contract::firmware::Firmware;
 
 /// Refuses packages that take the place of what sets a machine up.
-pub(super) fn check(project: &Project) -> Result<(), Problem> {
+pub(crate) fn check(project: &Project) -> Result<(), Problem> {
     let other = ["sysvinit-core", "runit-init"];
     let debian = matches!(project.target, Target::Debian { .. });
     match project.packages.iter().find(|package| other.contains(&package.as_str())) {
@@ -20,7 +20,7 @@ pub(super) fn check(project: &Project) -> Result<(), Problem> {
 }
 
 /// Adds the packages that are missing. Of several that do the same, one is enough.
-pub(super) fn complete(project: &mut Project, firmware: Firmware, filesystem: &str) {
+pub(crate) fn complete(project: &mut Project, firmware: Firmware, filesystem: &str) {
     let needed: Vec<&[&str]> = match &project.target {
         Target::Debian { .. } => {
             let boot: &[&[&str]] = match firmware {

@@ -12,7 +12,7 @@ use crate::error::{Problem, file};
 use crate::machine::Machine;
 use crate::project::{Project, Target};
 use crate::root::Root;
-use crate::stage::Watch;
+use crate::step::Watch;
 
 /// The services of systemd(1), with any program that sets links up.
 const UNITS: &[&str] = &["systemd-resolved", "ssh", "sshd", "dropbear"];
@@ -225,7 +225,7 @@ fn put(root: &Root, path: &str, mut bytes: &[u8], mode: u32) -> Result<(), Probl
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stage::tests::Said;
+    use crate::step::tests::Said;
 
     fn project(target: Target, packages: &[&str]) -> Project {
         let values = [("imgname", "i"), ("target", "arch"), ("format", "dir")];

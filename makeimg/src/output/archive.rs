@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use super::clamp;
+use super::times::clamp;
 use crate::command::Command;
 use crate::error::Problem;
-use crate::stage::Watch;
+use crate::step::Watch;
 use crate::tools;
 
 /// The compressions that GNU tar knows by the end of a name, and the programs it calls for them.

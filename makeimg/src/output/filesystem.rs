@@ -9,7 +9,7 @@ use crate::command::Command;
 use crate::error::{Problem, file};
 use crate::format::EXT4_FEATURES;
 use crate::isolate;
-use crate::stage::{Step, Watch};
+use crate::step::{Step, Watch};
 use crate::tools;
 
 /// A file system, and where it is in the image.

@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use super::raw::{Identity, disk_id};
+use super::identity::Identity;
 use crate::alpine;
 use crate::boot_files;
 use crate::chroot;
@@ -13,7 +13,7 @@ use crate::error::{Problem, file};
 use crate::format::{PartitionTable, Raw};
 use crate::project::{Project, Target};
 use crate::root::Root;
-use crate::stage::Watch;
+use crate::step::Watch;
 
 /// Where packages put what is copied to the disk.
 const MODULES: &str = "usr/lib/grub/i386-pc";
@@ -145,7 +145,7 @@ fn menu(
     let device = match (&initramfs, table) {
         (Some(_), _) => format!("UUID={}", identity.filesystem),
         // The kernel alone knows partitions, and no file systems, by their numbers.
-        (None, PartitionTable::Msdos) => format!("PARTUUID={}-01", disk_id(identity)),
+        (None, PartitionTable::Msdos) => format!("PARTUUID={}-01", identity.disk_id()),
         (None, PartitionTable::Gpt) => format!("PARTUUID={}", identity.partition),
     };
     let initramfs = initramfs.map(|path| format!("  initrd {path}\n")).unwrap_or_default();

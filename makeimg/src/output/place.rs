@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-use super::Work;
+use super::work::Work;
 use crate::error::{Problem, file};
 use crate::project::Project;
 

@@ -1,13 +1,12 @@
 //! Makes a disk image of the root folder: one partition, without a loop device.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::Read;
 use std::path::Path;
 
-use sha2::{Digest, Sha256};
-
 use super::filesystem::{self, Filesystem};
-use super::{clamp, grub};
+use super::grub;
+use super::identity::{self, Identity};
+use super::times::clamp;
 use crate::alpine;
 use crate::boot_files;
 use crate::command::Command;
@@ -16,7 +15,7 @@ use crate::format::{PartitionTable, Raw, Size};
 use crate::fstab;
 use crate::project::Project;
 use crate::root::{self, Root};
-use crate::stage::Watch;
+use crate::step::Watch;
 use crate::tools;
 
 const SECTOR: u64 = 512;
@@ -26,17 +25,6 @@ const ALIGNMENT: u64 = 2048;
 const LARGEST_MSDOS: u64 = SECTOR << 32;
 /// The copy of a GPT at the end of the disk.
 const GPT_END: u64 = 33;
-
-/// What the image and its parts are called, by numbers that nothing else has.
-#[derive(Clone, Debug)]
-pub(super) struct Identity {
-    /// Of the disk.
-    pub(super) disk: String,
-    /// Of the file system.
-    pub(super) filesystem: String,
-    /// Of the partition.
-    pub(super) partition: String,
-}
 
 /// Refuses what cannot be made here.
 pub(super) fn check(project: &Project, raw: &Raw) -> Result<(), Problem> {
@@ -61,7 +49,7 @@ pub(super) fn make(
 ) -> Result<(), Problem> {
     let root = Root::open(folder).map_err(file("opening the root folder"))?;
     boot_files::check(project, &root, &[])?;
-    let identity = identity(project, epoch)?;
+    let identity = identity::draw(project, epoch)?;
     let boot = grub::prepare(project, raw, &root, &identity, watch)?;
     if filesystem::has_uuid(&raw.filesystem) {
         let (uuid, kind) = (&identity.filesystem, &raw.filesystem);
@@ -114,29 +102,6 @@ fn room(folder: &Path, bytes: u64) -> Result<Size, Problem> {
     Err(Problem::refused(reason, "make SIZE of the format larger"))
 }
 
-fn identity(project: &Project, epoch: Option<i64>) -> Result<Identity, Problem> {
-    let mut seed = vec![0; 32];
-    match epoch {
-        Some(epoch) => seed = format!("{} {epoch}", project.imgname).into_bytes(),
-        None => File::open("/dev/urandom")
-            .and_then(|mut random| random.read_exact(&mut seed))
-            .map_err(file("reading /dev/urandom"))?,
-    }
-    let uuid = |what: &str| {
-        let digest = Sha256::new().chain_update(&seed).chain_update(what).finalize();
-        let hex = format!("{digest:x}");
-        // The digits that say: a random one, in the usual layout.
-        let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();
-        let (version, variant) = (format!("4{}", part(12, 15)), format!("a{}", part(15, 18)));
-        [part(0, 8), part(8, 12), &version, &variant, part(18, 30)].join("-")
-    };
-    Ok(Identity {
-        disk: uuid("disk"),
-        filesystem: uuid("filesystem"),
-        partition: uuid("partition"),
-    })
-}
-
 /// Returns what sfdisk(8) is told.
 fn table(
     kind: PartitionTable,
@@ -147,7 +112,7 @@ fn table(
     let label = kind.label();
     match kind {
         PartitionTable::Msdos => {
-            let id = disk_id(identity);
+            let id = identity.disk_id();
             format!(
                 "label: {label}\nlabel-id: 0x{id}\nunit: sectors\n\
                  start={first}, size={sectors}, type=83, bootable\n"
@@ -165,9 +130,4 @@ fn table(
             )
         }
     }
-}
-
-/// Returns the number that a DOS partition table has for its disk.
-pub(super) fn disk_id(identity: &Identity) -> &str {
-    identity.disk.get(..8).unwrap_or_default()
 }

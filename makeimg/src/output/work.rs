@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use nix::mount::{MntFlags, umount2};
 
 use crate::error::{Problem, file};
-use crate::stage::Watch;
+use crate::step::Watch;
 
 /// A locked folder of our own.
 #[derive(Debug)]

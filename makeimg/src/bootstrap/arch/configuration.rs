@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use crate::command::Command;
 use crate::error::{Problem, file};
-use crate::stage::Watch;
-use crate::tools;
+use crate::path;
+use crate::step::Watch;
 
 /// The file beside IMGBUILD.
 const OWN: &str = "pacman.conf";
@@ -28,7 +28,7 @@ impl Configuration {
         let own = Some(project.join(OWN)).filter(|file| file.is_file());
         let there = own.is_some() || Path::new(HOST).is_file();
         // pacstrap needs it as well, and reports that.
-        if !there || tools::find("pacman-conf").is_none() {
+        if !there || path::find("pacman-conf").is_none() {
             return Ok(Self { file: own, resolved: String::new() });
         }
         let path = own.clone().unwrap_or_else(|| HOST.into());
@@ -184,7 +184,7 @@ fn write(to: &Path, lines: impl Iterator<Item = String>) -> Result<(), Problem> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stage::tests::Said;
+    use crate::step::tests::Said;
 
     const RESOLVED: &str = "[options]\nRootDir = /\nHookDir = /etc/pacman.d/hooks/\nGPGDir = /g/\n\
         IgnorePkg = a\nArchitecture = x86_64\nCheckSpace\nSigLevel = PackageRequired\n\
@@ -232,7 +232,7 @@ mod tests {
 
     #[test]
     fn what_pacman_makes_of_a_file_counts() {
-        if tools::find("pacman-conf").is_none() {
+        if path::find("pacman-conf").is_none() {
             return;
         }
         let folder = tempfile::tempdir().unwrap();

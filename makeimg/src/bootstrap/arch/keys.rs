@@ -9,8 +9,8 @@ use crate::command::Command;
 use crate::error::{Problem, file};
 use crate::inputs::below;
 use crate::root::Root;
-use crate::stage::Watch;
-use crate::tools;
+use crate::step::Watch;
+use crate::{path, tools};
 
 /// Where pacman-key(8) looks for files of keys: on Arch, and as Debian builds it.
 const FOLDERS: [&str; 2] = ["/usr/share/pacman/keyrings", "/usr/share/keyrings"];
@@ -77,7 +77,7 @@ impl Keys {
             has("archlinux.gpg") && has("archlinux-trusted")
         };
         let found = FOLDERS.map(Path::new).into_iter().find(of_arch);
-        if let Some(folder) = found.filter(|_| tools::find("pacman-key").is_some()) {
+        if let Some(folder) = found.filter(|_| path::find("pacman-key").is_some()) {
             return Ok(Self::Files { folder: folder.to_owned(), names: vec![ARCH.to_owned()] });
         }
         if !configuration.insists() {
@@ -184,7 +184,7 @@ mod tests {
         for name in ["archlinux.gpg", "archlinux-trusted", "more.gpg"] {
             fs::write(own.join(name), "x").unwrap();
         }
-        if tools::find("pacman-key").is_some() {
+        if path::find("pacman-key").is_some() {
             let names = vec!["archlinux".to_owned(), "more".to_owned()];
             let want = Keys::Files { folder: own, names };
             assert_eq!(Keys::find(project.path(), &known).unwrap(), want);

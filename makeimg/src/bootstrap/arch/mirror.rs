@@ -3,15 +3,15 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{CACHED_PACKAGES, Pacman};
-use crate::bootstrap::dressed;
+use super::pacman::{CACHED_PACKAGES, Pacman};
+use crate::bootstrap::dress::dress;
 use crate::command::Command;
 use crate::error::{Problem, file};
 use crate::format::Size;
 use crate::memory;
 use crate::options::Options;
 use crate::project::Project;
-use crate::stage::Watch;
+use crate::step::Watch;
 
 /// What the packages are called while not all of them are there.
 const PARTIAL: &str = "packages.partial";
@@ -68,7 +68,7 @@ pub(crate) fn simulate(
             None => command,
         };
         let command = command.arg("--noconfirm").args(words).arg("--").args(names);
-        dressed(command, project, options).shown("pacman").enclosed()
+        dress(command, project, options).shown("pacman").enclosed()
     };
     let default = vec![DEFAULT.to_owned()];
     let names = if project.packages.is_empty() { &default } else { &project.packages };
@@ -164,7 +164,7 @@ fn fits(installed: u64, room: u64) -> Result<(), Problem> {
 
 /// Reads what pacman prints of the packages that it would install.
 fn parse(said: &str) -> Vec<Package> {
-    let one = |line: &str| {
+    let package = |line: &str| {
         let mut words = line.strip_prefix("makeimg ")?.split(' ').map(str::to_owned);
         Some(Package {
             repository: words.next()?,
@@ -173,7 +173,7 @@ fn parse(said: &str) -> Vec<Package> {
             download: words.next()?.parse().ok()?,
         })
     };
-    said.lines().filter_map(one).collect()
+    said.lines().filter_map(package).collect()
 }
 
 /// Adds up what packages take when they are installed, as the databases of their repositories say.
