@@ -6,6 +6,7 @@ pub mod deploy;
 pub mod disk;
 pub mod environment;
 pub mod firmware;
+pub mod memory;
 pub mod mount_table;
 pub mod network;
 pub mod paths;

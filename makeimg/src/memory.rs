@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use contract::memory::Memory;
 use nix::sys::statfs::{FsType, statfs};
 use nix::sys::statvfs::statvfs;
 
@@ -19,26 +20,15 @@ pub(crate) fn available(folder: &Path) -> u64 {
     if !IN_MEMORY.contains(&found.filesystem_type()) {
         return of_disk;
     }
-    let of_memory = parse(&fs::read_to_string("/proc/meminfo").unwrap_or_default());
+    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let of_memory = Memory::parse(&text).map_or(0, |memory| memory.available);
     // A ramfs has no limit and says that it has no blocks.
     if of_disk == 0 { of_memory } else { of_memory.min(of_disk) }
-}
-
-fn parse(meminfo: &str) -> u64 {
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
-    let words = line.unwrap_or_default().split_whitespace().next();
-    words.and_then(|kib| kib.parse::<u64>().ok()).unwrap_or_default() * 1024
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_kernel_counts_in_kib() {
-        assert_eq!(parse("MemTotal:  9 kB\nMemAvailable:   2048 kB\n"), 2 << 20);
-        assert_eq!(parse(""), 0);
-    }
 
     #[test]
     fn a_folder_on_a_disk_has_the_room_of_the_disk() {
