@@ -11,6 +11,7 @@ mod ending;
 mod environment;
 mod holders;
 mod identity;
+mod known;
 mod last_attempt;
 mod left_overs;
 mod limits;
@@ -21,6 +22,7 @@ mod network;
 mod others;
 mod payload;
 mod places;
+mod processes;
 mod read_only;
 mod rehearsal;
 mod report;
@@ -31,9 +33,8 @@ mod ssh;
 mod timer;
 mod tools;
 mod uevents;
+mod written;
 
-use std::cell::OnceCell;
-use std::collections::BTreeMap;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -44,42 +45,13 @@ use anyhow::{Context, bail};
 use nix::sys::reboot::{RebootMode, set_cad_enabled};
 
 use crate::manifest::Manifest;
-use child::Job;
 use contract::attempt::Mode;
 use contract::deploy::{AfterCommit, Deploy};
 use contract::network::files;
 use contract::paths;
-use contract::payload::Kind;
 use contract::stages::{Outcome, Stage};
-use disks::Selected;
-use others::Others;
+use known::Known;
 use report::Report;
-use signature::Found;
-
-/// Time in which makeimg must have read an image description, asked the mirrors, and fetched what memory
-/// has room for; less than the stage may take.
-const CHECK_LIMIT: Duration = Duration::from_mins(25);
-
-/// What is known of a deployment when it ends early.
-#[derive(Debug, Default)]
-struct Known {
-    /// What is to be done.
-    deploy: Option<Deploy>,
-    /// The selected disk.
-    disk: Option<Selected>,
-    /// The stage that comes next, as the old system was told.
-    next: Option<Stage>,
-    /// What the payload turned out to be.
-    kind: Option<Kind>,
-    /// The environment of `deploy`.
-    environment: BTreeMap<String, String>,
-    /// What a rehearsal has proved.
-    proved: Vec<String>,
-    /// Why it ended early.
-    error: Option<String>,
-    /// What the old system had on the disk; in a rescue there is more than that.
-    signatures: OnceCell<Vec<Found>>,
-}
 
 /// Runs the deployment. Returns only when the machine could not be rebooted.
 pub fn run() -> ExitCode {
@@ -171,7 +143,7 @@ fn deploy(report: &mut Report, known: &mut Known) -> anyhow::Result<()> {
     report.stage(Stage::VerifyPayload, |_| payload::verify(&deploy.payload))?;
     known.prove("payload", &format!("{} sha256:{}", deploy.payload.name, deploy.payload.sha256));
     last_attempt::note(report, known, Stage::Unpack);
-    report.stage(Stage::Unpack, |report| unpack(report, &deploy, known))?;
+    report.stage(Stage::Unpack, |report| payload::unpack(report, &deploy, known))?;
     let notes = files::write(&network, Path::new(paths::NETWORK))
         .with_context(|| format!("writing {}", paths::NETWORK))?;
     for note in notes {
@@ -181,59 +153,7 @@ fn deploy(report: &mut Report, known: &mut Known) -> anyhow::Result<()> {
         return Ok(());
     }
     last_attempt::note(report, known, Stage::Deploy);
-    run_payload(report, known)
-}
-
-/// Unpacks the payload, and makes sure that what it needs to run is there.
-fn unpack(report: &mut Report, deploy: &Deploy, known: &mut Known) -> anyhow::Result<()> {
-    let unpacked = payload::unpack(&deploy.payload)?;
-    let (members, bytes) = (unpacked.members, unpacked.unpacked);
-    known.prove(
-        "unpacking",
-        &format!("{members} members, {} MiB in memory", bytes.div_ceil(1 << 20)),
-    );
-    let disk = known.disk.as_ref().context("finding the disk again")?;
-    known.environment = environment::of(deploy, disk, &unpacked.environment);
-    known.kind = Some(unpacked.kind.clone());
-    let path = known.environment.get("PATH").map(String::as_str).unwrap_or_default();
-    let found = tools::check(&unpacked, path, Path::new(paths::WORK))?;
-    let check = Job::check_of(&unpacked.kind, &disk.device);
-    known.prove("tools", &found);
-    if let Some(job) = check {
-        child::run(report, &job, &known.environment, CHECK_LIMIT, &mut |_| {})?;
-        known.prove("makeimg", "refuses nothing of the image description");
-    }
-    Ok(())
-}
-
-/// Runs `deploy` and makes sure that what it wrote is on the disk; once more in a rescue.
-fn run_payload(report: &mut Report, known: &Known) -> anyhow::Result<()> {
-    let (Some(deploy), Some(disk), Some(kind)) = (&known.deploy, &known.disk, &known.kind) else {
-        bail!("the deployment had not come far enough for that");
-    };
-    let job = Job::of(kind, &disk.device);
-    let mut others = Others::of(disk);
-    report.stage(Stage::Deploy, |report| {
-        others.look(report);
-        ending::unmount_all(report);
-        if known.has_begun() {
-            holders::release(report);
-        }
-        holders::hide_others(disk)?;
-        known.signatures.get_or_init(|| left_overs::note(report, disk));
-        let limit = Duration::from_secs(deploy.deploy_limit_secs);
-        let look = &mut |report: &mut Report| others.look(report);
-        child::run(report, &job, &known.environment, limit, look)
-    })?;
-    report.stage(Stage::Settle, |report| {
-        ending::settle(report)?;
-        others.compare(report);
-        if !disks::sectors_written(disk)? {
-            bail!("`{}` ended with status 0, but nothing was written to {}", job.name, disk.device);
-        }
-        left_overs::erase(report, disk, known.signatures.get().map_or(&[], Vec::as_slice));
-        Ok(())
-    })
+    payload::run(report, known)
 }
 
 fn read_description() -> anyhow::Result<Deploy> {

@@ -1,49 +1,30 @@
 //! Runs the program of a payload, passes its output on, reaps every orphan and keeps the time limit.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io::{self, PipeReader, Read};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
 
 use super::memory::Peak;
+use super::processes::{command, kill_all, reap};
 use super::report::Report;
 use contract::paths;
 use contract::payload::Kind;
-
-/// How long a process that is asked to end may take.
-const TERM_GRACE: Duration = Duration::from_secs(5);
-
-/// How long a killed process may take to be gone; only one stuck in the kernel takes longer.
-const KILL_GRACE: Duration = Duration::from_secs(10);
 
 /// Between two looks whether a child has ended.
 const TURN: Duration = Duration::from_millis(100);
 
 /// Chunks of output that are passed on before anything else is looked at.
 const CHUNKS_A_TURN: usize = 16;
-
-/// Every process that is not PID 1 or the kernel's (`kill(2)`).
-pub(super) const EVERYBODY: Pid = Pid::from_raw(-1);
-
-/// The crate's one way to start a program, with nothing on its standard input.
-#[expect(clippy::disallowed_methods, reason = "this is the crate's one wrapper")]
-pub(super) fn command(program: &Path) -> Command {
-    let mut command = Command::new(program);
-    command.stdin(Stdio::null());
-    command
-}
 
 /// A payload as the program that carries it out.
 #[derive(Clone, Debug)]
@@ -119,8 +100,8 @@ pub(super) fn run(
     let ended = watched.follow(report, output, look);
     kill_all(pid);
     watched.last_error.end_line();
-    if let Some(told) = watched.peak.told(name) {
-        report.line(&told);
+    if let Some(peak) = watched.peak.describe(name) {
+        report.line(&peak);
     }
     match ended? {
         Some(WaitStatus::Exited(_, 0)) => Ok(()),
@@ -243,55 +224,9 @@ fn wait(output: Option<&PipeReader>, turn: Duration) -> anyhow::Result<()> {
     }
 }
 
-/// Reaps all that has ended; PID 1 inherits every orphan. Returns the status of `pid`.
-fn reap(pid: Pid) -> Option<WaitStatus> {
-    let mut found = None;
-    let whom = if std::process::id() == 1 { EVERYBODY } else { pid };
-    while let Ok(status) = waitpid(whom, Some(WaitPidFlag::WNOHANG)) {
-        match status.pid() {
-            None => break,
-            Some(ended) if ended == pid => found = Some(status),
-            Some(_) => {}
-        }
-    }
-    found
-}
-
-/// Ends every process but PID 1, or, elsewhere than in PID 1, the process group of `child`; waits
-/// until they are gone, for a moment at the most. They are asked first: a file system that a program
-/// makes is complete when that has ended by itself.
-pub(super) fn kill_all(child: Pid) {
-    let whom = if std::process::id() == 1 { EVERYBODY } else { Pid::from_raw(-child.as_raw()) };
-    if !end_by(Signal::SIGTERM, whom, TERM_GRACE) {
-        end_by(Signal::SIGKILL, whom, KILL_GRACE);
-    }
-}
-
-/// Sends a signal and waits; whether all are gone.
-fn end_by(signal: Signal, whom: Pid, grace: Duration) -> bool {
-    // ESRCH: there is nobody left, which is what is wanted.
-    let _nobody = kill(whom, signal);
-    let deadline = Instant::now() + grace;
-    while Instant::now() < deadline {
-        match waitpid(whom, Some(WaitPidFlag::WNOHANG)) {
-            Err(Errno::ECHILD) => return true,
-            Ok(WaitStatus::StillAlive) => {
-                // Nothing to read: the pause between two looks.
-                let _elapsed = poll(&mut [], PollTimeout::from(50_u8));
-            }
-            _ => {}
-        }
-    }
-    false
-}
-
-/// Whether a program of the deploy environment is there.
-pub(super) fn exists(path: &str) -> bool {
-    fs::exists(path).unwrap_or(false)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;

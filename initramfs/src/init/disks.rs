@@ -1,4 +1,4 @@
-//! Finds the selected disk again and knows whether it was written.
+//! Finds the disks of the deployment again among those of this kernel.
 
 use std::fs;
 use std::path::Path;
@@ -9,46 +9,11 @@ use anyhow::{Context, bail};
 use super::read_only;
 use super::report::Report;
 use super::uevents::Uevents;
+use super::written::{Selected, is_path_of};
 use contract::disk::{DiskIdentity, sysfs};
 
 /// How long a disk may take to appear: controllers of real servers need half a minute.
 const LIMIT: Duration = Duration::from_secs(90);
-
-/// The selected disk, as this kernel knows it.
-#[derive(Clone, Debug)]
-pub(super) struct Selected {
-    /// Its name below `/sys/block`.
-    name: String,
-    /// Its device node.
-    pub(super) device: String,
-    /// What it was found again by: what is the same as on the disk that was wanted.
-    pub(super) known_by: DiskIdentity,
-    /// Sectors written or discarded before `deploy` began.
-    baseline: u64,
-    /// What tells it from one that comes later under the same name (Linux,
-    /// `ABI/testing/sysfs-block`, from 5.15 on).
-    sequence: Option<String>,
-    /// Other disks that `deploy` may write to; they have none of their own.
-    pub(super) also: Vec<Selected>,
-}
-
-impl Selected {
-    /// Takes what was written so far for nothing.
-    pub(super) fn begin_anew(&mut self) -> anyhow::Result<()> {
-        self.baseline = sectors(&self.name)?;
-        Ok(())
-    }
-
-    /// The device nodes of it and the other disks that may be written.
-    pub(super) fn devices(&self) -> Vec<&str> {
-        self.all().map(|disk| disk.device.as_str()).collect()
-    }
-
-    /// It and the other disks that may be written.
-    fn all(&self) -> impl Iterator<Item = &Self> {
-        std::iter::once(self).chain(&self.also)
-    }
-}
 
 /// Waits until exactly one disk fits each identity, the selected one and those of `also`.
 pub(super) fn wait(
@@ -79,7 +44,10 @@ fn wait_for(
     loop {
         let candidates = sysfs::read_all(Path::new("/sys"), Path::new("/dev"))?;
         let problem = match sysfs::choose(wanted, &candidates) {
-            Ok(found) => return select(&found.name, wanted.common(&found.identity)),
+            Ok(found) => {
+                let known_by = wanted.common(&found.identity);
+                return Selected::found(&found.name, node(&found.name), known_by);
+            }
             Err(problem) => problem,
         };
         if !uevents.wait(deadline)? {
@@ -168,92 +136,9 @@ fn is_other_disk(name: &str, selected: &str) -> bool {
         && !MADE.iter().any(|prefix| name.starts_with(prefix))
 }
 
-fn select(name: &str, known_by: DiskIdentity) -> anyhow::Result<Selected> {
-    let device = node(name);
-    let (baseline, also) = (sectors(name)?, Vec::new());
-    let (name, sequence) = (name.to_owned(), sequence(name));
-    Ok(Selected { name, device, known_by, baseline, sequence, also })
-}
-
-fn sequence(name: &str) -> Option<String> {
-    fs::read_to_string(format!("/sys/block/{name}/diskseq")).ok()
-}
-
-/// Whether anybody wrote to a disk that may be written, or discarded sectors of it: the commit
-/// point. What is still in the page cache counts once it was synced.
-pub(super) fn sectors_written(disk: &Selected) -> anyhow::Result<bool> {
-    for disk in disk.all() {
-        let sectors = sectors(&disk.name)?;
-        if sequence(&disk.name) != disk.sequence {
-            bail!("{} was gone, and is back", disk.device);
-        }
-        if sectors != disk.baseline {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
-/// Sectors that were written to a disk or discarded; an error when it is gone.
-pub(super) fn sectors(name: &str) -> anyhow::Result<u64> {
-    let (mut sum, mut is_there) = (0, false);
-    let entries = fs::read_dir("/sys/block").context("reading /sys/block")?;
-    for entry in entries {
-        let other = entry.context("reading /sys/block")?.file_name();
-        let other = other.to_string_lossy();
-        if other == name || is_path_of(&other, name) {
-            let path = format!("/sys/block/{other}/stat");
-            let text = fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
-            sum += parse_stat(&text).with_context(|| format!("parsing {path}"))?;
-            is_there |= other == name;
-        }
-    }
-    if !is_there {
-        bail!("the disk {name} is gone");
-    }
-    Ok(sum)
-}
-
-/// Whether a hidden disk is one path to an NVMe namespace, as `nvme0c1n1` is to `nvme0n1`: with
-/// native multipath, older kernels count what is written on the paths alone.
-fn is_path_of(path: &str, name: &str) -> bool {
-    let Some((controller, namespace)) = name.rsplit_once('n') else { return false };
-    let middle = path
-        .strip_prefix(controller)
-        .and_then(|rest| rest.strip_suffix(&format!("n{namespace}")))
-        .and_then(|middle| middle.strip_prefix('c'));
-    name.starts_with("nvme") && middle.is_some_and(|digits| digits.parse::<u32>().is_ok())
-}
-
-/// Adds up sectors written (field 7) and discarded (field 14, from Linux 4.18), as
-/// `Documentation/block/stat.rst` numbers them from 1.
-fn parse_stat(text: &str) -> anyhow::Result<u64> {
-    let fields: Vec<_> = text.split_whitespace().collect();
-    let number = |index: usize| -> anyhow::Result<u64> {
-        fields.get(index).context("a field is missing")?.parse().context("a field is no number")
-    };
-    let discarded = if fields.len() > 13 { number(13)? } else { 0 };
-    Ok(number(6)? + discarded)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn paths_of_an_nvme_namespace_are_told_from_other_disks() {
-        for (path, name, want) in [
-            ("nvme0c0n1", "nvme0n1", true),
-            ("nvme0c12n1", "nvme0n1", true),
-            ("nvme0c0n2", "nvme0n1", false),
-            ("nvme1c0n1", "nvme0n1", false),
-            ("nvme0n1", "nvme0n1", false),
-            ("vda", "vda", false),
-            ("sdn1", "sdn", false),
-        ] {
-            assert_eq!(is_path_of(path, name), want, "{path} {name}");
-        }
-    }
 
     #[test]
     fn every_disk_but_the_selected_one_is_another() {
@@ -278,17 +163,5 @@ mod tests {
             fs::create_dir_all(disk.path().join(name)).unwrap();
         }
         assert_eq!(partitions_of(disk.path()), ["vdb1", "vdb2"]);
-    }
-
-    #[test]
-    fn written_and_discarded_sectors_are_added_up() {
-        // From a guest with Linux 6.1; the second line as Linux 4.17 would print it.
-        for (text, want) in [
-            ("  446 3 21370 190 34 7 328 32 0 180 240 5 0 4096 9 12 8\n", Some(328 + 4096)),
-            ("  446 3 21370 190 34 7 328 32 0 180 240\n", Some(328)),
-            ("446 3\n", None),
-        ] {
-            assert_eq!(parse_stat(text).ok(), want, "{text}");
-        }
     }
 }

@@ -9,10 +9,10 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::reboot::{RebootMode, reboot};
 use nix::unistd::sync;
 
-use super::child::{EVERYBODY, kill_all};
-use super::disks::{Selected, sectors_written};
 use super::mounts;
+use super::processes::{EVERYBODY, kill_all};
 use super::report::Report;
+use super::written::{Selected, sectors_written};
 use contract::mount_table::targets;
 use contract::stages::{Outcome, Stage};
 

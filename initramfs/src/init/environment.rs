@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use super::disks::Selected;
+use super::written::Selected;
 use contract::deploy::Deploy;
 use contract::environment;
 use contract::firmware::Firmware;

@@ -5,9 +5,9 @@ use std::path::Path;
 
 use anyhow::Context;
 
-use super::child::{command, exists};
-use super::disks::Selected;
+use super::processes::{command, exists};
 use super::report::Report;
+use super::written::Selected;
 
 /// Read after the base's own configuration (lvm.conf(5), `lvmlocal.conf`).
 const LVM: &str = "/etc/lvm/lvmlocal.conf";

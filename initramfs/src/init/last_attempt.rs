@@ -6,8 +6,9 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use anyhow::{Context, bail};
 use nix::fcntl::OFlag;
 
+use super::known::Known;
+use super::read_only;
 use super::report::Report;
-use super::{Known, read_only};
 use contract::attempt::{self, Attempt, Place, SIZE};
 use contract::paths;
 use contract::stages::{Outcome, Stage};

@@ -10,10 +10,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
-use super::child::{command, exists};
-use super::disks::{self, Selected};
+use super::disks;
+use super::processes::{command, exists};
 use super::report::Report;
 use super::signature::{COLUMNS, Device, Found, Judgement, judge, parse};
+use super::written::Selected;
 
 /// What is compared around a magic.
 const SECTOR: usize = 512;

@@ -5,11 +5,12 @@ use std::fs;
 use std::path::Path;
 
 use super::report::Report;
+use contract::memory::Memory;
 use contract::mount_table::targets;
 use contract::paths;
 
-/// What an SSH server, a shell and what is typed there need, in KiB.
-const PEOPLE: u64 = 48 << 10;
+/// What an SSH server, a shell and what is typed there need, in bytes.
+const PEOPLE: u64 = 48 << 20;
 
 /// What was in use at most, as far as somebody looked.
 #[derive(Debug, Default)]
@@ -21,21 +22,21 @@ pub(super) struct Peak {
 impl Peak {
     /// Looks at this moment.
     pub(super) fn look(&mut self) {
-        let Some((total, available)) =
-            fs::read_to_string("/proc/meminfo").ok().as_deref().and_then(parse)
-        else {
-            return;
-        };
+        if let Some(memory) = look() {
+            self.note(memory);
+        }
+    }
+
+    fn note(&mut self, Memory { total, available }: Memory) {
         self.total = total;
         self.used = self.used.max(total.saturating_sub(available));
     }
 
     /// For people; none where nobody could look.
-    pub(super) fn told(&self, name: &str) -> Option<String> {
-        let mib = |kib: u64| kib.div_ceil(1 << 10);
+    pub(super) fn describe(&self, name: &str) -> Option<String> {
         (self.total > 0).then(|| {
             let (used, total) = (mib(self.used), mib(self.total));
-            format!("memory: at most {used} MiB of {total} MiB were in use during `{name}`")
+            format!("memory: at most {used} of {total} were in use during `{name}`")
         })
     }
 }
@@ -44,10 +45,7 @@ impl Peak {
 /// there are never swapped out, and nobody could log in (Linux,
 /// `filesystems/ramfs-rootfs-initramfs.rst`).
 pub(super) fn make_room(report: &mut Report) {
-    let available = || {
-        let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-        parse(&text).map_or(u64::MAX, |(_, available)| available)
-    };
+    let available = || look().map_or(u64::MAX, |memory| memory.available);
     let Ok(mounts) = fs::read_to_string("/proc/self/mounts") else { return };
     for folder in [paths::NEW_ROOT, paths::WORK] {
         // What is mounted is not in memory.
@@ -67,13 +65,13 @@ fn has_mounts(folder: &str, table: &str) -> bool {
     targets(table).any(|target| Path::new(&target).starts_with(folder))
 }
 
-/// Total and available memory in KiB (`proc_meminfo(5)`).
-fn parse(text: &str) -> Option<(u64, u64)> {
-    let number = |name: &str| {
-        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-        line.trim().strip_suffix("kB")?.trim().parse().ok()
-    };
-    Some((number("MemTotal:")?, number("MemAvailable:")?))
+fn look() -> Option<Memory> {
+    Memory::parse(&fs::read_to_string("/proc/meminfo").ok()?)
+}
+
+/// A number of bytes for people.
+pub(super) fn mib(bytes: u64) -> String {
+    format!("{} MiB", bytes.div_ceil(1 << 20))
 }
 
 #[cfg(test)]
@@ -93,11 +91,12 @@ mod tests {
 
     #[test]
     fn what_is_not_available_is_in_use_and_the_most_counts() {
-        let text = "MemTotal:         786432 kB\nMemFree: 1 kB\nMemAvailable:     262144 kB\n";
-        assert_eq!(parse(text), Some((786_432, 262_144)));
-        let peak = Peak { total: 786_432, used: 524_288 };
+        let mut peak = Peak::default();
+        for available in [512, 256, 384] {
+            peak.note(Memory { total: 768 << 20, available: available << 20 });
+        }
         let want = "memory: at most 512 MiB of 768 MiB were in use during `makeimg`";
-        assert_eq!(peak.told("makeimg").as_deref(), Some(want));
-        assert_eq!(Peak::default().told("makeimg"), None);
+        assert_eq!(peak.describe("makeimg").as_deref(), Some(want));
+        assert_eq!(Peak::default().describe("makeimg"), None);
     }
 }

@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use nix::errno::Errno;
 use nix::kmod::{ModuleInitFlags, finit_module};
 
-use super::child::{command, exists};
+use super::processes::{command, exists};
 use super::report::Report;
 use contract::deploy::Deploy;
 

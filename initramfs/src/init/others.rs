@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use super::disks::{self, Selected};
+use super::disks;
 use super::report::Report;
+use super::written::{self, Selected};
 
 /// Those disks, with the sectors that had been written to each when it was protected.
 #[derive(Debug)]
@@ -25,7 +26,7 @@ impl<'d> Others<'d> {
         for name in disks::others(self.selected) {
             if let Entry::Vacant(new) = self.known.entry(name) {
                 disks::protect(report, new.key());
-                let written = disks::sectors(new.key()).unwrap_or(0);
+                let written = written::sectors(new.key()).unwrap_or(0);
                 new.insert(written);
             }
         }
@@ -35,7 +36,7 @@ impl<'d> Others<'d> {
     /// onto a disk (Linux 6.1, `block/blk-core.c`, `bio_check_ro`).
     pub(super) fn compare(&self, report: &mut Report) {
         for (name, before) in &self.known {
-            let now = disks::sectors(name).unwrap_or(*before);
+            let now = written::sectors(name).unwrap_or(*before);
             if now > *before {
                 let sectors = now - before;
                 let node = disks::node(name);

@@ -4,27 +4,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use super::Known;
+use super::known::Known;
 use super::report::Report;
-use contract::attempt::Mode;
 use contract::deploy::Deploy;
-
-impl Known {
-    /// Whether it is known that no disk is to be written.
-    pub(super) fn is_rehearsal(&self) -> bool {
-        self.deploy.as_ref().is_some_and(|deploy| deploy.mode == Mode::Rehearsal)
-    }
-
-    /// Whether `deploy` has been run, or nearly so.
-    pub(super) fn has_begun(&self) -> bool {
-        self.signatures.get().is_some()
-    }
-
-    /// Notes what was proved.
-    pub(super) fn prove(&mut self, what: &str, how: &str) {
-        self.proved.push(format!("{what}: {how}"));
-    }
-}
 
 /// Says how a rehearsal ended.
 pub(super) fn tell(report: &mut Report, known: &Known) {

@@ -8,10 +8,11 @@ use std::time::Duration;
 use nix::poll::{PollTimeout, poll};
 use nix::sys::wait::{WaitPidFlag, waitpid};
 
-use super::child::{EVERYBODY, command, exists, kill_all};
+use super::known::Known;
+use super::processes::{EVERYBODY, command, exists, kill_all};
 use super::report::Report;
 use super::ssh::{self, Server};
-use super::{Known, last_attempt, memory, run_payload};
+use super::{last_attempt, memory, payload};
 use contract::paths;
 use contract::stages::Outcome;
 
@@ -40,7 +41,7 @@ pub(super) fn wait(report: &mut Report, known: &Known) {
         let _elapsed = poll(&mut [], pause);
         kill_all(EVERYBODY);
         report.failed = None;
-        match run_payload(report, known) {
+        match payload::run(report, known) {
             Ok(()) => return,
             Err(error) => report.error(&error),
         }
@@ -59,7 +60,7 @@ fn tell(report: &mut Report, known: &Known) {
     report.line("the disk was written, so the old system cannot be booted again");
     let addresses = addresses();
     if !addresses.is_empty() {
-        let ports = ssh::told(&ssh::ports(known));
+        let ports = ssh::describe(&ssh::ports(known));
         report.line(&format!("this machine stays as it is; log in as root at {addresses}{ports}"));
     }
     report.line(&format!(

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
-use super::Known;
-use super::child::{command, exists};
+use super::known::Known;
+use super::processes::{command, exists};
 use super::report::Report;
 use contract::paths;
 
@@ -74,7 +74,7 @@ pub(super) fn ports(known: &Known) -> Vec<u16> {
 }
 
 /// Names the ports, for people, where there are others than the usual one.
-pub(super) fn told(ports: &[u16]) -> String {
+pub(super) fn describe(ports: &[u16]) -> String {
     let ports: Vec<_> = ports.iter().map(u16::to_string).collect();
     if ports.len() < 2 { String::new() } else { format!(", at port {}", ports.join(" or ")) }
 }
@@ -173,7 +173,7 @@ mod tests {
 
     #[test]
     fn every_port_is_served_and_named_where_there_are_others() {
-        for (ports, want, told_want) in [
+        for (ports, want, described) in [
             (&[22][..], "Port 22\nHostKey /k\n", ""),
             (
                 &[22, 2222, 443],
@@ -183,7 +183,7 @@ mod tests {
         ] {
             let text = configuration(&[PathBuf::from("/k")], ports);
             assert!(text.starts_with(want), "{text}");
-            assert_eq!(told(ports), told_want);
+            assert_eq!(describe(ports), described);
         }
     }
 

@@ -15,8 +15,8 @@ use nix::fcntl::OFlag;
 use nix::sys::reboot::{RebootMode, reboot};
 use nix::sys::signal::{Signal, kill};
 
-use super::child::EVERYBODY;
-use super::disks::{Selected, sectors_written};
+use super::processes::EVERYBODY;
+use super::written::{Selected, sectors_written};
 use contract::stages::{Outcome, Stage};
 
 /// Between two looks. Watchdogs of servers wait for 30 s or more when they are not told otherwise.
