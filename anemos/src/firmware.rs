@@ -8,7 +8,7 @@ use anyhow::Context;
 use crate::config::{FirmwareConfig, FirmwareMode};
 use crate::contents::{Member, Source};
 use crate::modules::{self, Modules};
-use crate::report::Refusal;
+use crate::report::Refused;
 
 /// Suffixes under which the kernel finds a firmware file (`CONFIG_FW_LOADER_COMPRESS`).
 const SUFFIXES: [&str; 3] = ["", ".xz", ".zst"];
@@ -40,8 +40,8 @@ pub(crate) fn collect(
     files.into_iter().map(|path| member(&folder, path)).collect()
 }
 
-fn missing(folder: &Path, name: &str) -> Refusal {
-    Refusal::new(
+fn missing(folder: &Path, name: &str) -> Refused {
+    Refused::new(
         format!("firmware file {name} is not below {}", folder.display()),
         "install its package, or drop it from [firmware] extra",
     )

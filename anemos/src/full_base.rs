@@ -18,7 +18,7 @@ use anyhow::{Context as _, bail};
 use initramfs::archive::{Packing, Writer};
 use initramfs::{base, listing};
 
-use crate::report::Refusal;
+use crate::report::Refused;
 use additions::Addition;
 use links::Links;
 use tarball::Rules;
@@ -73,7 +73,7 @@ impl Recipe {
 
     fn start(&self) -> anyhow::Result<Maker> {
         match self.distribution {
-            Distribution::Debian if self.alpine.is_asked_for() => Err(Refusal::new(
+            Distribution::Debian if self.alpine.is_asked_for() => Err(Refused::new(
                 "--repository, --keys and --apk are for a base of Alpine",
                 "add --distribution alpine, or use --mirror",
             )

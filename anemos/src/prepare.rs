@@ -171,7 +171,7 @@ pub(crate) fn refuse(refusals: &[Refusal]) -> anyhow::Result<()> {
     for other in others {
         report::step(&format!("also: {other}; {}", other.hint()));
     }
-    Err(report::Refusal::from(first.clone()).into())
+    Err(report::Refused::from(first.clone()).into())
 }
 
 fn decide(

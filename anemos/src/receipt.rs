@@ -77,7 +77,7 @@ impl Parts {
             (Base::At(Location::Url(url)), None) => {
                 let named = config.initramfs.digest.as_ref().ok_or_else(|| {
                     let reason = format!("a receipt needs the digest of the base {}", shown(url));
-                    report::Refusal::new(reason, "set [initramfs] digest")
+                    report::Refused::new(reason, "set [initramfs] digest")
                 })?;
                 sha256(named.hex())
             }
@@ -122,7 +122,7 @@ impl Receipt {
         let text = fs::read_to_string(path).with_context(|| format!("reading {name}"))?;
         serde_json::from_str(&text).map_err(|error| {
             let reason = format!("{name} is no receipt of this version: {error}");
-            report::Refusal::new(reason, "`anemos test --receipt FILE` writes one").into()
+            report::Refused::new(reason, "`anemos test --receipt FILE` writes one").into()
         })
     }
 

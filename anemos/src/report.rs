@@ -5,15 +5,16 @@ use std::process::ExitCode;
 
 use thiserror::Error;
 
-/// A foreseen reason not to go on, found before anything was changed.
+/// How a command ends that is refused: a foreseen reason, found before anything was changed, and the
+/// way out.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 #[error("{reason}")]
-pub(crate) struct Refusal {
+pub(crate) struct Refused {
     reason: String,
     hint: String,
 }
 
-impl Refusal {
+impl Refused {
     /// Returns a refusal for `reason`, which `hint` is the way out of.
     pub(crate) fn new(reason: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { reason: reason.into(), hint: hint.into() }
@@ -67,12 +68,12 @@ pub(crate) fn result(text: &str) {
 
 /// Images that fail while they are built are no refusals, but may have a way out.
 fn hint(error: &anyhow::Error) -> Option<&str> {
-    let refusal = find::<Refusal>(error).map(Refusal::hint);
+    let refusal = find::<Refused>(error).map(Refused::hint);
     refusal.or_else(|| find::<makeimg::MakeError>(error).and_then(makeimg::MakeError::hint))
 }
 
 fn status(error: &anyhow::Error) -> u8 {
-    if find::<Refusal>(error).is_some() {
+    if find::<Refused>(error).is_some() {
         REFUSED
     } else if find::<Broken>(error).is_some() {
         BROKEN
@@ -92,7 +93,7 @@ mod tests {
 
     use makeimg::{MakeError, Problem, Step};
 
-    use super::{Broken, Refusal, hint, status};
+    use super::{Broken, Refused, hint, status};
 
     #[test]
     fn a_step_that_fails_late_is_no_refusal_and_tells_its_way_out() {
@@ -104,7 +105,7 @@ mod tests {
 
     #[test]
     fn the_status_tells_refusals_and_broken_runs_from_failures() {
-        let refusal = || Refusal::new("no payload", "name one");
+        let refusal = || Refused::new("no payload", "name one");
         for (error, want) in [
             (anyhow!("it failed"), 1),
             (anyhow!(refusal()), 3),

@@ -15,7 +15,7 @@ use contract::payload::{PayloadError, hexadecimal};
 use sha2::{Digest as _, Sha256};
 
 use crate::config::{Digest, Location};
-use crate::report::Refusal;
+use crate::report::Refused;
 use crate::source::fetch::Patience;
 
 /// What says that a file is the right one.
@@ -85,7 +85,7 @@ pub(crate) fn compare(name: &str, found: &str, wanted: &Digest) -> anyhow::Resul
     }
     let reason = format!("{name} has the digest sha256:{found}, not sha256:{}", wanted.hex());
     let hint = "get the file again, or correct the digest if it is meant to have changed";
-    Err(Refusal::new(reason, hint).into())
+    Err(Refused::new(reason, hint).into())
 }
 
 /// A writer that knows the digest of what went through it.
@@ -120,7 +120,7 @@ impl<W: Write> Write for Digesting<W> {
 /// Turns what is wrong with a payload into a refusal; what is wrong with reading it is none.
 pub(crate) fn refuse(error: PayloadError) -> anyhow::Error {
     if error.is_refusal() {
-        Refusal::new(error.to_string(), error.hint()).into()
+        Refused::new(error.to_string(), error.hint()).into()
     } else {
         error.into()
     }

@@ -11,7 +11,7 @@ use anyhow::Context;
 
 use crate::entry::kexec;
 use crate::plan::mib;
-use crate::report::Refusal;
+use crate::report::Refused;
 use crate::room;
 
 pub(crate) use self::undo::UndoLog;
@@ -43,7 +43,7 @@ impl Lock {
             Ok(()) => Ok(Self(file)),
             Err(TryLockError::WouldBlock) => {
                 let reason = "another anemos is staging something, or taking it back";
-                Err(Refusal::new(reason, "wait for its end, or end it").into())
+                Err(Refused::new(reason, "wait for its end, or end it").into())
             }
             Err(TryLockError::Error(error)) => {
                 Err(error).with_context(|| format!("locking {shown}"))
@@ -71,13 +71,13 @@ pub(crate) fn check_room(bytes: u64, copied: Option<(&Path, u64)>) -> anyhow::Re
     Ok(enough(parent, needs, free)?)
 }
 
-fn enough(parent: &Path, needs: u64, free: u64) -> Result<(), Refusal> {
+fn enough(parent: &Path, needs: u64, free: u64) -> Result<(), Refused> {
     if needs <= free {
         return Ok(());
     }
     let (needs, free, parent) = (mib(needs), free >> 20, parent.display());
     let reason = format!("staging needs {needs} below {parent}, where {free} MiB are free");
-    Err(Refusal::new(reason, "make room there, or use a smaller payload or base"))
+    Err(Refused::new(reason, "make room there, or use a smaller payload or base"))
 }
 
 /// Makes the folder and returns the place of the final initramfs in it.

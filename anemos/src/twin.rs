@@ -14,7 +14,7 @@ use harness::topology::Topology;
 
 pub(crate) use self::likeness::Likeness;
 use crate::facts::{Disk, Facts};
-use crate::report::Refusal;
+use crate::report::Refused;
 
 /// A machine that is made like another one.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,7 +31,7 @@ pub(crate) fn read_facts(path: &Path) -> anyhow::Result<Facts> {
     let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
     parse_facts(&text).map_err(|reason| {
         let reason = format!("{} holds no facts of this version: {reason}", path.display());
-        Refusal::new(reason, "run `anemos facts` of this version on the machine").into()
+        Refused::new(reason, "run `anemos facts` of this version on the machine").into()
     })
 }
 

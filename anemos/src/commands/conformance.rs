@@ -23,7 +23,7 @@ use harness::verdict::Ending;
 
 use self::generate::GenerateArgs;
 use super::fixture::Fixtures;
-use crate::report::{self, Refusal};
+use crate::report::{self, Refused};
 
 mod campaign;
 mod generate;
@@ -99,7 +99,7 @@ impl Args {
         let needy = chosen.iter().find(|scenario| scenario.payload.is_none());
         if let (Some(needy), None) = (needy, &self.generate.payload) {
             let what = format!("the scenario {} names no payload", needy.name);
-            return Err(Refusal::new(what, "name one: --payload PATH").into());
+            return Err(Refused::new(what, "name one: --payload PATH").into());
         }
         let began = Instant::now();
         let work = tempfile::tempdir().context("making a folder for payloads")?;
@@ -256,7 +256,7 @@ fn listed(scenario: &Scenario) -> String {
 /// A filter that matches nothing is a mistake of the caller, and never a suite that passed.
 fn refuse(error: ScenarioError) -> anyhow::Error {
     if matches!(error, ScenarioError::NoMatch { .. }) {
-        return Refusal::new(error.to_string(), "see `anemos conformance --list`").into();
+        return Refused::new(error.to_string(), "see `anemos conformance --list`").into();
     }
     error.into()
 }

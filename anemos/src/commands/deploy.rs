@@ -15,7 +15,7 @@ use crate::entry::{self, Next, kexec};
 use crate::plan::{Purpose, Rung};
 use crate::prepare::Prepared;
 use crate::receipt::ReceiptArgs;
-use crate::report::Refusal;
+use crate::report::Refused;
 use crate::{assemble, last_attempt, report, staging};
 
 /// The command line of `anemos deploy`.
@@ -63,7 +63,7 @@ impl Args {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         if !self.yes && !self.far.dry_run && !io::stdin().is_terminal() {
             let reason = "there is no terminal to ask for the host name on";
-            return Err(Refusal::new(reason, "say --yes to go on without being asked").into());
+            return Err(Refused::new(reason, "say --yes to go on without being asked").into());
         }
         let config = self.config.load()?;
         report::step("looking at the machine and the payload");
@@ -88,7 +88,7 @@ impl Args {
         let _lock = staging::Lock::take()?;
         if staging::is_anything_staged() {
             let reason = "another deployment was staged meanwhile";
-            return Err(Refusal::new(reason, "`anemos reset` takes it back").into());
+            return Err(Refused::new(reason, "`anemos reset` takes it back").into());
         }
         let signals = Held::new()?;
         let rung = stage(&prepared, mode).inspect_err(|_| take_back())?;
@@ -165,12 +165,12 @@ fn confirm(prepared: &Prepared, mode: Mode) -> anyhow::Result<()> {
     Ok(check_answer(line.trim(), hostname)?)
 }
 
-fn check_answer(answer: &str, hostname: &str) -> Result<(), Refusal> {
+fn check_answer(answer: &str, hostname: &str) -> Result<(), Refused> {
     if answer == hostname {
         return Ok(());
     }
     let reason = format!("{answer:?} is not the host name {hostname}; nothing was changed");
-    Err(Refusal::new(reason, "run the command again on the machine that you mean"))
+    Err(Refused::new(reason, "run the command again on the machine that you mean"))
 }
 
 /// Writes the final initramfs to the staging folder and makes the way into it ready.

@@ -10,7 +10,7 @@ use contract::network::Network;
 use serde_json::Value;
 
 use crate::facts::{Facts, Keyring, Redaction};
-use crate::report::{self, Refusal};
+use crate::report::{self, Refused};
 
 /// The command line of `anemos facts`.
 const EXAMPLES: &str = "\
@@ -69,7 +69,7 @@ fn read_network(path: &Path) -> anyhow::Result<Network> {
     let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
     parse(&text).map_err(|reason| {
         let reason = format!("{} holds no network: {reason}", path.display());
-        Refusal::new(reason, "give what `anemos facts` printed, or a network.json").into()
+        Refused::new(reason, "give what `anemos facts` printed, or a network.json").into()
     })
 }
 

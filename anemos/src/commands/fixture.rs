@@ -12,7 +12,7 @@ use harness::rehearsal::host::Host;
 use harness::rehearsal::interrupt::{self, Interrupted};
 use tempfile::TempDir;
 
-use crate::report::{self, Broken, Refusal};
+use crate::report::{self, Broken, Refused};
 
 /// Before the names of folders that guests are served.
 const SERVED: &str = "served/";
@@ -80,7 +80,7 @@ impl Fixtures {
             Ok(fixture) => Ok((fixture, data)),
             Err(error @ FixtureError::Unknown { .. }) => {
                 let hint = "see `anemos fixture list`, or use --fixtures DIR";
-                Err(Refusal::new(error.to_string(), hint).into())
+                Err(Refused::new(error.to_string(), hint).into())
             }
             Err(error) => Err(error.into()),
         }
@@ -154,7 +154,7 @@ impl Args {
 async fn serve(fixtures: &Path, name: &str) -> anyhow::Result<PathBuf> {
     if !served::names(fixtures).iter().any(|known| known == name) {
         let reason = format!("nothing that is served is called {name}");
-        return Err(Refusal::new(reason, "see `anemos fixture list`, or use --fixtures DIR").into());
+        return Err(Refused::new(reason, "see `anemos fixture list`, or use --fixtures DIR").into());
     }
     if let Some(ready) = served::find(&cache::folder(), fixtures, name)? {
         return Ok(ready);

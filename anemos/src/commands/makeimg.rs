@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use makeimg::{Format, Machine, MakeError, Options, Step, Watch};
 
-use crate::report::{self, Refusal};
+use crate::report::{self, Refused};
 
 /// The command line of `anemos makeimg`.
 const EXAMPLES: &str = "\
@@ -123,7 +123,7 @@ impl Args {
     fn enter(&self) -> anyhow::Result<()> {
         env::set_current_dir(&self.folder).map_err(|error| {
             let reason = format!("the folder {} cannot be entered: {error}", self.folder.display());
-            Refusal::new(reason, "name a folder that holds an IMGBUILD").into()
+            Refused::new(reason, "name a folder that holds an IMGBUILD").into()
         })
     }
 
@@ -156,7 +156,7 @@ fn again() -> anyhow::Result<ExitCode> {
 
 fn refuse(error: MakeError) -> anyhow::Error {
     match error.refusal() {
-        Some((reason, hint)) => Refusal::new(reason, hint).into(),
+        Some((reason, hint)) => Refused::new(reason, hint).into(),
         None => error.into(),
     }
 }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use contract::payload::{self, Compression};
 
-use crate::report::{self, Refusal};
+use crate::report::{self, Refused};
 use crate::source;
 
 /// The command line of `anemos pack`.
@@ -31,7 +31,7 @@ impl Args {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let Some(compression) = Compression::from_name(&self.output) else {
             let reason = format!("{} does not say how to compress", self.output.display());
-            return Err(Refusal::new(reason, "end its name in .tar.gz, .tgz or .tar.zst").into());
+            return Err(Refused::new(reason, "end its name in .tar.gz, .tgz or .tar.zst").into());
         };
         let done = payload::pack_file(&self.folder, &self.output, compression, self.latest)
             .map_err(source::refuse)

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use contract::paths;
 
-use crate::report::{self, Refusal};
+use crate::report::{self, Refused};
 
 /// The command line of `anemos retry`.
 const EXAMPLES: &str = "\
@@ -23,7 +23,7 @@ impl Args {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         if !fs::exists(paths::STATE).context("looking for a rescue")? {
             let reason = "this is no rescue: there is nothing to run again";
-            return Err(Refusal::new(reason, "`anemos deploy` begins a deployment").into());
+            return Err(Refused::new(reason, "`anemos deploy` begins a deployment").into());
         }
         File::create(paths::RETRY).with_context(|| format!("making {}", paths::RETRY))?;
         report::step("the payload runs again; its words are on the console");

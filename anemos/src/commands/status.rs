@@ -11,7 +11,7 @@ use contract::attempt::Mode;
 use contract::paths;
 use contract::stages::{Outcome, Stage};
 
-use crate::report::{self, Refusal};
+use crate::report::{self, Refused};
 use crate::{facts, last_attempt, plan};
 
 /// Lines of the log that are shown.
@@ -38,7 +38,7 @@ impl Args {
         let Some(mut attempt) = here.map_or_else(last_attempt::read, |it| Ok(Some(it)))? else {
             let reason = "nothing is known of a deployment here";
             let hint = "`anemos deploy` begins one, and leaves a report where it returns";
-            return Err(Refusal::new(reason, hint).into());
+            return Err(Refused::new(reason, hint).into());
         };
         if in_rescue {
             let log = fs::read(paths::LOG).unwrap_or_default();

@@ -29,7 +29,7 @@ use self::matrix::Cell;
 use self::receipt::{Draft, Inputs};
 use super::fixture::Fixtures;
 use crate::config::{ConfigArgs, Location, WHAT};
-use crate::report::{self, Broken, Refusal};
+use crate::report::{self, Broken, Refused};
 use crate::source;
 use crate::twin::{self, Likeness, Twin};
 
@@ -374,7 +374,7 @@ pub(crate) fn check(path: &Path, config: Option<&Path>) -> anyhow::Result<Descri
         .with_context(|| format!("inspecting {name}"))?;
     if found.kind == Kind::Image {
         let what = format!("a payload with {}", found.kind.marker());
-        return Err(Refusal::not_built_in(&what, "pack a folder with deploy or IMGBUILD").into());
+        return Err(Refused::not_built_in(&what, "pack a folder with deploy or IMGBUILD").into());
     }
     if let Some(config) = config {
         let wanted = ConfigArgs::of(config).load()?.payload;

@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
-use crate::report::Refusal;
+use crate::report::Refused;
 
 /// Turns an error of parsing `text` into a refusal that names the line.
-pub(super) fn explain(text: &str, error: &toml::de::Error) -> Refusal {
+pub(super) fn explain(text: &str, error: &toml::de::Error) -> Refused {
     let span = error.span().unwrap_or(0..0);
     let line = text.get(..span.start).unwrap_or_default().matches('\n').count() + 1;
     let message = error.message().trim();
@@ -15,16 +15,16 @@ pub(super) fn explain(text: &str, error: &toml::de::Error) -> Refusal {
     let (reason, allowed) = split_expectation(message);
     let key = key_at(text, &span);
     let value = text.get(span).unwrap_or_default().trim();
-    Refusal::new(reason_of(line, key, value, reason), way_out(allowed))
+    Refused::new(reason_of(line, key, value, reason), way_out(allowed))
 }
 
-fn unknown_key(line: usize, names: &[&str]) -> Refusal {
+fn unknown_key(line: usize, names: &[&str]) -> Refused {
     let Some((unknown, known)) = names.split_first() else {
-        return Refusal::new(format!("line {line}: unknown key"), "remove it");
+        return Refused::new(format!("line {line}: unknown key"), "remove it");
     };
     let near = known.iter().max_by(|a, b| near(unknown, a).total_cmp(&near(unknown, b)));
     let near = near.map(|near| format!("the nearest known key is {near:?}; "));
-    Refusal::new(
+    Refused::new(
         format!("line {line}: unknown key {unknown:?}"),
         format!("{}known here: {}", near.unwrap_or_default(), known.join(", ")),
     )

@@ -9,7 +9,7 @@ use super::values::{
     Base, Digest, KernelSource, Keys, Location, Prefixed, PublicKey, Select, Selector,
 };
 use crate::preflight::Check;
-use crate::report::Refusal;
+use crate::report::Refused;
 use contract::deploy::AfterCommit;
 
 /// What a deployment is to be like.
@@ -181,16 +181,16 @@ impl Config {
     }
 
     /// Refuses what each key allows but all of them together do not.
-    pub(super) fn check(&self) -> Result<(), Refusal> {
+    pub(super) fn check(&self) -> Result<(), Refused> {
         self.check_network()?;
         if self.disk.also_write.contains(&Selector::default()) {
-            return Err(Refusal::new(
+            return Err(Refused::new(
                 "[disk] also-write has a table that selects no disk",
                 "write e.g. also-write = [{ serial = \"S4EWNX0M123456\" }]",
             ));
         }
         if self.initramfs.base == Base::BuiltIn && self.initramfs.digest.is_some() {
-            return Err(Refusal::new(
+            return Err(Refused::new(
                 "[initramfs] has a digest, but the built-in base has none to compare",
                 "name a base by path or URL, or drop the digest",
             ));
@@ -198,15 +198,15 @@ impl Config {
         Ok(())
     }
 
-    fn check_network(&self) -> Result<(), Refusal> {
+    fn check_network(&self) -> Result<(), Refused> {
         let network = &self.network;
         let addressed = !network.address.is_empty() || !network.gateway.is_empty();
         match (network.mode == NetworkMode::Static, network.address.is_empty()) {
-            (true, true) => Err(Refusal::new(
+            (true, true) => Err(Refused::new(
                 "[network] mode is \"static\", but there is no address",
                 "add address = [\"192.0.2.10/24\"], or use mode \"inherit\" or \"dhcp\"",
             )),
-            (false, _) if addressed => Err(Refusal::new(
+            (false, _) if addressed => Err(Refused::new(
                 "[network] has addresses, but its mode is not \"static\"",
                 "set mode = \"static\", or drop address and gateway",
             )),

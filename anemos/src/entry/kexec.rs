@@ -13,7 +13,7 @@ use anyhow::Context;
 
 use self::machine::Machine;
 use super::Next;
-use crate::report::Refusal;
+use crate::report::Refused;
 
 /// Says whether a kernel is loaded (Linux, `kernel/ksysfs.c`).
 const LOADED: &str = "/sys/kernel/kexec_loaded";
@@ -63,30 +63,30 @@ fn told(error: io::Error, kernel: &Path) -> anyhow::Error {
 }
 
 /// What the errors of both calls that users meet mean for them (`kexec_load(2)`).
-fn explain(error: &io::Error, kernel: &Path) -> Option<Refusal> {
+fn explain(error: &io::Error, kernel: &Path) -> Option<Refused> {
     use nix::libc::{EADDRNOTAVAIL, EBUSY, EKEYREJECTED, ENOEXEC, ENOKEY, ENOMEM, ENOSYS, EPERM};
     let refusal = match error.raw_os_error()? {
-        EPERM => Refusal::new(
+        EPERM => Refused::new(
             "this kernel forbids kexec (lockdown, or kernel.kexec_load_disabled)",
             "the setting holds until the next boot; switch secure boot off or reboot first",
         ),
-        ENOEXEC => Refusal::new(
+        ENOEXEC => Refused::new(
             format!("{} is no kernel that this kernel can load", kernel.display()),
             "name the bzImage of a Linux kernel in [kernel] source",
         ),
-        ENOKEY | EKEYREJECTED => Refusal::new(
+        ENOKEY | EKEYREJECTED => Refused::new(
             format!("this kernel does not trust the signature of {}", kernel.display()),
             "use the running system's own kernel: [kernel] source = \"running\"",
         ),
-        ENOSYS => Refusal::new(
+        ENOSYS => Refused::new(
             "this kernel was built without that system call",
             "install a kernel with CONFIG_KEXEC_FILE, as distributions build them",
         ),
-        ENOMEM | EADDRNOTAVAIL => Refusal::new(
+        ENOMEM | EADDRNOTAVAIL => Refused::new(
             "the kernel finds no room for the final initramfs",
             "stop services or use a smaller payload or base, then try again",
         ),
-        EBUSY => Refusal::new("another kexec is under way", "wait for it, then try again"),
+        EBUSY => Refused::new("another kexec is under way", "wait for it, then try again"),
         _ => return None,
     };
     Some(refusal)

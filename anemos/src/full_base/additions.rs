@@ -15,7 +15,7 @@ use initramfs::archive::{Attributes, Packing, Segment, Writer};
 
 use super::links::{Last, Links};
 use super::tarball::{self, Rules};
-use crate::report::Refusal;
+use crate::report::Refused;
 
 /// Bytes of a member's header in a tarball (tar(5)).
 const HEADER: usize = 512;
@@ -64,7 +64,7 @@ impl Addition {
         let mut nowhere = Writer::new(io::sink());
         addition.write(&mut nowhere, Packing::Raw, &mut Links::default(), 0).map_err(|error| {
             let reason = format!("{} cannot be added: {:#}", path.display(), error.root_cause());
-            Refusal::new(reason, "leave that out, or repair it")
+            Refused::new(reason, "leave that out, or repair it")
         })?;
         Ok(addition)
     }
@@ -105,14 +105,14 @@ fn kind_of(packed: &[u8], unpacked: &[u8]) -> Result<Kind, Unknown> {
     }
 }
 
-fn refusal(path: &Path, unknown: &Unknown) -> Refusal {
+fn refusal(path: &Path, unknown: &Unknown) -> Refused {
     let path = path.display();
     match unknown {
-        Unknown::Adb => Refusal::new(
+        Unknown::Adb => Refused::new(
             format!("{path} is an .apk of the format 3 (ADB), which only apk itself reads"),
             format!("unpack it, and add the folder: apk extract --destination DIR {path}"),
         ),
-        Unknown::Anything => Refusal::new(
+        Unknown::Anything => Refused::new(
             format!("{path} is neither an .apk, a tarball nor a newc archive"),
             "gzip, zstd and what is not packed can be added; unpack it, and add the folder",
         ),

@@ -9,7 +9,7 @@ use initramfs::base;
 
 use super::Maker;
 use crate::command;
-use crate::report::Refusal;
+use crate::report::Refused;
 
 /// Where a system of Alpine has the keys that it trusts.
 const KEYS: &str = "/etc/apk/keys";
@@ -76,7 +76,7 @@ impl Repositories {
 
     /// Returns the program and the folder of keys.
     fn check(&self, path: &std::ffi::OsStr) -> anyhow::Result<(PathBuf, PathBuf)> {
-        let refuse = |reason: String, hint: &str| Err(Refusal::new(reason, hint).into());
+        let refuse = |reason: String, hint: &str| Err(Refused::new(reason, hint).into());
         let wanted = self.apk.as_deref().unwrap_or(Path::new("apk"));
         let Some(apk) = find(wanted, path) else {
             let reason = format!("{}, which makes a base of Alpine, is missing", wanted.display());

@@ -9,7 +9,7 @@ use initramfs::base;
 
 use super::Maker;
 use crate::command;
-use crate::report::Refusal;
+use crate::report::Refused;
 
 /// Where packages of Debian come from.
 #[derive(Debug, clap::Args)]
@@ -40,7 +40,7 @@ impl Mirrors {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let hint = "install it: apt-get install mmdebstrap";
                 let reason = "mmdebstrap, which the full base is made with, is missing";
-                return Err(Refusal::new(reason, hint).into());
+                return Err(Refused::new(reason, hint).into());
             }
             other => other.context("running mmdebstrap")?,
         };

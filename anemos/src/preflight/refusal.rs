@@ -123,7 +123,7 @@ fn list(names: &[String]) -> String {
     if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
-impl From<Refusal> for report::Refusal {
+impl From<Refusal> for report::Refused {
     fn from(refusal: Refusal) -> Self {
         Self::new(refusal.to_string(), refusal.hint())
     }

@@ -131,7 +131,7 @@ fn a_receipt_is_read_as_it_was_written_and_another_file_is_refused() {
     assert_eq!(Receipt::read(&path).unwrap(), receipt);
     fs::write(&path, "{}").unwrap();
     let error = Receipt::read(&path).unwrap_err();
-    assert!(error.downcast_ref::<report::Refusal>().is_some(), "{error:#}");
+    assert!(error.downcast_ref::<report::Refused>().is_some(), "{error:#}");
 }
 
 #[test]

@@ -15,7 +15,7 @@ use ureq::unversioned::transport::DefaultConnector;
 use ureq::{Agent, Body};
 
 use crate::config::shown;
-use crate::report::{self, Refusal};
+use crate::report::{self, Refused};
 use crate::room;
 use crate::source::resolver::FileResolver;
 use crate::source::{Trust, compare, trust};
@@ -103,11 +103,11 @@ fn check(url: &str, trust: Trust<'_>) -> anyhow::Result<()> {
     let refusal = match url.split_once("://") {
         Some(("https", _)) => return Ok(()),
         Some(("http", _)) if !matches!(trust, Trust::Origin) => return Ok(()),
-        Some(("http", _)) => Refusal::new(
+        Some(("http", _)) => Refused::new(
             format!("{name} has no digest, and nothing else says that it is the right file"),
             "give its digest (sha256:…), or an https URL",
         ),
-        _ => Refusal::new(
+        _ => Refused::new(
             format!("{name} is neither an http nor an https URL"),
             "fetch the file first and give its path",
         ),
@@ -209,7 +209,7 @@ impl<'a> Download<'a> {
         }
         let name = shown(self.url);
         let reason = format!("{name} has {needed} more bytes, and {folder} room for {free}");
-        Err(Trouble::Lasting(Refusal::new(reason, "make room, or name another TMPDIR").into()))
+        Err(Trouble::Lasting(Refused::new(reason, "make room, or name another TMPDIR").into()))
     }
 
     fn take(
@@ -274,7 +274,7 @@ fn of_call(url: &str, error: ureq::Error) -> Trouble {
         let reason =
             format!("{name} leads to {there}, where nothing says that it is the right file");
         let hint = "give its digest (sha256:…), or an https URL that leads to https alone";
-        return Trouble::Lasting(Refusal::new(reason, hint).into());
+        return Trouble::Lasting(Refused::new(reason, hint).into());
     }
     let passing = match &error {
         ureq::Error::StatusCode(code) => matches!(code, 408 | 429 | 500..),

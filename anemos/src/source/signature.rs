@@ -9,7 +9,7 @@ use minisign_verify::{Error, Signature};
 
 use super::{Trust, bring};
 use crate::config::{Location, PublicKey};
-use crate::report::Refusal;
+use crate::report::Refused;
 
 /// What the signature's name has at its end.
 const ENDING: &str = ".minisig";
@@ -33,7 +33,7 @@ pub(crate) fn check(
         .and_then(|path| fs::read_to_string(path).context("reading it"))
         .with_context(|| {
             let hint = "sign it with `minisign -S`, and leave the signature beside it";
-            Refusal::new(format!("the signature {place} cannot be had"), hint)
+            Refused::new(format!("the signature {place} cannot be had"), hint)
         })?;
     let file = File::open(path).with_context(|| format!("reading {}", path.display()))?;
     match verify(file, &signature, key).with_context(|| format!("reading {}", path.display()))? {
@@ -67,7 +67,7 @@ fn verify(mut file: impl Read, signature: &str, key: &PublicKey) -> io::Result<R
     }
 }
 
-fn refusal(name: &str, error: &Error) -> Refusal {
+fn refusal(name: &str, error: &Error) -> Refused {
     let (reason, hint) = match error {
         Error::UnexpectedKeyId => {
             ("was signed with another key", "check [payload] public-key, or who made the payload")
@@ -81,7 +81,7 @@ fn refusal(name: &str, error: &Error) -> Refusal {
         ),
         _ => ("has a signature that is none", "sign it with `minisign -S`"),
     };
-    Refusal::new(format!("{name} {reason}"), hint)
+    Refused::new(format!("{name} {reason}"), hint)
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::fetch::{Patience, fetch};
 use super::{Trust, bring};
 use crate::config::{Digest, Location};
-use crate::report::Refusal;
+use crate::report::Refused;
 
 const CONTENT: &[u8] = b"a base initramfs";
 /// As sha256sum(1) says.
@@ -85,7 +85,7 @@ fn another_digest_is_refused_with_both_of_them() {
     fs::write(&path, CONTENT).unwrap();
     let error =
         bring(&Location::Path(path), Trust::Digest(&other_digest()), folder.path()).unwrap_err();
-    let words = error.downcast_ref::<Refusal>().unwrap().to_string();
+    let words = error.downcast_ref::<Refused>().unwrap().to_string();
     assert!(words.contains(DIGEST) && words.contains(other_digest().hex()), "{words}");
 }
 
@@ -137,7 +137,7 @@ fn what_nobody_vouches_for_is_refused_without_asking() {
     ] {
         let error =
             bring(&Location::Url(url.to_owned()), Trust::Origin, Path::new("/")).unwrap_err();
-        assert_eq!(error.downcast_ref::<Refusal>().unwrap().to_string(), want);
+        assert_eq!(error.downcast_ref::<Refused>().unwrap().to_string(), want);
     }
 }
 
@@ -194,6 +194,6 @@ fn what_has_no_room_is_refused_before_it_comes() {
     let folder = tempfile::tempdir().unwrap();
     let (url, _server) = serve(vec![answer("200 OK", 1 << 60, CONTENT)]);
     let error = fetch(&url, Trust::Digest(&digest(DIGEST)), folder.path(), HASTY).unwrap_err();
-    let refusal = error.downcast_ref::<Refusal>().unwrap();
+    let refusal = error.downcast_ref::<Refused>().unwrap();
     assert!(refusal.to_string().contains("has 1152921504606846976 more bytes"), "{refusal}");
 }

@@ -6,7 +6,7 @@ use rustls::pki_types::UnixTime;
 use rustls::{CertificateError, Error};
 
 use crate::config::shown;
-use crate::report::Refusal;
+use crate::report::Refused;
 
 const ELSEWHERE: &str = "or fetch the file another way and give its path";
 
@@ -20,7 +20,7 @@ pub(super) fn complaint(error: &ureq::Error) -> Option<&Error> {
 }
 
 /// Turns a complaint about a certificate into a refusal; any other complaint is none.
-pub(super) fn refusal(url: &str, complaint: &Error) -> Option<Refusal> {
+pub(super) fn refusal(url: &str, complaint: &Error) -> Option<Refused> {
     let server = server(url);
     let (reason, hint) = match complaint {
         Error::InvalidCertificate(error) => about_certificate(error),
@@ -31,7 +31,7 @@ pub(super) fn refusal(url: &str, complaint: &Error) -> Option<Refusal> {
         ),
         _ => return None,
     };
-    Some(Refusal::new(
+    Some(Refused::new(
         format!("the certificate of {server} {reason}"),
         format!("{hint} {ELSEWHERE}"),
     ))

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::command;
 use crate::entry::environment;
 use crate::files::{if_there, read_if_there};
-use crate::report::Refusal;
+use crate::report::Refused;
 
 /// One change.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -165,7 +165,7 @@ fn check_mounted(path: &Path, mount: &Path) -> anyhow::Result<()> {
     }
     let reason =
         format!("{} is to be put back, but {} is not mounted", path.display(), mount.display());
-    Err(Refusal::new(reason, "mount it, then run `anemos reset` again").into())
+    Err(Refused::new(reason, "mount it, then run `anemos reset` again").into())
 }
 
 /// Writes by one call, as variables of the firmware want it

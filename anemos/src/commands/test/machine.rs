@@ -20,7 +20,7 @@ use serde::de::DeserializeOwned;
 
 use super::matrix::name;
 use super::{FAR, MACHINE};
-use crate::report::{Broken, Refusal};
+use crate::report::{Broken, Refused};
 use crate::twin::{self, Twin};
 
 /// What the machine is like; what is not named is as in the file, or the usual.
@@ -92,7 +92,7 @@ impl MachineArgs {
                     .with_context(|| format!("reading {}", path.display()))?;
                 parse(&text).map_err(|reason| {
                     let what = format!("{} describes no machine: {reason}", path.display());
-                    Refusal::new(what, "harness/README.md lists the keys")
+                    Refused::new(what, "harness/README.md lists the keys")
                 })?
             }
             None => Setup::default(),
@@ -123,7 +123,7 @@ fn parse(text: &str) -> Result<Setup, String> {
 
 /// Refuses a machine that cannot be, or that the fixture's kernel has no drivers for.
 pub(super) fn check(setup: &Setup, fixture: &Fixture) -> anyhow::Result<()> {
-    let refuse = |reason: String, hint: String| Err(Refusal::new(reason, hint).into());
+    let refuse = |reason: String, hint: String| Err(Refused::new(reason, hint).into());
     if let Some(reason) = Fault::check_all(&setup.faults).err() {
         return refuse(reason, "harness/README.md lists the faults".to_owned());
     }

@@ -12,7 +12,7 @@ use super::machine;
 use crate::config::{Config, ConfigArgs, EntryMethod};
 use crate::plan;
 use crate::receipt::{Parts, Receipt};
-use crate::report::{self, Refusal};
+use crate::report::{self, Refused};
 use crate::source;
 use crate::twin::{Likeness, Twin};
 
@@ -51,7 +51,7 @@ impl Draft {
         if setup.entry == Way::Direct || setup.rehearse {
             let reason = "a receipt is about the whole way, from the old system to the new one";
             let hint = "leave out --receipt, or entry = \"direct\" and rehearse of the machine";
-            return Err(Refusal::new(reason, hint).into());
+            return Err(Refused::new(reason, hint).into());
         }
         let parts = inputs.read(setup)?;
         let mut machine = setup.clone();
@@ -68,7 +68,7 @@ impl Draft {
         let Self { path, inputs, parts, machine, twin_of } = self;
         if inputs.read(&machine)? != parts {
             let reason = "payload, configuration or binary changed while they were rehearsed";
-            return Err(Refusal::new(reason, "rehearse once more; no receipt was written").into());
+            return Err(Refused::new(reason, "rehearse once more; no receipt was written").into());
         }
         let receipt = Receipt::new(parts, (machine, twin_of), verdict, plan::date(now));
         Receipt { twin_differs, ..receipt }.write(&path)?;
