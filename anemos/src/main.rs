@@ -1,5 +1,6 @@
 //! Command `anemos`; the same binary is PID 1 of the deploy environment.
 
+mod amount;
 mod assemble;
 mod base;
 mod cli;

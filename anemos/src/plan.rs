@@ -20,8 +20,8 @@ use serde::Serialize;
 
 pub(crate) use self::disk::PlannedDisk;
 pub(crate) use self::entry::{PlannedEntry, Rung};
-pub(crate) use self::memory::{Budget, Peak, Sizes, mib, mib_down};
-pub(crate) use self::render::{content, date};
+pub(crate) use self::memory::{Budget, Peak, Sizes};
+pub(crate) use self::render::content;
 pub(crate) use self::watchdog::{PlannedWatchdog, SHORTEST as SHORTEST_WATCH};
 use crate::config::{Config, HostKeys, KernelSource, Keys};
 use crate::contents::DriverMissing;

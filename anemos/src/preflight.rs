@@ -11,8 +11,8 @@ use contract::payload::Kind;
 
 pub(crate) use self::checks::Check;
 pub(crate) use self::refusal::Refusal;
+use crate::amount::{mib, mib_down};
 use crate::facts::{Facts, ImageFormat};
-use crate::plan;
 use crate::plan::{Peak, Plan, Purpose};
 
 /// Returns every reason that facts and plan give, the most basic first.
@@ -103,11 +103,10 @@ fn unpacks_zstd(release: &str) -> bool {
 }
 
 fn short(peak: &Peak) -> Option<Refusal> {
-    let mib = plan::mib;
     peak.is_short().then(|| Refusal::TooLittleMemory {
         during: peak.during,
         needs: mib(peak.needs),
-        has: plan::mib_down(peak.has.unwrap_or_default()),
+        has: mib_down(peak.has.unwrap_or_default()),
         what_for: peak.what_for.clone(),
     })
 }

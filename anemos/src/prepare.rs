@@ -18,7 +18,7 @@ use crate::plan::{self, Inputs, KeyCount, Plan, Purpose, Rung, Sizes};
 use crate::preflight::{self, Refusal};
 use crate::receipt::{Parts, Receipt, ReceiptArgs};
 use crate::twin::Likeness;
-use crate::{report, source, staging};
+use crate::{amount, report, source, staging};
 
 /// A deployment that was thought through: all that is read and decided before anything is done.
 #[derive(Debug)]
@@ -191,7 +191,7 @@ fn decide(
         sizes,
         load: contents.map(|contents| contents.load.clone()).unwrap_or_default(),
         drivers_missing: contents.map(|it| it.drivers_missing.clone()).unwrap_or_default(),
-        authorized_keys: count(&sources.authorized_keys, &plan::date(facts.clock.now)),
+        authorized_keys: count(&sources.authorized_keys, &amount::date(facts.clock.now)),
         answers: sources.answers.as_deref(),
         origins: &sources.origins,
         // Not the present moment: the same inputs shall give the same bytes.

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
+use crate::amount::{mib, mib_down};
 use crate::entry::kexec;
-use crate::plan::mib;
 use crate::report::Refused;
 use crate::room;
 
@@ -75,8 +75,8 @@ fn enough(parent: &Path, needs: u64, free: u64) -> Result<(), Refused> {
     if needs <= free {
         return Ok(());
     }
-    let (needs, free, parent) = (mib(needs), free >> 20, parent.display());
-    let reason = format!("staging needs {needs} below {parent}, where {free} MiB are free");
+    let (needs, free, parent) = (mib(needs), mib_down(free), parent.display());
+    let reason = format!("staging needs {needs} below {parent}, where {free} are free");
     Err(Refused::new(reason, "make room there, or use a smaller payload or base"))
 }
 

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use contract::payload::{self, Description, Kind, Limits};
 
+use crate::amount::exact;
 use crate::report;
 use crate::source;
 
@@ -49,13 +50,13 @@ fn render(found: &Description) -> String {
     let lines = [
         ("name", settings.name.clone()),
         ("kind", Some(kind(&found.kind))),
-        ("packed", Some(format!("{}, {}", found.compression.name(), size(found.size)))),
+        ("packed", Some(format!("{}, {}", found.compression.name(), exact(found.size)))),
         ("digest", Some(format!("sha256:{}", found.sha256))),
         ("members", Some(found.members.to_string())),
-        ("unpacked", Some(size(found.unpacked))),
+        ("unpacked", Some(exact(found.unpacked))),
         ("folder", found.top.as_ref().map(|top| format!("{top} (stripped when unpacked)"))),
-        ("memory", settings.memory.map(|memory| format!("at least {}", size(memory)))),
-        ("disk", settings.disk_size.map(|needs| format!("at least {}", size(needs)))),
+        ("memory", settings.memory.map(|memory| format!("at least {}", exact(memory)))),
+        ("disk", settings.disk_size.map(|needs| format!("at least {}", exact(needs)))),
         ("tools", some(settings.tools.join(", "))),
         ("variables", some(variables.join(", "))),
         ("expects", settings.expect.clone()),
@@ -90,16 +91,6 @@ fn join(numbers: &[u64]) -> String {
 
 fn some(text: String) -> Option<String> {
     Some(text).filter(|text| !text.is_empty())
-}
-
-/// Renders a size by MiB, and by bytes where that is exacter.
-fn size(bytes: u64) -> String {
-    const MIB: u64 = 1 << 20;
-    match bytes {
-        0..MIB => format!("{bytes} bytes"),
-        _ if bytes.is_multiple_of(MIB) => format!("{} MiB", bytes / MIB),
-        _ => format!("{}.{} MiB ({bytes} bytes)", bytes / MIB, bytes % MIB * 10 / MIB),
-    }
 }
 
 #[cfg(test)]

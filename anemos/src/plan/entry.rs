@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use contract::firmware::Firmware;
 use serde::Serialize;
 
-use super::memory::{Budget, Sizes, mib, mib_down};
+use super::memory::{Budget, Sizes};
+use crate::amount::{mib, mib_down};
 use crate::config::EntryMethod;
 use crate::facts::{Facts, KernelImage, Lockdown, Permission, Volume};
 

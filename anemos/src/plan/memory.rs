@@ -3,6 +3,7 @@
 use contract::payload::Description;
 use serde::Serialize;
 
+use crate::amount::mib;
 use crate::facts::Facts;
 
 const MIB: u64 = 1 << 20;
@@ -119,16 +120,6 @@ fn deploying(sizes: Sizes, payload: &Description, has: Option<u64>) -> Peak {
     Peak { during: "deploying", needs: computed.max(asked), has, what_for }
 }
 
-/// Renders bytes as MiB, rounded up.
-pub(crate) fn mib(bytes: u64) -> String {
-    format!("{} MiB", bytes.div_ceil(MIB))
-}
-
-/// Renders bytes as MiB, rounded down: what is there, beside what is needed.
-pub(crate) fn mib_down(bytes: u64) -> String {
-    format!("{} MiB", bytes / MIB)
-}
-
 #[cfg(test)]
 mod tests {
     use contract::payload::Settings;
@@ -159,6 +150,5 @@ mod tests {
     fn unpacking_needs_packed_and_unpacked_at_once() {
         let peak: Peak = unpacking(Sizes { file: 100 * MIB, unpacked: 300 * MIB }, None);
         assert_eq!(mib(peak.needs), "464 MiB");
-        assert_eq!(mib(1), "1 MiB");
     }
 }

@@ -1,16 +1,11 @@
 //! A plan in plain words.
 
-use std::time::{Duration, UNIX_EPOCH};
-
 use contract::network::{Address, Network, Restore, Route};
 use contract::payload::Kind;
 
-use super::memory::{mib, mib_down};
 use super::{Plan, PlannedDisk, PlannedKernel, PlannedPayload};
+use crate::amount::{gib, mib, mib_down};
 use crate::facts::{Disk, Occupant};
-
-/// The end of the year 9999.
-const LAST_MOMENT: u64 = 253_402_300_799;
 
 impl Plan {
     /// Renders the plan for people: a heading, then what it says, one fact a line.
@@ -177,18 +172,6 @@ fn use_of(one: &Occupant) -> String {
     };
     let swap = if one.swap { " in use as swap" } else { "" };
     format!("{filesystem}{mounts}{swap}")
-}
-
-fn gib(bytes: u64) -> String {
-    const GIB: u64 = 1 << 30;
-    if bytes < GIB { mib(bytes) } else { format!("{}.{} GiB", bytes / GIB, bytes % GIB * 10 / GIB) }
-}
-
-/// Renders a moment in UTC, given in seconds since 1970.
-pub(crate) fn date(seconds: u64) -> String {
-    // What is later than its calendar knows is shown as its last moment.
-    let seconds = seconds.min(LAST_MOMENT);
-    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds)).to_string()
 }
 
 fn network(restore: &Restore) -> Vec<String> {

@@ -5,8 +5,9 @@ use contract::network::Restore;
 use contract::payload::Settings;
 
 use super::Refusal;
+use crate::amount;
 use crate::facts::{Clock, Disk, Facts};
-use crate::plan::{self, Plan, Purpose};
+use crate::plan::{Plan, Purpose};
 
 /// Returns what does not fit, of a disk and a machine that are there.
 pub(super) fn check(facts: &Facts, plan: &Plan) -> Vec<Refusal> {
@@ -29,7 +30,7 @@ fn of_disk(settings: &Settings, disk: &Disk) -> Vec<Refusal> {
     let name = || candidate.name.clone();
     let size = candidate.identity.size.unwrap_or_default();
     let too_small = settings.disk_size.filter(|needs| *needs > size).map(|needs| {
-        let (needs, has) = (plan::mib(needs), plan::mib_down(size));
+        let (needs, has) = (amount::mib(needs), amount::mib_down(size));
         Refusal::DiskTooSmall { name: name(), needs, has }
     });
     let known = |bus: &String| bus_of(bus) == candidate.bus;
@@ -88,8 +89,8 @@ fn login(plan: &Plan) -> Option<Refusal> {
 
 fn clock(clock: Clock) -> Option<Refusal> {
     (clock.now < clock.kernel_installed).then(|| Refusal::ClockWrong {
-        now: plan::date(clock.now),
-        installed: plan::date(clock.kernel_installed),
+        now: amount::date(clock.now),
+        installed: amount::date(clock.kernel_installed),
     })
 }
 

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use crate::{plan, report};
+use crate::amount::mib;
+use crate::report;
 
 /// A foreseen reason not to deploy.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
@@ -88,7 +89,7 @@ pub(crate) enum Refusal {
     NothingToInherit,
     #[error("{during} needs {needs} of memory, but there is only {has} ({what_for})")]
     TooLittleMemory { during: &'static str, needs: String, has: String, what_for: String },
-    #[error("{member} has {}, and an initramfs holds files below 4 GiB only", plan::mib(*size))]
+    #[error("{member} has {}, and an initramfs holds files below 4 GiB only", mib(*size))]
     MemberTooLarge { member: String, size: u64 },
     #[error("an initramfs of ours is zstd, which the kernel {release} cannot unpack")]
     NoZstd { release: String },

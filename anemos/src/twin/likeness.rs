@@ -3,6 +3,7 @@
 use contract::network::Network;
 use serde::{Deserialize, Serialize};
 
+use crate::amount::mib;
 use crate::facts::{Disk, Facts, Lockdown, Permission};
 
 /// Kernels keep part of the memory for themselves, so what they tell is rounded up to this.
@@ -44,7 +45,7 @@ impl Likeness {
             format!("firmware: {}", facts.firmware.name()),
             format!("secure boot: {}", if facts.kexec.secure_boot { "on" } else { "off" }),
             format!("processors: x86-64-v{}", facts.cpu.level),
-            format!("memory: {} MiB", memory(facts.memory.total) >> 20),
+            format!("memory: {}", mib(memory(facts.memory.total))),
         ];
         let is_root = |disk: &&Disk| facts.root_disks.contains(&disk.candidate.name);
         let (root, others): (Vec<_>, Vec<_>) =

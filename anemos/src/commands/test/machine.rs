@@ -20,6 +20,7 @@ use serde::de::DeserializeOwned;
 
 use super::matrix::name;
 use super::{FAR, MACHINE};
+use crate::amount;
 use crate::report::{Broken, Refused};
 use crate::twin::{self, Twin};
 
@@ -54,10 +55,10 @@ pub(super) struct MachineArgs {
     #[arg(long = "bus", alias = "disk", value_name = "BUS", value_parser = word::<Bus>, help_heading = MACHINE)]
     disk: Option<Bus>,
     /// Its memory [default: that of the fixture, or what the payload needs]
-    #[arg(long, value_name = "SIZE", value_parser = size, help_heading = MACHINE)]
+    #[arg(long, value_name = "SIZE", value_parser = amount::parse, help_heading = MACHINE)]
     memory: Option<Size>,
     /// Size of its disk [default: that of the fixture]
-    #[arg(long, value_name = "SIZE", value_parser = size, help_heading = MACHINE)]
+    #[arg(long, value_name = "SIZE", value_parser = amount::parse, help_heading = MACHINE)]
     disk_size: Option<Size>,
     /// Its processors
     #[arg(long, value_name = "N", help_heading = MACHINE)]
@@ -250,11 +251,6 @@ fn entry(text: &str) -> Result<Way, String> {
         "bootloader" => Ok(Way::Bootloader),
         _ => Err("use auto, kexec or bootloader".to_owned()),
     }
-}
-
-/// Reads a size with its unit.
-fn size(text: &str) -> Result<Size, String> {
-    Size::parse(text).ok_or_else(|| "use a size such as 512M or 4G".to_owned())
 }
 
 #[cfg(test)]

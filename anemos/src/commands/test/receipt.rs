@@ -9,8 +9,8 @@ use harness::machine::setup::{Setup, Way};
 use harness::verdict::Verdict;
 
 use super::machine;
+use crate::amount;
 use crate::config::{Config, ConfigArgs, EntryMethod};
-use crate::plan;
 use crate::receipt::{Parts, Receipt};
 use crate::report::{self, Refused};
 use crate::source;
@@ -70,7 +70,7 @@ impl Draft {
             let reason = "payload, configuration or binary changed while they were rehearsed";
             return Err(Refused::new(reason, "rehearse once more; no receipt was written").into());
         }
-        let receipt = Receipt::new(parts, (machine, twin_of), verdict, plan::date(now));
+        let receipt = Receipt::new(parts, (machine, twin_of), verdict, amount::date(now));
         Receipt { twin_differs, ..receipt }.write(&path)?;
         report::step(&format!("receipt: {}", path.display()));
         Ok(())
