@@ -20,6 +20,7 @@ mod plan;
 mod preflight;
 mod prepare;
 mod receipt;
+mod refusal;
 mod report;
 mod room;
 mod source;

@@ -26,7 +26,7 @@ pub(crate) use self::watchdog::{PlannedWatchdog, SHORTEST as SHORTEST_WATCH};
 use crate::config::{Config, HostKeys, KernelSource, Keys};
 use crate::contents::DriverMissing;
 use crate::facts::{Facts, KernelImage, Modules};
-use crate::preflight::Refusal;
+use crate::refusal::Refusal;
 
 /// All that a plan is made of.
 #[derive(Debug)]

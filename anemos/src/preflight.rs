@@ -1,19 +1,15 @@
 //! Why a deployment is refused before anything is changed, each reason with a way out.
 
-mod checks;
 mod fit;
-mod hints;
-mod refusal;
 
 use contract::deploy::AfterCommit;
 use contract::paths;
 use contract::payload::Kind;
 
-pub(crate) use self::checks::Check;
-pub(crate) use self::refusal::Refusal;
 use crate::amount::{mib, mib_down};
 use crate::facts::{Facts, ImageFormat};
 use crate::plan::{Peak, Plan, Purpose};
+use crate::refusal::Refusal;
 
 /// Returns every reason that facts and plan give, the most basic first.
 pub(crate) fn check(facts: &Facts, plan: &Plan) -> Vec<Refusal> {

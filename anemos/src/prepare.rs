@@ -15,8 +15,9 @@ use crate::facts::{
     self, AuthorizedKey, Facts, HostKey, KernelImage, Keyring, Modules, authorized_keys,
 };
 use crate::plan::{self, Inputs, KeyCount, Plan, Purpose, Rung, Sizes};
-use crate::preflight::{self, Refusal};
+use crate::preflight;
 use crate::receipt::{Parts, Receipt, ReceiptArgs};
+use crate::refusal::Refusal;
 use crate::twin::Likeness;
 use crate::{amount, report, source, staging};
 

@@ -13,7 +13,7 @@ use harness::verdict::{Ending, Verdict};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Base, Config, KernelSource, Location, shown};
-use crate::preflight::Refusal;
+use crate::refusal::Refusal;
 use crate::twin::Likeness;
 use crate::{report, source};
 

@@ -7,9 +7,10 @@ use serde::Serialize;
 
 use crate::config::{ConfigArgs, Location, WHAT};
 use crate::plan::{Plan, Purpose};
-use crate::preflight::{Check, Refusal};
 use crate::prepare::{Prepared, refuse};
 use crate::receipt::ReceiptArgs;
+use crate::refusal::Refusal;
+use crate::refusal::check::Check;
 use crate::report;
 
 /// The command line of `anemos plan`.

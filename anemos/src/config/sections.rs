@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::values::{
     Base, Digest, KernelSource, Keys, Location, Prefixed, PublicKey, Select, Selector,
 };
-use crate::preflight::Check;
+use crate::refusal::check::Check;
 use crate::report::Refused;
 use contract::deploy::AfterCommit;
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::Purpose;
 use crate::config::{Select, Selector};
 use crate::facts::{Disk, Facts};
-use crate::preflight::Refusal;
+use crate::refusal::Refusal;
 
 /// The disk that is overwritten.
 #[derive(Clone, Debug, Default, Serialize)]

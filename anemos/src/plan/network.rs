@@ -5,7 +5,7 @@ use contract::network::{Address, Link, Network, Restore, Route};
 
 use crate::config::{NetworkConfig, NetworkMode};
 use crate::facts::Facts;
-use crate::preflight::Refusal;
+use crate::refusal::Refusal;
 
 /// Decides how the deploy environment gets its network.
 pub(super) fn restore(

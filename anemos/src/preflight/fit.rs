@@ -4,10 +4,10 @@ use contract::firmware::Firmware;
 use contract::network::Restore;
 use contract::payload::Settings;
 
-use super::Refusal;
 use crate::amount;
 use crate::facts::{Clock, Disk, Facts};
 use crate::plan::{Plan, Purpose};
+use crate::refusal::Refusal;
 
 /// Returns what does not fit, of a disk and a machine that are there.
 pub(super) fn check(facts: &Facts, plan: &Plan) -> Vec<Refusal> {

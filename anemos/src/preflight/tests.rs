@@ -2,11 +2,12 @@
 
 use contract::payload::Kind;
 
-use super::{Refusal, check, missing_programs, ssh_server};
+use super::{check, missing_programs, ssh_server};
 use crate::contents::DriverMissing;
 use crate::facts::{Device, Facts, Lockdown, Memory, Permission};
 use crate::plan::tests::{cloud, plan_of};
 use crate::plan::{Plan, Purpose};
+use crate::refusal::Refusal;
 
 /// What is said of a machine that was made unfit, with the way out of each reason.
 fn said(config: &str, purpose: Purpose, unfit: impl Fn(&mut Facts)) -> String {

@@ -1,6 +1,7 @@
 //! The ways out of refusals.
 
 use super::Refusal;
+use crate::report::Refused;
 
 /// No package of Debian has apk.
 const BASE_WITH_APK: &str = "use a base with apk, as [initramfs] base: \
@@ -168,5 +169,11 @@ impl Refusal {
             _ => "set [disk] select = { serial = \"...\" }; `anemos facts` shows the disks",
         }
         .to_owned()
+    }
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        Self::new(refusal.to_string(), refusal.hint())
     }
 }

@@ -1,11 +1,13 @@
 //! The foreseen reasons, in words.
 
+pub(crate) mod check;
+mod hints;
+
 use std::path::PathBuf;
 
 use thiserror::Error;
 
 use crate::amount::mib;
-use crate::report;
 
 /// A foreseen reason not to deploy.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
@@ -122,10 +124,4 @@ fn join(numbers: &[u64]) -> String {
 
 fn list(names: &[String]) -> String {
     if names.is_empty() { "none".to_owned() } else { names.join(", ") }
-}
-
-impl From<Refusal> for report::Refused {
-    fn from(refusal: Refusal) -> Self {
-        Self::new(refusal.to_string(), refusal.hint())
-    }
 }
