@@ -12,7 +12,8 @@ use contract::paths;
 use initramfs::archive::{Attributes, Packing, Segment, Writer};
 use initramfs::manifest::{self, Manifest};
 
-use crate::contents::{BaseContents, Contents, Member, Source};
+use crate::contents::{BaseContents, Contents};
+use crate::member::{Member, Source};
 
 /// Devices that are there before `/dev` is mounted, with permissions and numbers (Linux,
 /// `admin-guide/devices.txt`). The start-up of a Rust program opens `/dev/null` where it has no

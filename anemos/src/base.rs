@@ -7,9 +7,9 @@ use std::{fs, io::Read};
 use anyhow::Context;
 
 use crate::command;
-use crate::contents::{Member, Source};
 use crate::elf::Loader;
-use crate::modules::words;
+use crate::files::words;
+use crate::member::{Member, Source};
 
 /// What stands in for busybox.
 const CORE: &str = include_str!("base/core.txt");

@@ -1,7 +1,6 @@
 //! The ways into the deploy environment: makes one ready, then leaves the running system.
 
 mod boot_next;
-pub(crate) mod environment;
 mod extlinux;
 mod grub;
 pub(crate) mod kexec;

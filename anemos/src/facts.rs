@@ -45,6 +45,7 @@ pub(crate) use self::redact::Redaction;
 use self::root::Root;
 pub(crate) use self::virtualization::Virtualization;
 pub(crate) use self::watchdog::{CLASS as WATCHDOGS, Watchdog};
+use crate::places;
 
 /// What a deployment needs to know of the machine and its running system; holds no secrets.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -158,7 +159,7 @@ impl Facts {
             },
             kexec: boot::kexec(&root),
             boot_loader: boot_loader::read(&root),
-            staged: root.path(crate::staging::UNDO_LOG).exists(),
+            staged: root.path(places::UNDO_LOG).exists(),
             cpu: cpu::read(&root),
             memory: memory::read(&root)?,
             root_disks: disks::below_root(&disks),
@@ -187,6 +188,11 @@ fn seconds(time: SystemTime) -> u64 {
 /// Images that are yet to be booted have the word `uninitialized` there, or nothing (machine-id(5)).
 fn is_machine_id(text: &str) -> bool {
     text.len() == 32 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// Whether a kernel is loaded now.
+pub(crate) fn is_kernel_loaded() -> bool {
+    boot::is_loaded(&Root::new(Path::new("/")))
 }
 
 /// Reads the disks of this machine alone.

@@ -1,4 +1,4 @@
-//! Files that may be absent, and copies that survive the next reset.
+//! Files as several modules copy or read them.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -33,4 +33,9 @@ pub(crate) fn if_there(done: io::Result<()>) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         done => done,
     }
+}
+
+/// Words of a data file, without its comments.
+pub(crate) fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().filter(|line| !line.starts_with('#')).flat_map(str::split_whitespace)
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 use crate::config::{FirmwareConfig, FirmwareMode};
-use crate::contents::{Member, Source};
+use crate::member::{Member, Source};
 use crate::modules::{self, Modules};
 use crate::report::Refused;
 

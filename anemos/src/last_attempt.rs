@@ -13,11 +13,7 @@ use contract::attempt::Mode;
 use contract::attempt::{self, Attempt, Place};
 
 use crate::files::{if_there, read_if_there};
-
-/// Readable for root alone: a log may tell more than it should.
-const FILE: &str = "/var/lib/anemos/last-attempt";
-/// The one of the attempt before, until this one has ended.
-const PREVIOUS: &str = "/var/lib/anemos/last-attempt.previous";
+use crate::places::{LAST_ATTEMPT as FILE, PREVIOUS_ATTEMPT as PREVIOUS};
 
 /// Fills the file with what is known before the jump, and returns where it lies on the disk of
 /// this kernel name. An error leaves a file that tells of an attempt without an end.

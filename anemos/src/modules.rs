@@ -21,6 +21,7 @@ use built_in::BuiltIn;
 use index::Index;
 
 use crate::facts::Device;
+use crate::files::words;
 
 /// Drivers that are always loaded.
 const DRIVERS: &str = include_str!("modules/drivers.txt");
@@ -136,11 +137,6 @@ pub(crate) fn collect(
     ];
     let built_in = BuiltIn::read(folder);
     Ok(Modules { folder: folder.to_owned(), files, load, own, indexes, built_in })
-}
-
-/// Words of a data file, without its comments.
-pub(crate) fn words(text: &str) -> impl Iterator<Item = &str> {
-    text.lines().filter(|line| !line.starts_with('#')).flat_map(str::split_whitespace)
 }
 
 /// Reads the aliases of all devices below `devices`, which is `/sys/devices`.

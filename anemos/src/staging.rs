@@ -10,20 +10,14 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 use crate::amount::{mib, mib_down};
-use crate::entry::kexec;
+use crate::facts;
+use crate::places::{LOCK, STAGED, UNDO_LOG};
 use crate::report::Refused;
 use crate::room;
 
 pub(crate) use self::undo::UndoLog;
 
-/// Closed to everybody but root: the final initramfs holds keys.
-const FOLDER: &str = "/var/lib/anemos/staged";
 const INITRAMFS: &str = "initramfs";
-/// There as long as something outside of the folder is changed.
-pub(crate) const UNDO_LOG: &str = "/var/lib/anemos/staged/undo.json";
-
-/// Held by who stages something or takes it back; it ends with the process.
-const LOCK: &str = "/run/anemos.lock";
 
 /// The right to stage something, or to take it back, which one process has at a time.
 #[derive(Debug)]
@@ -55,14 +49,14 @@ impl Lock {
 /// Whether the next boot, or an execution of a loaded kernel, leads elsewhere: looked at once more
 /// with the lock held.
 pub(crate) fn is_anything_staged() -> bool {
-    Path::new(UNDO_LOG).exists() || kexec::is_loaded()
+    Path::new(UNDO_LOG).exists() || facts::is_kernel_loaded()
 }
 
 /// Refuses a final initramfs of so many bytes that has no room, before any of it is written; then
 /// `copied` bytes go to another folder, which may be on the same file system.
 pub(crate) fn check_room(bytes: u64, copied: Option<(&Path, u64)>) -> anyhow::Result<()> {
     // The folder is made later; what is above it is on the same file system then.
-    let parent = Path::new(FOLDER).ancestors().find(|folder| folder.exists());
+    let parent = Path::new(STAGED).ancestors().find(|folder| folder.exists());
     let parent = parent.unwrap_or(Path::new("/"));
     let device = |folder: &Path| folder.metadata().ok().map(|found| found.dev());
     let copied = copied.filter(|(folder, _)| device(folder) == device(parent));
@@ -82,9 +76,9 @@ fn enough(parent: &Path, needs: u64, free: u64) -> Result<(), Refused> {
 
 /// Makes the folder and returns the place of the final initramfs in it.
 pub(crate) fn prepare() -> anyhow::Result<PathBuf> {
-    let describe = || format!("making {FOLDER}");
-    DirBuilder::new().recursive(true).mode(0o700).create(FOLDER).with_context(describe)?;
-    Ok(Path::new(FOLDER).join(INITRAMFS))
+    let describe = || format!("making {STAGED}");
+    DirBuilder::new().recursive(true).mode(0o700).create(STAGED).with_context(describe)?;
+    Ok(Path::new(STAGED).join(INITRAMFS))
 }
 
 /// Opens the record of what is changed outside of the folder.
@@ -94,17 +88,17 @@ pub(crate) fn undo_log() -> anyhow::Result<UndoLog> {
 
 /// Removes the final initramfs, once what will be booted has a copy.
 pub(crate) fn drop_initramfs() -> anyhow::Result<()> {
-    let path = Path::new(FOLDER).join(INITRAMFS);
+    let path = Path::new(STAGED).join(INITRAMFS);
     fs::remove_file(&path).with_context(|| format!("removing {}", path.display()))
 }
 
 /// Takes back what was changed elsewhere and removes the folder; says what it did.
 pub(crate) fn clear() -> anyhow::Result<Vec<String>> {
     let mut did = undo_log()?.undo()?;
-    match fs::remove_dir_all(FOLDER) {
-        Ok(()) => did.push(format!("removed {FOLDER}")),
+    match fs::remove_dir_all(STAGED) {
+        Ok(()) => did.push(format!("removed {STAGED}")),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error).with_context(|| format!("removing {FOLDER}")),
+        Err(error) => return Err(error).with_context(|| format!("removing {STAGED}")),
     }
     Ok(did)
 }

@@ -16,7 +16,7 @@ use crate::plan::{Purpose, Rung};
 use crate::prepare::Prepared;
 use crate::receipt::ReceiptArgs;
 use crate::report::Refused;
-use crate::{assemble, last_attempt, report, staging};
+use crate::{assemble, facts, last_attempt, report, staging};
 
 /// The command line of `anemos deploy`.
 const EXAMPLES: &str = "\
@@ -144,7 +144,7 @@ fn goes_on(mode: Mode) -> &'static str {
 /// Undoes what was staged and loaded; the error that led here is the one to report. What stays is
 /// told, because the next boot may enter it.
 fn take_back() {
-    let unloaded = if kexec::is_loaded() { kexec::unload() } else { Ok(()) };
+    let unloaded = if facts::is_kernel_loaded() { kexec::unload() } else { Ok(()) };
     let undone = [unloaded, staging::clear().map(drop), last_attempt::take_back().map(drop)];
     for error in undone.into_iter().filter_map(Result::err) {
         report::step(&format!("not taken back: {error:#}; run `anemos reset` before any reboot"));

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use crate::entry::kexec;
-use crate::{last_attempt, report, staging};
+use crate::{facts, last_attempt, report, staging};
 
 /// The command line of `anemos reset`.
 const EXAMPLES: &str = "\
@@ -20,7 +20,7 @@ impl Args {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let _lock = staging::Lock::take()?;
         let mut undone = Vec::new();
-        if kexec::is_loaded() {
+        if facts::is_kernel_loaded() {
             kexec::unload()?;
             undone.push("unloaded the kernel that was to be executed".to_owned());
         }

@@ -4,10 +4,10 @@
 
 use anyhow::Context;
 
-use super::{Next, environment};
+use super::Next;
 use crate::facts::Facts;
-use crate::files;
 use crate::staging::UndoLog;
+use crate::{files, grub_environment};
 
 /// Identity of our menu entry.
 const ENTRY: &str = "anemos-deploy";
@@ -26,7 +26,7 @@ pub(super) fn stage(facts: &Facts, next: &Next<'_>, undo: &mut UndoLog) -> anyho
     let block = grub.folder.join("grubenv");
     let now = files::read_if_there(&block)?.unwrap_or_default();
     let describe = || format!("editing {}", block.display());
-    let chosen = environment::with_next_entry(&now, ENTRY).with_context(describe)?;
+    let chosen = grub_environment::with_next_entry(&now, ENTRY).with_context(describe)?;
     undo.write(&block, &chosen)
 }
 

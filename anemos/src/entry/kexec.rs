@@ -15,9 +15,6 @@ use self::machine::Machine;
 use super::Next;
 use crate::report::Refused;
 
-/// Says whether a kernel is loaded (Linux, `kernel/ksysfs.c`).
-const LOADED: &str = "/sys/kernel/kexec_loaded";
-
 /// Has the running kernel load another one with its initramfs and command line into memory.
 /// Nothing runs it yet, and [`unload`] takes it back. The files are no longer needed afterwards.
 pub(super) fn load_by_files(next: &Next<'_>) -> anyhow::Result<()> {
@@ -90,11 +87,6 @@ fn explain(error: &io::Error, kernel: &Path) -> Option<Refused> {
         _ => return None,
     };
     Some(refusal)
-}
-
-/// Whether a kernel is loaded now.
-pub(crate) fn is_loaded() -> bool {
-    fs::read_to_string(LOADED).is_ok_and(|text| text.trim() == "1")
 }
 
 /// Takes a loaded kernel back.

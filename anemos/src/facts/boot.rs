@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::root::Root;
 
+/// Says whether a kernel is loaded (Linux, `kernel/ksysfs.c`).
+const LOADED: &str = "sys/kernel/kexec_loaded";
+
 /// What this kernel says about executing another one.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -44,7 +47,7 @@ pub(super) fn firmware(root: &Root) -> Firmware {
 }
 
 pub(super) fn kexec(root: &Root) -> Kexec {
-    let loaded = root.may("sys/kernel/kexec_loaded");
+    let loaded = root.may(LOADED);
     let disabled = root.may("proc/sys/kernel/kexec_load_disabled");
     Kexec {
         permission: match (disabled.as_deref(), &loaded) {
@@ -52,10 +55,15 @@ pub(super) fn kexec(root: &Root) -> Kexec {
             (None | Some("0"), _) => Permission::Allowed,
             (Some(_), _) => Permission::Disabled,
         },
-        loaded: loaded.is_some_and(|text| text != "0"),
+        loaded: is_loaded(root),
         lockdown: lockdown(&root.may("sys/kernel/security/lockdown").unwrap_or_default()),
         secure_boot: secure_boot(root),
     }
+}
+
+/// Whether a kernel is loaded that kexec would execute.
+pub(super) fn is_loaded(root: &Root) -> bool {
+    root.may(LOADED).is_some_and(|text| text != "0")
 }
 
 /// Parses e.g. `none [integrity] confidentiality`.

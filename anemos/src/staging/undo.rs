@@ -14,8 +14,8 @@ use contract::mount_table::targets;
 use serde::{Deserialize, Serialize};
 
 use crate::command;
-use crate::entry::environment;
 use crate::files::{if_there, read_if_there};
+use crate::grub_environment;
 use crate::report::Refused;
 
 /// One change.
@@ -133,8 +133,8 @@ impl Change {
                     // As far as it was written: a full file system or a reset may have ended that.
                     (Some(now), before) if after.starts_with(&now) => before,
                     // GRUB has taken the entry back already; others may have written there since.
-                    (Some(now), Some(before)) if environment::is_block(&before) => {
-                        Some(environment::take_back(&now, &before))
+                    (Some(now), Some(before)) if grub_environment::is_block(&before) => {
+                        Some(grub_environment::take_back(&now, &before))
                     }
                     // A variable for the next boot is gone after that.
                     (None, Some(_)) => return Ok(format!("{shown} is gone already")),

@@ -13,7 +13,7 @@ pub(crate) fn is_block(bytes: &[u8]) -> bool {
 }
 
 /// Returns the block with `entry` as the one that is booted next; everything else stays.
-pub(super) fn with_next_entry(block: &[u8], entry: &str) -> anyhow::Result<Vec<u8>> {
+pub(crate) fn with_next_entry(block: &[u8], entry: &str) -> anyhow::Result<Vec<u8>> {
     if !is_block(block) {
         bail!("it is no environment block of GRUB");
     }
