@@ -38,6 +38,8 @@ pub(crate) struct Broken(pub(crate) String);
 
 const REFUSED: u8 = 3;
 const BROKEN: u8 = 4;
+/// What shells say of a program that SIGINT ended.
+pub(crate) const INTERRUPTED: u8 = 130;
 
 /// Prints `error` with its contexts on one line, and the way out on the next, where one is known.
 pub(crate) fn failure(error: &anyhow::Error) -> ExitCode {

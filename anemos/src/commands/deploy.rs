@@ -6,7 +6,6 @@ use std::process::ExitCode;
 use anyhow::Context;
 use contract::attempt::Mode;
 use contract::deploy::Deploy;
-use harness::rehearsal::interrupt::Interrupted;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
@@ -95,7 +94,7 @@ impl Args {
         if signals.interrupted() {
             take_back();
             report::step("interrupted: what was staged is taken back");
-            return Ok(ExitCode::from(Interrupted::EXIT_CODE));
+            return Ok(ExitCode::from(report::INTERRUPTED));
         }
         // What was fetched is in the initramfs now, and nothing runs after a jump.
         drop(fetched);
