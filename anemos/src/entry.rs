@@ -4,11 +4,10 @@ mod boot_next;
 mod extlinux;
 mod grub;
 pub(crate) mod kexec;
+mod next;
 mod watchdog;
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -19,22 +18,14 @@ use nix::sys::reboot::{RebootMode, reboot};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, sync};
 
+pub(crate) use self::next::Next;
 use crate::facts::{Facts, Watchdog};
 use crate::plan::Rung;
-use crate::staging::UndoLog;
-use crate::{files, report, staging};
+use crate::{report, staging};
 
 const MOUNTS: &str = "/proc/self/mounts";
 /// How long the kernel may take to make all file systems read-only.
 const REMOUNT: Duration = Duration::from_mins(1);
-
-/// What is entered.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Next<'n> {
-    pub(crate) kernel: &'n Path,
-    pub(crate) initramfs: &'n Path,
-    pub(crate) command_line: &'n str,
-}
 
 /// Makes the first rung of a ladder ready that can be, and returns it.
 ///
@@ -72,22 +63,6 @@ fn stage(rung: Rung, facts: &Facts, next: &Next<'_>) -> anyhow::Result<()> {
         undo.undo().context("taking back what was staged")?;
         Err(error)
     })
-}
-
-/// Copies kernel and initramfs to a folder of ours that nobody else may enter: the latter holds keys,
-/// and some file systems have one mode for everything.
-fn copy(next: &Next<'_>, folder: &Path, kernel: &str, undo: &mut UndoLog) -> anyhow::Result<()> {
-    undo.make_folder(folder)?;
-    let mode =
-        folder.metadata().with_context(|| format!("looking at {}", folder.display()))?.mode();
-    if mode & 0o077 != 0 {
-        bail!(
-            "everybody could read the keys in {}: mount its file system anew with umask=0077",
-            folder.display()
-        );
-    }
-    files::copy(next.kernel, &folder.join(kernel))?;
-    files::copy(next.initramfs, &folder.join("initramfs"))
 }
 
 /// Leaves the running system by a rung that is ready. Returns only with an error; file systems may

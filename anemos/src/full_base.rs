@@ -7,20 +7,21 @@ mod additions;
 mod alpine;
 mod debian;
 mod links;
+mod maker;
 mod tarball;
 
 use std::io::{self, BufWriter};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Child;
 
 use anyhow::{Context as _, bail};
 use initramfs::archive::{Packing, Writer};
-use initramfs::{base, listing};
+use initramfs::listing;
 
 use crate::report::Refused;
 use additions::Addition;
 use links::Links;
+use maker::Maker;
 use tarball::Rules;
 
 /// The first day of 2020: not zero, which shadow(5) takes for "must be changed".
@@ -53,13 +54,6 @@ enum Distribution {
     #[default]
     Debian,
     Alpine,
-}
-
-/// A program that prints a root file system as a tarball.
-struct Maker {
-    name: &'static str,
-    child: Child,
-    content: base::Content,
 }
 
 impl Recipe {

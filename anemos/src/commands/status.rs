@@ -60,7 +60,7 @@ fn disk(attempt: &Attempt) -> anyhow::Result<Vec<String>> {
     let name = attempt.disk.as_deref().and_then(|device| device.strip_prefix("/dev/"));
     let disks = facts::disks_here()?;
     let found = disks.iter().find(|disk| Some(disk.candidate.name.as_str()) == name);
-    Ok(found.map(plan::content).unwrap_or_default())
+    Ok(found.map(plan::render::content).unwrap_or_default())
 }
 
 fn render(attempt: &Attempt, disk: &[String]) -> String {

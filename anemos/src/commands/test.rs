@@ -37,6 +37,7 @@ mod floor;
 mod machine;
 mod matrix;
 mod receipt;
+mod words;
 
 /// The port that is asked at.
 const SSH: u16 = 22;

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use contract::boot_entry::{self, VARIABLES};
 
-use super::Next;
+use super::next::{Next, copy};
 use crate::facts::{Esp, Facts};
 use crate::staging::UndoLog;
 
@@ -27,7 +27,7 @@ pub(super) fn stage(facts: &Facts, next: &Next<'_>, undo: &mut UndoLog) -> anyho
     if !esp.folder.join("EFI").exists() {
         undo.make_folder(&esp.folder.join("EFI"))?;
     }
-    super::copy(next, &folder, "vmlinuz.efi", undo)?;
+    copy(next, &folder, "vmlinuz.efi", undo)?;
     let option = load_option(esp, next.command_line)?;
     write_variable(undo, &entry, &option)?;
     // Last: until this is written, nothing of the above is booted.

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 
-use super::Next;
+use super::next::{Next, copy};
 use crate::facts::Facts;
 use crate::files;
 use crate::staging::UndoLog;
@@ -33,7 +33,7 @@ pub(super) fn stage(facts: &Facts, next: &Next<'_>, undo: &mut UndoLog) -> anyho
     if boots_once(&extlinux.folder.join("ldlinux.sys"))? {
         bail!("EXTLINUX is to boot something else once: `extlinux --clear-once` takes that back");
     }
-    super::copy(next, &extlinux.folder.join(FOLDER), "vmlinuz", undo)?;
+    copy(next, &extlinux.folder.join(FOLDER), "vmlinuz", undo)?;
     let before = files::read_if_there(&extlinux.configuration)?.unwrap_or_default();
     let menu = [before, entry(next.command_line).into_bytes()].concat();
     undo.write(&extlinux.configuration, &menu)?;

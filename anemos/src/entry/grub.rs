@@ -4,7 +4,7 @@
 
 use anyhow::Context;
 
-use super::Next;
+use super::next::{Next, copy};
 use crate::facts::Facts;
 use crate::staging::UndoLog;
 use crate::{files, grub_environment};
@@ -17,7 +17,7 @@ const FOLDER: &str = "anemos";
 pub(super) fn stage(facts: &Facts, next: &Next<'_>, undo: &mut UndoLog) -> anyhow::Result<()> {
     let grub = facts.boot_loader.grub.as_ref().context("finding GRUB's folder")?;
     let folder = grub.folder.join(FOLDER);
-    super::copy(next, &folder, "vmlinuz", undo)?;
+    copy(next, &folder, "vmlinuz", undo)?;
     let custom = grub.folder.join("custom.cfg");
     let before = files::read_if_there(&custom)?.unwrap_or_default();
     let menu = [before, menu_entry(next.command_line).into_bytes()].concat();

@@ -12,7 +12,7 @@ use std::path::Path;
 use anyhow::Context;
 
 use self::machine::Machine;
-use super::Next;
+use super::next::Next;
 use crate::report::Refused;
 
 /// Has the running kernel load another one with its initramfs and command line into memory.

@@ -7,7 +7,7 @@ use std::process::Stdio;
 use anyhow::Context as _;
 use initramfs::base;
 
-use super::Maker;
+use super::maker::Maker;
 use crate::command;
 use crate::report::Refused;
 

@@ -6,11 +6,13 @@ use std::path::Path;
 use anyhow::Context;
 use goblin::elf::Elf;
 
+use super::compressed::open;
+
 /// Returns the names of the firmware files that a module may ask for.
 pub(crate) fn firmware_of(module: &Path) -> anyhow::Result<Vec<String>> {
     let mut bytes = Vec::new();
     let describe = || format!("reading {}", module.display());
-    super::open(module).and_then(|mut file| file.read_to_end(&mut bytes)).with_context(describe)?;
+    open(module).and_then(|mut file| file.read_to_end(&mut bytes)).with_context(describe)?;
     let elf = Elf::parse(&bytes).with_context(describe)?;
     let section = elf
         .section_headers

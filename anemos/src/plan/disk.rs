@@ -4,7 +4,7 @@ use contract::disk::sysfs::{ChoiceError, Names, choose};
 use contract::disk::{Candidate, DiskIdentity};
 use serde::Serialize;
 
-use super::Purpose;
+use super::inputs::Purpose;
 use crate::config::{Select, Selector};
 use crate::facts::{Disk, Facts};
 use crate::refusal::Refusal;

@@ -3,7 +3,8 @@
 use contract::network::{Address, Network, Restore, Route};
 use contract::payload::Kind;
 
-use super::{Plan, PlannedDisk, PlannedKernel, PlannedPayload};
+use super::disk::PlannedDisk;
+use super::{Plan, PlannedKernel, PlannedPayload};
 use crate::amount::{gib, mib, mib_down};
 use crate::facts::{Disk, Occupant};
 

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::Rung;
+use super::entry::Rung;
 use crate::facts::{Device, Watchdog};
 use crate::modules;
 

@@ -14,11 +14,12 @@ use ureq::tls::{RootCerts, TlsConfig};
 use ureq::unversioned::transport::DefaultConnector;
 use ureq::{Agent, Body};
 
+use super::digests::{Trust, compare};
+use super::resolver::FileResolver;
+use super::trust;
 use crate::config::shown;
 use crate::report::{self, Refused};
 use crate::room;
-use crate::source::resolver::FileResolver;
-use crate::source::{Trust, compare, trust};
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(30);
 const ANSWER_LIMIT: Duration = Duration::from_mins(1);

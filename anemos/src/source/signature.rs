@@ -7,7 +7,8 @@ use std::path::Path;
 use anyhow::Context;
 use minisign_verify::{Error, Signature};
 
-use super::{Trust, bring};
+use super::bring;
+use super::digests::Trust;
 use crate::config::{Location, PublicKey};
 use crate::report::Refused;
 

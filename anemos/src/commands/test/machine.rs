@@ -16,9 +16,8 @@ use harness::server::Served;
 use harness::size::Size;
 use harness::topology::{Topology, TopologyError};
 use harness::verdict::Verdict;
-use serde::de::DeserializeOwned;
 
-use super::matrix::name;
+use super::words::{name, word};
 use super::{FAR, MACHINE};
 use crate::amount;
 use crate::report::{Broken, Refused};
@@ -237,12 +236,6 @@ pub(super) fn complete(setup: &mut Setup, payload: &Description, fixture: &Fixtu
     setup.memory.get_or_insert(fixture.description.memory.max(needed));
 }
 
-/// Reads a word as files have it.
-pub(super) fn word<T: DeserializeOwned>(text: &str) -> Result<T, String> {
-    let value = toml::Value::from(text);
-    value.try_into().map_err(|error: toml::de::Error| error.message().to_owned())
-}
-
 /// Reads a method as `anemos deploy` names it.
 fn entry(text: &str) -> Result<Way, String> {
     match text {
@@ -256,14 +249,6 @@ fn entry(text: &str) -> Result<Way, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_of_buses_are_read_and_written_alike() {
-        for text in ["virtio-blk", "virtio-scsi", "nvme", "sata"] {
-            assert_eq!(word::<Bus>(text).map(name).as_deref(), Ok(text));
-        }
-        assert!(word::<Bus>("ide").unwrap_err().contains("unknown variant `ide`"));
-    }
 
     #[test]
     fn machines_that_cannot_be_are_refused_with_the_way_out() {

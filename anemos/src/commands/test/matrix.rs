@@ -5,7 +5,7 @@ use harness::machine::Bus;
 use harness::machine::setup::{Firmware, Setup};
 use harness::verdict::{Ending, Verdict};
 
-use super::machine::word;
+use super::words::{name, word};
 
 /// A kind of machine.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,12 +38,6 @@ pub(super) fn cells(setup: &Setup, settings: &Settings, has: &[Bus]) -> Vec<Cell
 
 fn or<T>(claimed: Vec<T>, usual: T) -> Vec<T> {
     if claimed.is_empty() { vec![usual] } else { claimed }
-}
-
-/// The word that files have for a value.
-pub(super) fn name<T: serde::Serialize>(value: T) -> String {
-    toml::Value::try_from(value)
-        .map_or_else(|_| String::new(), |name| name.as_str().unwrap_or_default().to_owned())
 }
 
 /// The table of what came of all of them.

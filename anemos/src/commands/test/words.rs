@@ -1,0 +1,31 @@
+//! The words that files have for values.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// The word that files have for a value.
+pub(super) fn name<T: Serialize>(value: T) -> String {
+    toml::Value::try_from(value)
+        .map_or_else(|_| String::new(), |name| name.as_str().unwrap_or_default().to_owned())
+}
+
+/// Reads a word as files have it.
+pub(super) fn word<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+    let value = toml::Value::from(text);
+    value.try_into().map_err(|error: toml::de::Error| error.message().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use harness::machine::Bus;
+
+    use super::*;
+
+    #[test]
+    fn names_of_buses_are_read_and_written_alike() {
+        for text in ["virtio-blk", "virtio-scsi", "nvme", "sata"] {
+            assert_eq!(word::<Bus>(text).map(name).as_deref(), Ok(text));
+        }
+        assert!(word::<Bus>("ide").unwrap_err().contains("unknown variant `ide`"));
+    }
+}
