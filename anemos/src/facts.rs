@@ -10,6 +10,7 @@ mod host_keys;
 mod kernel;
 mod memory;
 mod mounts;
+mod not_captured;
 mod occupants;
 mod paths;
 mod redact;
@@ -39,6 +40,7 @@ pub(crate) use self::disks::Disk;
 pub(crate) use self::host_keys::HostKey;
 pub(crate) use self::kernel::{ImageFormat, KernelImage, Modules};
 pub(crate) use self::memory::Memory;
+pub(crate) use self::not_captured::NotCaptured;
 pub(crate) use self::occupants::Occupant;
 pub(crate) use self::paths::{Device, DevicePath};
 pub(crate) use self::redact::Redaction;
@@ -80,7 +82,7 @@ pub(crate) struct Facts {
     pub(crate) boot_disks: Vec<String>,
     pub(crate) network: Network,
     /// What else there is of a network, such as tunnels, which cannot be had again elsewhere.
-    pub(crate) not_captured: Vec<String>,
+    pub(crate) not_captured: Vec<NotCaptured>,
     /// The devices between the machine and its disks and links.
     pub(crate) paths: Vec<DevicePath>,
     /// Consoles with their speed, e.g. `ttyS0,115200`, in the order of the kernel command line.
@@ -120,7 +122,7 @@ impl Facts {
         let Captured { network, left_out } = capture(Path::new("/"))?;
         let Network { resolvers, search, .. } = std::mem::take(&mut facts.network);
         facts.network = Network { resolvers, search, ..network };
-        facts.not_captured = left_out;
+        facts.not_captured = left_out.into_iter().map(NotCaptured::from).collect();
         let root = Root::new(Path::new("/"));
         let disks = facts.disks.iter().map(|disk| disk.candidate.name.as_str());
         let links = facts.network.links.iter().map(|link| link.name.as_str());

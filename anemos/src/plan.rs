@@ -22,7 +22,7 @@ use serde::Serialize;
 pub(crate) use self::disk::PlannedDisk;
 pub(crate) use self::entry::{PlannedEntry, Rung};
 pub(crate) use self::inputs::{Inputs, KeyCount, Purpose};
-pub(crate) use self::memory::{Budget, Peak, Sizes};
+pub(crate) use self::memory::{Budget, Moment, Peak, Sizes};
 pub(crate) use self::watchdog::{PlannedWatchdog, SHORTEST as SHORTEST_WATCH};
 use crate::config::{Config, HostKeys, KernelSource, Keys};
 use crate::contents::DriverMissing;

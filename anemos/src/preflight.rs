@@ -8,7 +8,7 @@ use contract::payload::Kind;
 
 use crate::amount::{mib, mib_down};
 use crate::facts::{Facts, ImageFormat};
-use crate::plan::{Peak, Plan, Purpose};
+use crate::plan::{Moment, Peak, Plan, Purpose};
 use crate::refusal::Refusal;
 
 /// Returns every reason that facts and plan give, the most basic first.
@@ -26,7 +26,7 @@ pub(crate) fn check(facts: &Facts, plan: &Plan) -> Vec<Refusal> {
     refusals.extend(plan.undecided.iter().cloned());
     refusals.extend(fit::check(facts, plan));
     // A ladder without kexec loads nothing; why it is without, it says.
-    let peaks = plan.memory.peaks.iter().filter(|peak| peak.during != "loading");
+    let peaks = plan.memory.peaks.iter().filter(|peak| peak.during != Moment::Loading);
     refusals.extend(peaks.filter_map(short));
     refusals
 }
@@ -100,7 +100,7 @@ fn unpacks_zstd(release: &str) -> bool {
 
 fn short(peak: &Peak) -> Option<Refusal> {
     peak.is_short().then(|| Refusal::TooLittleMemory {
-        during: peak.during,
+        during: peak.during.to_string(),
         needs: mib(peak.needs),
         has: mib_down(peak.has.unwrap_or_default()),
         what_for: peak.what_for.clone(),

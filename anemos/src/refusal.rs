@@ -90,7 +90,7 @@ pub(crate) enum Refusal {
     #[error("another machine cannot inherit the network of this one")]
     NothingToInherit,
     #[error("{during} needs {needs} of memory, but there is only {has} ({what_for})")]
-    TooLittleMemory { during: &'static str, needs: String, has: String, what_for: String },
+    TooLittleMemory { during: String, needs: String, has: String, what_for: String },
     #[error("{member} has {}, and an initramfs holds files below 4 GiB only", mib(*size))]
     MemberTooLarge { member: String, size: u64 },
     #[error("an initramfs of ours is zstd, which the kernel {release} cannot unpack")]

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use contract::firmware::Firmware;
 use serde::Serialize;
 
-use super::memory::{Budget, Sizes};
+use super::memory::{Budget, Moment, Sizes};
 use crate::amount::{mib, mib_down};
 use crate::config::EntryMethod;
 use crate::facts::{Facts, KernelImage, Lockdown, Permission, Volume};
@@ -179,7 +179,7 @@ impl Question<'_> {
         if rung == Rung::KexecLoad && self.facts.arch != "x86_64" {
             return Some(format!("it is built for x86_64 only, not for {}", self.facts.arch));
         }
-        let loading = self.memory.peaks.iter().find(|peak| peak.during == "loading")?;
+        let loading = self.memory.peaks.iter().find(|peak| peak.during == Moment::Loading)?;
         loading.is_short().then(|| {
             let has = mib_down(loading.has.unwrap_or_default());
             format!("loading needs {} of memory, and {has} are available", mib(loading.needs))

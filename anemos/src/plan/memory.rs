@@ -1,5 +1,7 @@
 //! Whether the memory is enough, computed before the jump.
 
+use std::fmt;
+
 use contract::payload::Description;
 use serde::Serialize;
 
@@ -30,12 +32,41 @@ pub(crate) struct Budget {
     pub(crate) peaks: Vec<Peak>,
 }
 
+/// What is going on when memory is scarce.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(into = "String")]
+pub(crate) enum Moment {
+    /// The running system takes the final initramfs into memory.
+    Loading,
+    /// The kernel unpacks it.
+    Unpacking,
+    /// PID 1 unpacks the payload.
+    TakingApart,
+    Deploying,
+}
+
+impl fmt::Display for Moment {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Loading => "loading",
+            Self::Unpacking => "unpacking",
+            Self::TakingApart => "taking the payload apart",
+            Self::Deploying => "deploying",
+        })
+    }
+}
+
+impl From<Moment> for String {
+    fn from(moment: Moment) -> Self {
+        moment.to_string()
+    }
+}
+
 /// A moment at which memory is scarce.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Peak {
-    /// `loading`, `unpacking`, `taking the payload apart` or `deploying`.
-    pub(crate) during: &'static str,
+    pub(crate) during: Moment,
     /// In bytes.
     pub(crate) needs: u64,
     /// In bytes; absent when the machine is another one.
@@ -74,7 +105,7 @@ pub(super) fn budget(
 /// `kexec_file_load` reads the file to a buffer of its own, then copies it to where it will lie.
 fn loading(sizes: Sizes, has: Option<u64>) -> Peak {
     let what_for = format!("twice the final initramfs of {}", mib(sizes.file));
-    Peak { during: "loading", needs: 2 * sizes.file, has, what_for }
+    Peak { during: Moment::Loading, needs: 2 * sizes.file, has, what_for }
 }
 
 /// The kernel frees the packed initramfs when all of it is unpacked.
@@ -85,7 +116,7 @@ fn unpacking(sizes: Sizes, has: Option<u64>) -> Peak {
         mib(sizes.file),
         mib(sizes.unpacked)
     );
-    Peak { during: "unpacking", needs: KERNEL + sizes.file + sizes.unpacked, has, what_for }
+    Peak { during: Moment::Unpacking, needs: KERNEL + sizes.file + sizes.unpacked, has, what_for }
 }
 
 /// PID 1 removes the packed payload once all of it is unpacked.
@@ -97,7 +128,7 @@ fn taking_apart(sizes: Sizes, payload: &Description, has: Option<u64>) -> Peak {
         mib(payload.unpacked)
     );
     let needs = KERNEL + sizes.unpacked + payload.unpacked;
-    Peak { during: "taking the payload apart", needs, has, what_for }
+    Peak { during: Moment::TakingApart, needs, has, what_for }
 }
 
 fn deploying(sizes: Sizes, payload: &Description, has: Option<u64>) -> Peak {
@@ -117,7 +148,7 @@ fn deploying(sizes: Sizes, payload: &Description, has: Option<u64>) -> Peak {
             mib(WORK)
         )
     };
-    Peak { during: "deploying", needs: computed.max(asked), has, what_for }
+    Peak { during: Moment::Deploying, needs: computed.max(asked), has, what_for }
 }
 
 #[cfg(test)]

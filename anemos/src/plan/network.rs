@@ -1,10 +1,9 @@
 //! The network of the deploy environment, and what the new system is told of it.
 
-use contract::network::capture::LOST_DEFAULT;
 use contract::network::{Address, Link, Network, Restore, Route};
 
 use crate::config::{NetworkConfig, NetworkMode};
-use crate::facts::Facts;
+use crate::facts::{Facts, NotCaptured};
 use crate::refusal::Refusal;
 
 /// Decides how the deploy environment gets its network.
@@ -27,11 +26,11 @@ fn inherit(facts: &Facts, config: &NetworkConfig) -> Result<Restore, Refusal> {
     let network = facts.network.in_use();
     match (network.links.is_empty(), facts.not_captured.as_slice()) {
         (true, []) => return Ok(Restore::None),
-        (true, others) => return Err(Refusal::NetworkOfLayers { links: others.to_vec() }),
+        (true, others) => return Err(Refusal::NetworkOfLayers { links: in_words(others) }),
         (false, _) => {}
     }
-    let lost = facts.not_captured.iter().filter(|what| what.starts_with(LOST_DEFAULT));
-    let lost: Vec<_> = lost.cloned().collect();
+    let is_way_out = |what: &&NotCaptured| matches!(what, NotCaptured::DefaultRoute { .. });
+    let lost = in_words(facts.not_captured.iter().filter(is_way_out));
     // The gateway of another one has to answer before anything is written.
     if !lost.is_empty() && !network.routes.iter().any(Route::is_default) {
         return Err(Refusal::WayOutLost { routes: lost });
@@ -42,7 +41,11 @@ fn inherit(facts: &Facts, config: &NetworkConfig) -> Result<Restore, Refusal> {
 /// Returns what is to be inherited but cannot be had again.
 pub(super) fn not_restored(facts: &Facts, config: &NetworkConfig) -> Vec<String> {
     let inherits = config.mode == NetworkMode::Inherit;
-    if inherits { facts.not_captured.clone() } else { Vec::new() }
+    if inherits { in_words(&facts.not_captured) } else { Vec::new() }
+}
+
+fn in_words<'n>(parts: impl IntoIterator<Item = &'n NotCaptured>) -> Vec<String> {
+    parts.into_iter().map(ToString::to_string).collect()
 }
 
 fn with_resolvers(mut network: Network, config: &NetworkConfig) -> Network {
@@ -140,7 +143,7 @@ mod tests {
     #[test]
     fn a_way_out_that_cannot_be_had_again_is_refused_unless_there_is_another() {
         let mut facts = cloud();
-        facts.not_captured.push("the default route over team0".to_owned());
+        facts.not_captured.push(NotCaptured::DefaultRoute { over: "team0".to_owned() });
         assert_eq!(plan_of(&facts, "", Purpose::Deploy).undecided, []);
         facts.network.routes.clear();
         let routes = vec!["the default route over team0".to_owned()];

@@ -282,7 +282,7 @@ fn the_description_for_pid_1_holds_what_was_decided() {
 #[test]
 fn links_that_are_not_restored_are_named() {
     let mut facts = cloud();
-    facts.not_captured.push("link docker0".to_owned());
+    facts.not_captured.push("link docker0".to_owned().into());
     let text = plan_of(&facts, "", Purpose::Deploy).render();
     assert!(text.contains("\n           not restored: link docker0\n"), "{text}");
     let text = plan_of(&facts, "[network]\nmode = \"dhcp\"\n", Purpose::Deploy).render();

@@ -117,7 +117,7 @@ const CASES: [(&str, &str, Unfit); 24] = [
     ("read-only disk", "", |facts| facts.disks[0].candidate.read_only = true),
     ("bridge", "", |facts| {
         facts.network.links[0].addresses.clear();
-        facts.not_captured.push("link wg0".to_owned());
+        facts.not_captured.push("link wg0".to_owned().into());
     }),
     ("no memory to unpack", "", |facts| facts.memory.total = 480 << 20),
     ("container", "", |facts| facts.virtualization.container = Some("lxc".to_owned())),

@@ -1,6 +1,6 @@
 //! What a twin is to have in common with its original, as statements; and in which of them it does not.
 
-use contract::network::Network;
+use contract::network::{Difference, Network};
 use serde::{Deserialize, Serialize};
 
 use crate::amount::mib;
@@ -93,21 +93,24 @@ impl Likeness {
     pub(crate) fn compare(&self, other: &Self) -> Comparison {
         let difference = |one: &[String], two: &[String]| {
             let missing = one.iter().filter(|it| !two.contains(it));
-            let missing = missing.map(|it| format!("missing: {it}"));
+            let missing = missing.cloned().map(Difference::Missing);
             let added = two.iter().filter(|it| !one.contains(it));
-            missing.chain(added.map(|it| format!("added: {it}"))).collect::<Vec<_>>()
+            missing.chain(added.cloned().map(Difference::Added)).collect::<Vec<_>>()
         };
         let mut differences = difference(&self.copied, &other.copied);
-        let network = self.network.differences(&other.network);
-        differences.extend(network.iter().map(ToString::to_string));
+        differences.extend(self.network.differences(&other.network));
         let all = self.copied.len() + self.network.statements().len();
-        let missing = differences.iter().filter(|it| it.starts_with("missing")).count();
+        let missing = differences.iter().filter(|it| matches!(it, Difference::Missing(_))).count();
         Comparison {
             alike: all - missing,
-            differences,
-            not_copied: difference(&self.own, &other.own),
+            differences: in_words(&differences),
+            not_copied: in_words(&difference(&self.own, &other.own)),
         }
     }
+}
+
+fn in_words(differences: &[Difference]) -> Vec<String> {
+    differences.iter().map(ToString::to_string).collect()
 }
 
 impl Comparison {
