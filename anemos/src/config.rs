@@ -1,6 +1,5 @@
 //! The configuration `anemos.toml`: found, read, changed by flags, checked.
 
-mod complaint;
 mod flags;
 mod sections;
 mod values;
@@ -20,6 +19,7 @@ pub(crate) use self::values::{
     Base, Digest, KernelSource, Keys, Location, Prefixed, PublicKey, Select, Selector, shown,
 };
 use crate::report::Refused;
+use crate::toml_mistake;
 
 /// Where a configuration is looked for when none is named, best first.
 const PLACES: [&str; 2] = ["anemos.toml", "/etc/anemos.toml"];
@@ -50,20 +50,16 @@ fn read(path: &Path) -> anyhow::Result<toml::Table> {
 
 /// Parses a configuration, which must be valid in itself, to a table that flags can change.
 fn parse(text: &str) -> Result<toml::Table, Refused> {
-    let complain = |error: toml::de::Error| complaint::explain(text, &error);
+    let complain = |error: toml::de::Error| toml_mistake::in_configuration(text, &error);
     toml::from_str::<Config>(text).map_err(complain)?;
     toml::from_str(text).map_err(complain)
 }
 
 /// Makes a configuration of a valid table and flags: what is wrong now, a flag has done.
 fn from_table(table: toml::Table) -> Result<Config, Refused> {
-    Config::deserialize_table(table)
-        .map_err(|error| Refused::new(one_line(&error), "see `anemos help deploy` for the flags"))
-}
-
-fn one_line(error: &toml::de::Error) -> String {
-    let text = error.to_string();
-    text.split_whitespace().collect::<Vec<_>>().join(" ").replace('`', "\"")
+    Config::deserialize_table(table).map_err(|error| {
+        Refused::new(toml_mistake::in_flag(&error), "see `anemos help deploy` for the flags")
+    })
 }
 
 #[cfg(test)]

@@ -28,6 +28,7 @@ mod report;
 mod room;
 mod source;
 mod staging;
+mod toml_mistake;
 mod twin;
 
 use std::process::ExitCode;

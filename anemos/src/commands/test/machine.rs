@@ -21,6 +21,7 @@ use super::words::{name, word};
 use super::{FAR, MACHINE};
 use crate::amount;
 use crate::report::{Broken, Refused};
+use crate::toml_mistake;
 use crate::twin::{self, Twin};
 
 /// What the machine is like; what is not named is as in the file, or the usual.
@@ -118,7 +119,7 @@ impl MachineArgs {
 }
 
 fn parse(text: &str) -> Result<Setup, String> {
-    toml::from_str(text).map_err(|error| error.to_string().trim_end().to_owned())
+    toml::from_str(text).map_err(|error| toml_mistake::in_file(&error))
 }
 
 /// Refuses a machine that cannot be, or that the fixture's kernel has no drivers for.

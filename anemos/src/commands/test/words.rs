@@ -3,6 +3,8 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::toml_mistake;
+
 /// The word that files have for a value.
 pub(super) fn name<T: Serialize>(value: T) -> String {
     toml::Value::try_from(value)
@@ -12,7 +14,7 @@ pub(super) fn name<T: Serialize>(value: T) -> String {
 /// Reads a word as files have it.
 pub(super) fn word<T: DeserializeOwned>(text: &str) -> Result<T, String> {
     let value = toml::Value::from(text);
-    value.try_into().map_err(|error: toml::de::Error| error.message().to_owned())
+    value.try_into().map_err(|error: toml::de::Error| toml_mistake::in_word(&error))
 }
 
 #[cfg(test)]

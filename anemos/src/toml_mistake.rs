@@ -1,11 +1,12 @@
-//! What is wrong with a configuration: line, key, value and the way out.
+//! What is wrong with TOML, in words for each place that it comes from.
 
 use std::ops::Range;
 
 use crate::report::Refused;
 
-/// Turns an error of parsing `text` into a refusal that names the line.
-pub(super) fn explain(text: &str, error: &toml::de::Error) -> Refused {
+/// Turns an error of parsing a configuration into a refusal that names line, key, value, and the way
+/// out.
+pub(crate) fn in_configuration(text: &str, error: &toml::de::Error) -> Refused {
     let span = error.span().unwrap_or(0..0);
     let line = text.get(..span.start).unwrap_or_default().matches('\n').count() + 1;
     let message = error.message().trim();
@@ -16,6 +17,22 @@ pub(super) fn explain(text: &str, error: &toml::de::Error) -> Refused {
     let key = key_at(text, &span);
     let value = text.get(span).unwrap_or_default().trim();
     Refused::new(reason_of(line, key, value, reason), way_out(allowed))
+}
+
+/// What is wrong with a value that a flag gave, which has no line to be named: on one line.
+pub(crate) fn in_flag(error: &toml::de::Error) -> String {
+    let text = error.to_string();
+    text.split_whitespace().collect::<Vec<_>>().join(" ").replace('`', "\"")
+}
+
+/// What is wrong with another file: the line itself, marked where it is wrong.
+pub(crate) fn in_file(error: &toml::de::Error) -> String {
+    error.to_string().trim_end().to_owned()
+}
+
+/// What is wrong with a word that stands for a value.
+pub(crate) fn in_word(error: &toml::de::Error) -> String {
+    error.message().to_owned()
 }
 
 fn unknown_key(line: usize, names: &[&str]) -> Refused {
