@@ -6,17 +6,16 @@
 use serde::{Deserialize, Serialize};
 
 use crate::classify::{self, Class};
+use crate::contract::{self, STAGES, Said};
 use crate::recent::{KEPT, Recent};
 use crate::verdict::Verdict;
 
-pub mod contract;
 mod ends;
 mod seen;
 mod short;
 #[cfg(test)]
 mod tests;
 
-use contract::{STAGES, Said};
 pub use seen::Seen;
 
 /// How far the chain is proved.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::chain::contract::STAGES;
+use crate::contract::STAGES;
 use crate::size::Size;
 
 /// Something that befalls a machine.

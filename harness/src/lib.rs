@@ -6,6 +6,7 @@ pub mod chain;
 pub mod classify;
 pub mod command;
 pub mod console;
+pub mod contract;
 pub mod evidence;
 pub mod fault;
 pub mod firmware;

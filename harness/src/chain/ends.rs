@@ -1,8 +1,8 @@
 //! The verdicts with which a chain ends.
 
-use super::contract::STAGES;
 use super::{Aim, Chain, End};
 use crate::classify::Class;
+use crate::contract::STAGES;
 use crate::verdict::Verdict;
 
 impl Chain {

@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::expect::{Came, Expect};
 use super::run::Runner;
 use super::{Scenario, found};
-use crate::chain::contract::STAGES;
+use crate::contract::STAGES;
 use crate::fault::{Fault, Kind, Moment};
 use crate::machine::setup::Setup;
 use crate::rehearsal::power::Boots;
