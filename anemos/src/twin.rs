@@ -7,8 +7,9 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::Context as _;
-use harness::machine::Bus;
-use harness::machine::setup::{CpuLevel, DiskSetup, Firmware, NetworkCard, Sector, Setup, Way};
+use harness::machine::setup::{
+    Bus, CpuLevel, DiskSetup, Firmware, NetworkCard, Sector, Setup, Way,
+};
 use harness::size::Size;
 use harness::topology::Topology;
 

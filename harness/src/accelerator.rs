@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::budget::SpeedFactor;
 use crate::command::Command;
+use crate::machine::Accelerator;
 use crate::machine::args::PROGRAM;
 
 mod probe;
@@ -18,26 +19,6 @@ const REFERENCE: Duration = Duration::from_millis(500);
 const PROOF_LIMIT: Duration = Duration::from_secs(5);
 /// The slowest host that can still be measured, with room for the start of QEMU.
 const MEASURE_LIMIT: Duration = Duration::from_secs(25);
-
-/// What runs a guest's instructions.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Accelerator {
-    /// The host's processor.
-    Kvm,
-    /// QEMU's translator.
-    Tcg,
-}
-
-impl Accelerator {
-    /// Returns QEMU's name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Kvm => "kvm",
-            Self::Tcg => "tcg",
-        }
-    }
-}
 
 /// An accelerator and why it was chosen.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]

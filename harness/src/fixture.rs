@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use crate::machine::Bus;
+use crate::machine::setup::Bus;
 use crate::size::Size;
 
 pub mod boot;

@@ -4,8 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use self::setup::{Chipset, CpuLevel, NetworkCard, Sector};
-use crate::accelerator::Accelerator;
+use self::setup::{Bus, Chipset, CpuLevel, NetworkCard, Sector};
 
 pub mod args;
 pub mod setup;
@@ -108,6 +107,26 @@ impl Machine {
     #[must_use]
     pub fn accelerator(self, accelerator: Accelerator) -> Self {
         Self { accelerator, ..self }
+    }
+}
+
+/// What runs a guest's instructions.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Accelerator {
+    /// The host's processor.
+    Kvm,
+    /// QEMU's translator.
+    Tcg,
+}
+
+impl Accelerator {
+    /// Returns QEMU's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Kvm => "kvm",
+            Self::Tcg => "tcg",
+        }
     }
 }
 
@@ -287,21 +306,6 @@ impl Format {
             Self::Qcow2 => "qcow2",
         }
     }
-}
-
-/// How a disk is attached.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Bus {
-    /// `/dev/vda`
-    #[default]
-    VirtioBlk,
-    /// `/dev/sda` on a paravirtual adapter.
-    VirtioScsi,
-    /// `/dev/nvme0n1`
-    Nvme,
-    /// `/dev/sda` on an AHCI controller.
-    Sata,
 }
 
 /// Whether a guest can write to a disk.

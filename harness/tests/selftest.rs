@@ -9,13 +9,14 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use harness::accelerator::{self, Accelerator};
+use harness::accelerator;
 use harness::budget::{Budget, Limit, SpeedFactor};
 use harness::command::Command;
 use harness::fault::Kind;
 use harness::guest::{Event, Guest, GuestError, Observation, Waited, What};
 use harness::image;
-use harness::machine::{Boot, Bus, Disk, Format, Machine, Network};
+use harness::machine::setup::Bus;
+use harness::machine::{Accelerator, Boot, Disk, Format, Machine, Network};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 

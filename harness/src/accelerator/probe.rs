@@ -3,10 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::Accelerator;
 use crate::budget::Budget;
 use crate::guest::{Guest, GuestError, Waited, What};
-use crate::machine::{Boot, Machine};
+use crate::machine::{Accelerator, Boot, Machine};
 
 /// Where a kernel without a root ends.
 const LAST_WORDS: &str = "Unable to mount root fs";

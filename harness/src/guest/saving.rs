@@ -7,7 +7,7 @@ use qapi::qmp::{MigrationCapability, MigrationCapabilityStatus};
 
 use super::{Event, Guest, GuestError, Observation, Waited, What};
 use crate::budget::Budget;
-use crate::rehearsal::saved::{reader, writer};
+use crate::machine::args::{reader, writer};
 
 /// A stream is read or written in seconds; a host whose disk hangs is told so after this.
 const PATIENCE: Duration = Duration::from_mins(2);

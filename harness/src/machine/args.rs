@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::setup::{Chipset, CpuLevel, Sector};
+use super::setup::{Bus, Chipset, CpuLevel, Sector};
 use super::{
-    Access, Board, Boot, Bus, Disk, Flash, Machine, MachineError, Platform, Plugged, SecureBoot,
+    Accelerator, Access, Board, Boot, Disk, Flash, Machine, MachineError, Platform, Plugged,
+    SecureBoot,
 };
-use crate::accelerator::Accelerator;
-use crate::rehearsal::saved;
+use crate::command::quote;
 
 mod network;
 
@@ -315,7 +315,7 @@ fn spare_cards(args: &mut Args, count: u8) {
 
 fn boot(args: &mut Args, boot: &Boot, wiring: &Wiring) -> Result<(), MachineError> {
     if let Boot::Saved { state } = boot {
-        let by_hand = saved::reader(state);
+        let by_hand = reader(state);
         args.pair("-incoming", if *wiring == Wiring::Terminal { &by_hand } else { "defer" });
     }
     if let Boot::Direct { kernel, initramfs, command_line } = boot {
@@ -326,6 +326,16 @@ fn boot(args: &mut Args, boot: &Boot, wiring: &Wiring) -> Result<(), MachineErro
         args.pair("-append", command_line.as_str());
     }
     Ok(())
+}
+
+/// The command lines that write and read a migration stream.
+pub(crate) fn writer(state: &Path) -> String {
+    format!("exec:zstd -q -1 > {}", quote(&state.display().to_string()))
+}
+
+/// See [`writer`].
+pub(crate) fn reader(state: &Path) -> String {
+    format!("exec:zstd -q -d -c < {}", quote(&state.display().to_string()))
 }
 
 struct Args(Vec<String>);

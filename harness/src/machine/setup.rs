@@ -2,7 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Bus;
 use crate::fault::Fault;
 use crate::size::Size;
 
@@ -91,6 +90,21 @@ pub struct DiskSetup {
     /// What is on it, where it is not the system's.
     #[serde(skip_serializing_if = "is_data")]
     pub content: Content,
+}
+
+/// How a disk is attached.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Bus {
+    /// `/dev/vda`
+    #[default]
+    VirtioBlk,
+    /// `/dev/sda` on a paravirtual adapter.
+    VirtioScsi,
+    /// `/dev/nvme0n1`
+    Nvme,
+    /// `/dev/sda` on an AHCI controller.
+    Sata,
 }
 
 /// What is on a disk that is not the system's.

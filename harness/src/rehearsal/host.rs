@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::outside::MACS;
-use crate::accelerator::{self, Accelerator, Proof};
+use crate::accelerator::{self, Proof};
 use crate::budget::{Budget, SpeedFactor};
 use crate::command::{Command, CommandError, quote};
 use crate::fault::{Fault, Kind};
-use crate::machine::{Board, Forward, Machine, Network};
+use crate::machine::{Accelerator, Board, Forward, Machine, Network};
 use crate::progress::Progress;
 use crate::server::{Manners, Served};
 

@@ -11,11 +11,12 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::command::{Command, CommandError, quote};
+use crate::command::{Command, CommandError};
 use crate::fixture::cache::Ready;
 use crate::guest::{Guest, GuestError};
 use crate::machine::args::{PROGRAM, Wiring, render};
-use crate::machine::{Boot, Bus, Machine, MachineError, Network, Platform};
+use crate::machine::setup::Bus;
+use crate::machine::{Boot, Machine, MachineError, Network, Platform};
 
 /// Raised when what is done before a guest is kept changes, which no digest tells.
 const RECIPE: &str = "anemos saved guest 1";
@@ -217,16 +218,6 @@ fn is_other_edition(name: &str, ours: &str) -> bool {
         }
         _ => false,
     }
-}
-
-/// The command lines that write and read a migration stream.
-pub(crate) fn writer(state: &Path) -> String {
-    format!("exec:zstd -q -1 > {}", quote(&state.display().to_string()))
-}
-
-/// See [`writer`].
-pub(crate) fn reader(state: &Path) -> String {
-    format!("exec:zstd -q -d -c < {}", quote(&state.display().to_string()))
 }
 
 #[cfg(test)]

@@ -196,7 +196,7 @@ impl Runner {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::Bus;
+    use crate::machine::setup::Bus;
     use crate::verdict::Verdict;
 
     fn description() -> Description {

@@ -1,8 +1,7 @@
 //! One payload on every kind of machine that it claims to boot on.
 
 use contract::payload::Settings;
-use harness::machine::Bus;
-use harness::machine::setup::{Firmware, Setup};
+use harness::machine::setup::{Bus, Firmware, Setup};
 use harness::verdict::{Ending, Verdict};
 
 use super::words::{name, word};
