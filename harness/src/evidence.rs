@@ -10,6 +10,14 @@ use serde::Serialize;
 use crate::chain::Timed;
 use crate::verdict::Verdict;
 
+/// What `anemos deploy` said, in the folder of the old system.
+pub(crate) const SAID: &str = "anemos-deploy.log";
+
+/// The mark of what the old system says came of a rehearsal.
+pub(crate) const STATUS: &str = "status: ";
+/// The mark of what the new system answers.
+pub(crate) const ANSWER: &str = "answer: ";
+
 /// The folder of one run: `verdict.json`, `stages.json`, and a folder for each guest.
 #[derive(Clone, Debug)]
 pub struct Evidence {

@@ -171,6 +171,11 @@ impl Fault {
     }
 }
 
+/// What the clock of a machine says whose faults are these.
+pub(crate) fn clock(faults: &[Fault]) -> Option<&'static str> {
+    faults.iter().any(|fault| fault.kind == Kind::ClockOff).then_some("2001-01-01T00:00:00")
+}
+
 /// How far a machine had come when the first fault struck it.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]

@@ -7,6 +7,7 @@ pub mod classify;
 pub mod command;
 pub mod console;
 pub mod contract;
+mod debugfs;
 pub mod evidence;
 pub mod fault;
 pub mod firmware;

@@ -15,7 +15,7 @@ use crate::image;
 use crate::machine::setup::{Sector, Setup, Way};
 use crate::residue;
 use crate::size::Size;
-use crate::verdict::{Ending, Verdict};
+use crate::verdict::{Boots, Ending, PowerCut, Verdict};
 use crate::write_log::{Flush, WriteLog};
 
 mod aftermath;
@@ -29,7 +29,7 @@ pub mod judge;
 pub(crate) mod jump;
 mod old_system;
 pub(crate) mod outside;
-pub mod power;
+mod power;
 mod rehearsed;
 pub mod router;
 pub(crate) mod saved;
@@ -42,7 +42,7 @@ use hardware::{Hardware, Recording};
 use host::Host;
 use jump::Jump;
 use outside::Outside;
-use power::{Boots, PowerCut, Rebuilt};
+use power::Rebuilt;
 use router::Provider;
 use workspace::Workspace;
 
@@ -345,7 +345,7 @@ impl Run<'_> {
             let folder = jump::part(self.evidence.folder(), &format!("power-cut-{number}"))?;
             // Not by its root: only its own words show that the old system boots.
             let judged = self.fresh(NEW_SYSTEM, self.wanted(None), &disk, &folder).await?;
-            let cut = PowerCut::new(number, flush, &judged);
+            let cut = PowerCut::new(number, flush.written, &judged);
             let (written, boots) = (Size::of_bytes(cut.written), cut.boots.name());
             let note = format!("power cut at flush {number} ({written} written): boots {boots}");
             self.host.progress.note(&note);

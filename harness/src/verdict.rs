@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::classify::Class;
 use crate::fault::Struck;
-use crate::rehearsal::power::{Boots, PowerCut};
 
 /// One of four ends. Broken is never counted as failed or as passed.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -53,6 +52,60 @@ impl Blame {
             Self::Anemos => "anemos, or the machine's particulars",
             Self::Harness => "the harness, or the machine it simulates",
         }
+    }
+}
+
+/// What a machine finds whose power failed at some moment.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct PowerCut {
+    /// Number of the flush after which the power failed; 0 is the jump.
+    pub flush: usize,
+    /// Bytes that the deploy environment had written until then.
+    pub written: u64,
+    /// What boots.
+    pub boots: Boots,
+    /// What showed it.
+    pub reason: String,
+}
+
+/// What boots from a disk.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Boots {
+    /// The system that was there before.
+    OldSystem,
+    /// The system of the payload.
+    NewSystem,
+    /// Neither.
+    Nothing,
+}
+
+impl Boots {
+    /// The word for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::OldSystem => "old system",
+            Self::NewSystem => "new system",
+            Self::Nothing => "nothing",
+        }
+    }
+
+    /// What a verdict on the disk, looked at for a new system, says about it.
+    pub(crate) fn of(verdict: &Verdict) -> Self {
+        match (verdict.verdict, verdict.class) {
+            (Ending::Passed, _) => Self::NewSystem,
+            (_, Some(Class::OldSystem)) => Self::OldSystem,
+            _ => Self::Nothing,
+        }
+    }
+}
+
+impl PowerCut {
+    /// Notes what was found after flush `number`, when `written` bytes had been written.
+    pub(crate) fn new(number: usize, written: u64, verdict: &Verdict) -> Self {
+        let (boots, reason) = (Boots::of(verdict), verdict.reason.clone());
+        Self { flush: number, written, boots, reason }
     }
 }
 

@@ -14,13 +14,12 @@ use harness::machine::setup::Setup;
 use harness::progress::Progress;
 use harness::rehearsal::host::{Host, Start};
 use harness::rehearsal::interrupt::{self, Interrupted};
-use harness::rehearsal::power::PowerCut;
 use harness::rehearsal::{self, Control, Disks, Rehearsal};
 use harness::report::html::{self, Entry};
 use harness::report::junit;
 use harness::scenario::run::Outcome;
 use harness::size::Size;
-use harness::verdict::{Ending, Verdict};
+use harness::verdict::{Ending, PowerCut, Verdict};
 use regex::Regex;
 use tempfile::TempDir;
 

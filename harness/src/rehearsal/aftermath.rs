@@ -5,12 +5,12 @@ use std::path::Path;
 use regex::Regex;
 
 use super::direct::DirectError;
-use super::fresh::{Fresh, NEW_SYSTEM, STATUS, TurnOff};
+use super::fresh::{Fresh, NEW_SYSTEM, TurnOff};
 use super::judge::Expectation;
 use super::jump::SSH;
-use super::power::Boots;
 use super::{LONGEST_HOLD, Run, fresh, jump, outside};
-use crate::verdict::{Ending, Verdict};
+use crate::evidence::STATUS;
+use crate::verdict::{Boots, Ending, Verdict};
 
 /// What the old system is called when it boots again.
 pub(super) const OLD_SYSTEM: &str = "old-system-again";

@@ -10,7 +10,7 @@ use super::outside::{Outside, slots_at_first};
 use crate::chain::{Aim, Chain, End, Entry, Link, Route, Timed};
 use crate::classify::Class;
 use crate::command::CommandError;
-use crate::fault::Fault;
+use crate::fault::{self, Fault};
 use crate::firmware::FirmwareError;
 use crate::guest::{Guest, GuestError};
 use crate::machine::setup::CardOrder;
@@ -101,7 +101,7 @@ pub(crate) async fn deploy(
     let mut machine = host.machine(&direct.board, direct.memory_mib, &[]).boot(boot);
     // QEMU's own loader of kernels takes the first place in the boot order.
     let unordered = |disk: &Disk| Disk { boot_index: None, ..disk.clone() };
-    machine.clock = super::jump::clock(direct.faults);
+    machine.clock = fault::clock(direct.faults);
     let plugged = direct.outside.plug(&mut machine, None, slots_at_first(CardOrder::Kept));
     plugged
         .map_err(|source| DirectError::File { doing: "plugging the cables in".into(), source })?;

@@ -15,6 +15,7 @@ use super::outside::{Outside, Slot};
 use crate::budget::Watch;
 use crate::chain::Seen;
 use crate::classify::Class;
+use crate::evidence::ANSWER;
 use crate::guest::{Event, Guest, GuestError, What};
 use crate::machine::{Board, Disk};
 use crate::ssh::Ssh;
@@ -66,10 +67,6 @@ pub(crate) struct Question {
 pub(crate) const NEW_SYSTEM: &str = "new-system";
 /// The same when it boots for the second time.
 pub(crate) const NEW_SYSTEM_AGAIN: &str = "new-system-again";
-/// The mark of what the old system says came of a rehearsal.
-pub(crate) const STATUS: &str = "status: ";
-/// The mark of what the new system answers.
-pub(crate) const ANSWER: &str = "answer: ";
 
 /// Boots the disks and judges what happens.
 pub(crate) async fn judge(

@@ -12,11 +12,11 @@ use super::outside::{Outside, Slot};
 use crate::chain::{Aim, End, Link, Seen, Timed};
 use crate::classify::Class;
 use crate::command::{CommandError, quote};
-use crate::fault::{Fault, Kind, Struck};
+use crate::evidence::SAID;
+use crate::fault::{self, Fault, Struck};
 use crate::fixture::cache::Ready;
 use crate::machine::setup::Way;
 use crate::machine::{Board, Disk};
-use crate::scenario::found::SAID;
 use crate::ssh::Ssh;
 use crate::verdict::Verdict;
 
@@ -82,7 +82,7 @@ pub(crate) async fn deploy(
     let ports = jump.outside.plug(&mut machine, Some(SSH), jump.slots);
     let ports = ports.map_err(|error| file("plugging the cables in", error))?;
     machine.disks.clone_from(&jump.disks);
-    machine.clock = clock(jump.faults);
+    machine.clock = fault::clock(jump.faults);
     machine.serve(host.server(jump.payload, jump.faults));
     let ssh = Ssh {
         port: ports.first().copied().unwrap_or_default(),
@@ -185,11 +185,6 @@ async fn in_rescue(drive: &mut Drive<'_>, jump: &Jump<'_>, ssh: &Ssh, verdict: V
     }
     drive.chain.again();
     drive.follow(Link::Reset).await.unwrap_or(End::Deployed)
-}
-
-/// What the clock of a machine says whose faults are these.
-pub(crate) fn clock(faults: &[Fault]) -> Option<&'static str> {
-    faults.iter().any(|fault| fault.kind == Kind::ClockOff).then_some("2001-01-01T00:00:00")
 }
 
 fn unreachable(error: &CommandError) -> End {

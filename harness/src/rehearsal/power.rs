@@ -4,66 +4,10 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
-use crate::classify::Class;
 use crate::command::CommandError;
 use crate::image;
-use crate::verdict::{Ending, Verdict};
+use crate::verdict::{Boots, PowerCut};
 use crate::write_log::{Flush, WriteLog};
-
-/// What a machine finds whose power failed at some moment.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct PowerCut {
-    /// Number of the flush after which the power failed; 0 is the jump.
-    pub flush: usize,
-    /// Bytes that the deploy environment had written until then.
-    pub written: u64,
-    /// What boots.
-    pub boots: Boots,
-    /// What showed it.
-    pub reason: String,
-}
-
-/// What boots from a disk.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Boots {
-    /// The system that was there before.
-    OldSystem,
-    /// The system of the payload.
-    NewSystem,
-    /// Neither.
-    Nothing,
-}
-
-impl Boots {
-    /// The word for people.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::OldSystem => "old system",
-            Self::NewSystem => "new system",
-            Self::Nothing => "nothing",
-        }
-    }
-
-    /// What a verdict on the disk, looked at for a new system, says about it.
-    pub(super) fn of(verdict: &Verdict) -> Self {
-        match (verdict.verdict, verdict.class) {
-            (Ending::Passed, _) => Self::NewSystem,
-            (_, Some(Class::OldSystem)) => Self::OldSystem,
-            _ => Self::Nothing,
-        }
-    }
-}
-
-impl PowerCut {
-    pub(super) fn new(number: usize, flush: Flush, verdict: &Verdict) -> Self {
-        let (boots, reason) = (Boots::of(verdict), verdict.reason.clone());
-        Self { flush: number, written: flush.written, boots, reason }
-    }
-}
 
 /// Tells what is wrong with what boots after power cuts in a row, from the jump to the last flush.
 ///

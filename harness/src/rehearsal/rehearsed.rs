@@ -8,12 +8,13 @@ use super::Run;
 use super::aftermath::OLD_SYSTEM;
 use super::direct::DirectError;
 use super::file;
-use super::fresh::{ANSWER, Question, STATUS};
+use super::fresh::Question;
 use super::jump;
 use super::power::Rebuilt;
 use crate::classify::Class;
+use crate::debugfs;
+use crate::evidence::{ANSWER, STATUS};
 use crate::image;
-use crate::scenario::found;
 use crate::ssh::Ssh;
 use crate::verdict::{Ending, Verdict};
 
@@ -93,7 +94,7 @@ impl Run<'_> {
         let mut rebuilt = Rebuilt::new(disk, log, before.clone()).await?;
         rebuilt.go_to(self.log_at_jump)?;
         image::to_raw(disk, &after).await.map_err(io::Error::other)?;
-        let report = found::blocks(&after, REPORT).await?;
+        let report = debugfs::blocks(&after, REPORT).await?;
         let size: u64 = report.iter().map(|(start, end)| end - start).sum();
         if size > REPORT_SIZE {
             return Ok(Err(format!("{REPORT} has {size} bytes, more than a report")));

@@ -15,9 +15,8 @@ use super::{Scenario, found};
 use crate::contract::STAGES;
 use crate::fault::{Fault, Kind, Moment};
 use crate::machine::setup::Setup;
-use crate::rehearsal::power::Boots;
 use crate::size::Size;
-use crate::verdict::{Ending, Verdict};
+use crate::verdict::{Boots, Ending, Verdict};
 
 const CLAIM: &str =
     "Whatever befalls the machine, the old system, the new one or a rescue answers.";

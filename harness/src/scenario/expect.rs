@@ -6,7 +6,7 @@ use regex::{Regex, RegexBuilder};
 use serde::Deserialize;
 
 use crate::classify::Class;
-use crate::rehearsal::fresh::{ANSWER, STATUS};
+use crate::evidence::{ANSWER, STATUS};
 use crate::verdict::{Blame, Ending, Verdict};
 
 /// What must come of it; what is not named may be anything.
