@@ -1,5 +1,6 @@
 //! Rehearses the deployment of a payload on a simulated VPS and says what came of it.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,43 +9,37 @@ use regex::Regex;
 
 use crate::chain::{Aim, End, Timed};
 use crate::classify::Class;
+use crate::drive::direct::{self, Direct};
+use crate::drive::error::DirectError;
+use crate::drive::outside::{self, Outside};
+use crate::drive::router::Provider;
 use crate::evidence::Evidence;
 use crate::fault::{Kind, Struck};
 use crate::fixture::cache::Ready;
+use crate::host::Host;
+use crate::host::workspace::Workspace;
 use crate::image;
 use crate::machine::setup::{Sector, Setup, Way};
 use crate::residue;
 use crate::size::Size;
+use crate::ssh;
 use crate::verdict::{Boots, Ending, PowerCut, Verdict};
 use crate::write_log::{Flush, WriteLog};
 
 mod aftermath;
-pub(crate) mod direct;
-pub(crate) mod drive;
 pub(crate) mod fresh;
 mod hardware;
-pub mod host;
-pub mod interrupt;
 pub mod judge;
 pub(crate) mod jump;
 mod old_system;
-pub(crate) mod outside;
 mod power;
 mod rehearsed;
-pub mod router;
 pub(crate) mod saved;
-pub mod workspace;
 
-use direct::Direct;
-pub use direct::DirectError;
 use fresh::{NEW_SYSTEM, NEW_SYSTEM_AGAIN};
 use hardware::{Hardware, Recording};
-use host::Host;
 use jump::Jump;
-use outside::Outside;
 use power::Rebuilt;
-use router::Provider;
-use workspace::Workspace;
 
 /// Longest time that the new system must hold, in seconds.
 const LONGEST_HOLD: f64 = 20.0;
@@ -135,7 +130,7 @@ pub async fn rehearse(
     evidence: &Evidence,
 ) -> Result<(Verdict, Vec<Timed>), DirectError> {
     let workspace = Workspace::create(&host.cache.join("runs"));
-    let workspace = workspace.map_err(file("making a folder for the run"))?;
+    let workspace = workspace.map_err(DirectError::file("making a folder for the run"))?;
     let hardware = Hardware::new(&rehearsal.setup, rehearsal.recording(), &workspace)?;
     let mut run = Run {
         host,
@@ -164,28 +159,43 @@ pub async fn rehearse(
     if deployed && rehearsal.power_cuts > 0 {
         run.power_cuts(&mut verdict).await?;
     }
-    run.end_router(&mut verdict).await;
+    run.outside.end(&mut verdict).await;
     verdict.added = run.hardware.added();
     verdict.struck.clone_from(&run.struck);
     host.progress.finish();
-    evidence.verdict(&verdict).map_err(file("writing verdict.json"))?;
-    evidence.stages(&run.times).map_err(file("writing stages.json"))?;
+    evidence.verdict(&verdict).map_err(DirectError::file("writing verdict.json"))?;
+    evidence.stages(&run.times).map_err(DirectError::file("writing stages.json"))?;
     Ok((verdict, run.times))
 }
 
 impl Run<'_> {
+    /// Starts the router of the topology, if there is one; returns what came in the way.
+    async fn start_router(&mut self) -> Result<Option<Verdict>, DirectError> {
+        let Some(provider) = &self.rehearsal.provider else { return Ok(None) };
+        let ports = std::iter::once(ssh::PORT).chain(self.rehearsal.tcp);
+        let ports: Vec<_> = ports.collect::<BTreeSet<_>>().into_iter().collect();
+        let server = self.host.server(&self.rehearsal.payload, &self.rehearsal.setup.faults);
+        let folder = jump::part(self.evidence.folder(), "router")?;
+        match Outside::start(self.host, provider, &ports, server, &folder).await? {
+            Ok(outside) => self.outside = outside,
+            Err(verdict) => return Ok(Some(verdict)),
+        }
+        Ok(None)
+    }
+
     /// Deploys one way and judges the outcome; the witness has the last word.
     async fn whole(&mut self, way: Way, folder: &Path) -> Result<Verdict, DirectError> {
         let fixture = self.rehearsal.fixture.disk();
-        let fixture = std::path::absolute(fixture).map_err(file("finding the fixture"))?;
+        let fixture =
+            std::path::absolute(fixture).map_err(DirectError::file("finding the fixture"))?;
         let written = self.hardware.write_others(&fixture).await;
-        written.map_err(file("writing the other disks"))?;
+        written.map_err(DirectError::file("writing the other disks"))?;
         let verdict = match way {
             Way::Direct => self.quick(folder).await?,
             Way::Jump | Way::Kexec | Way::Bootloader => self.jump(folder).await?,
         };
         let written = self.hardware.written(&fixture).await;
-        match written.map_err(file("reading the other disks"))? {
+        match written.map_err(DirectError::file("reading the other disks"))? {
             None => Ok(verdict),
             Some(reason) => {
                 let mut written = Verdict::failed(Class::OtherDiskWritten, reason, Vec::new());
@@ -283,7 +293,8 @@ impl Run<'_> {
             End::Returned(verdict)
                 if verdict.class == Some(Class::Cut) && self.rehearsal.cuts_power() =>
             {
-                let cut = self.cut_power(disk).await.map_err(file("rebuilding the disk"))?;
+                let cut =
+                    self.cut_power(disk).await.map_err(DirectError::file("rebuilding the disk"))?;
                 let mut verdict = verdict;
                 verdict.evidence.extend(cut);
                 self.returned(verdict, disk, folder).await
@@ -338,10 +349,10 @@ impl Run<'_> {
     async fn power_cuts(&mut self, verdict: &mut Verdict) -> Result<(), DirectError> {
         let direct = self.rehearsal.setup.entry == Way::Direct;
         let disk = self.disk();
-        let found = self.rebuilt(&disk).await.map_err(file("rebuilding the disk"))?;
+        let found = self.rebuilt(&disk).await.map_err(DirectError::file("rebuilding the disk"))?;
         let Some((mut rebuilt, flushes)) = found else { return Ok(()) };
         for (number, flush) in power::choose(&flushes, self.rehearsal.power_cuts) {
-            rebuilt.put(flush.at, &disk).await.map_err(file("rebuilding the disk"))?;
+            rebuilt.put(flush.at, &disk).await.map_err(DirectError::file("rebuilding the disk"))?;
             let folder = jump::part(self.evidence.folder(), &format!("power-cut-{number}"))?;
             // Not by its root: only its own words show that the old system boots.
             let judged = self.fresh(NEW_SYSTEM, self.wanted(None), &disk, &folder).await?;
@@ -411,14 +422,9 @@ impl Run<'_> {
         for name in ["disk.qcow2", "quick.qcow2", "witness.raw"] {
             let (from, to) = (self.workspace.join(name), self.evidence.folder().join(name));
             if from.exists() {
-                fs::copy(from, to).map_err(file("keeping a disk"))?;
+                fs::copy(from, to).map_err(DirectError::file("keeping a disk"))?;
             }
         }
         Ok(())
     }
-}
-
-fn file(doing: &str) -> impl FnOnce(io::Error) -> DirectError {
-    let doing = doing.to_owned();
-    move |source| DirectError::File { doing, source }
 }

@@ -8,6 +8,9 @@ use tokio::process::Child;
 
 use crate::command::{Command, CommandError, Output, quote};
 
+/// The port of a guest that it is logged in to at.
+pub(crate) const PORT: u16 = 22;
+
 /// How to log in to a guest.
 #[derive(Clone, Debug)]
 pub struct Ssh {

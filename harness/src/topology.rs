@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::rehearsal::outside::MACS;
+/// MAC addresses of every guest's cards: it is alone on its network, and the old and the new system
+/// are the same machine.
+pub(crate) const MACS: [&str; 2] = ["52:54:00:a2:e3:05", "52:54:00:a2:e3:06"];
 
 /// Folder of topologies in a folder of fixtures.
 const FOLDER: &str = "topologies";

@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use futures::StreamExt as _;
 use harness::evidence;
 use harness::fixture::cache;
-use harness::rehearsal::interrupt::{self, Interrupted};
+use harness::host::interrupt::{self, Interrupted};
 use harness::report as suite;
 use harness::report::html::{self, Entry};
 use harness::scenario::admission::Admission;

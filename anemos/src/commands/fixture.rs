@@ -7,9 +7,9 @@ use std::time::SystemTime;
 use anyhow::Context as _;
 use harness::evidence;
 use harness::fixture::{self, Fixture, FixtureError, boot, build, builtin, cache, served};
+use harness::host::Host;
+use harness::host::interrupt::{self, Interrupted};
 use harness::progress::Progress;
-use harness::rehearsal::host::Host;
-use harness::rehearsal::interrupt::{self, Interrupted};
 use tempfile::TempDir;
 
 use crate::report::{self, Broken, Refused};

@@ -4,12 +4,13 @@ use std::path::Path;
 
 use regex::Regex;
 
-use super::direct::DirectError;
 use super::fresh::{Fresh, NEW_SYSTEM, TurnOff};
 use super::judge::Expectation;
-use super::jump::SSH;
-use super::{LONGEST_HOLD, Run, fresh, jump, outside};
+use super::{LONGEST_HOLD, Run, fresh, jump};
+use crate::drive::error::DirectError;
+use crate::drive::outside;
 use crate::evidence::STATUS;
+use crate::ssh;
 use crate::verdict::{Boots, Ending, Verdict};
 
 /// What the old system is called when it boots again.
@@ -112,7 +113,7 @@ impl Run<'_> {
             old_root: None,
             login: description.login.clone(),
             expect: Regex::new(&regex::escape(&description.identity)).ok(),
-            tcp: Some(SSH),
+            tcp: Some(ssh::PORT),
             speaks: true,
             hold: 0.0,
         };

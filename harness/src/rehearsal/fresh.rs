@@ -8,15 +8,15 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::drive::{host_disk_failed, is_progress, qemu_died, seen};
-use super::host::Host;
 use super::judge::{Expectation, Judge};
-use super::outside::{Outside, Slot};
 use crate::budget::Watch;
 use crate::chain::Seen;
 use crate::classify::Class;
+use crate::drive::outside::{Outside, Slot};
+use crate::drive::{host_disk_failed, is_progress, qemu_died, seen};
 use crate::evidence::ANSWER;
 use crate::guest::{Event, Guest, GuestError, What};
+use crate::host::Host;
 use crate::machine::{Board, Disk};
 use crate::ssh::Ssh;
 use crate::verdict::{Ending, Verdict};

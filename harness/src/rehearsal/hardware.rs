@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::workspace::Workspace;
 use crate::firmware::{self, FirmwareError};
+use crate::host::workspace::Workspace;
 use crate::image::{self, Witness};
 use crate::machine::setup::{Content, DiskOrder, DiskSetup, Firmware, Setup, Way};
 use crate::machine::{Board, Disk, Format, Plugged};

@@ -4,27 +4,24 @@ use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
-use super::direct::DirectError;
-use super::drive::Drive;
-use super::host::Host;
 use super::old_system::OldSystem;
-use super::outside::{Outside, Slot};
 use crate::chain::{Aim, End, Link, Seen, Timed};
 use crate::classify::Class;
 use crate::command::{CommandError, quote};
+use crate::drive::Drive;
+use crate::drive::error::DirectError;
+use crate::drive::outside::{Outside, Slot};
 use crate::evidence::SAID;
 use crate::fault::{self, Fault, Struck};
 use crate::fixture::cache::Ready;
+use crate::host::Host;
 use crate::machine::setup::Way;
 use crate::machine::{Board, Disk};
-use crate::ssh::Ssh;
+use crate::ssh::{self, Ssh};
 use crate::verdict::Verdict;
 
 /// Folder in the home of the guest's user that everything is brought into.
 const INSIDE: &str = "anemos-rehearsal";
-
-/// The port that the old system and a rescue are logged in to at.
-pub(crate) const SSH: u16 = 22;
 
 /// What the old system is asked for.
 #[derive(Clone, Debug)]
@@ -77,10 +74,9 @@ pub(crate) async fn deploy(
     jump: &Jump<'_>,
     folder: &Path,
 ) -> Result<Jumped, DirectError> {
-    let file = |doing: &str, source| DirectError::File { doing: doing.to_owned(), source };
     let mut machine = host.machine(&jump.board, jump.memory_mib, &[]);
-    let ports = jump.outside.plug(&mut machine, Some(SSH), jump.slots);
-    let ports = ports.map_err(|error| file("plugging the cables in", error))?;
+    let ports = jump.outside.plug(&mut machine, Some(ssh::PORT), jump.slots);
+    let ports = ports.map_err(DirectError::file("plugging the cables in"))?;
     machine.disks.clone_from(&jump.disks);
     machine.clock = fault::clock(jump.faults);
     machine.serve(host.server(jump.payload, jump.faults));
@@ -104,7 +100,7 @@ pub(crate) async fn deploy(
         Some(end) => Ok(end),
         None => through(&mut drive, jump, &ssh, &folder.join(SAID)).await,
     };
-    let end = end.map_err(|error| file("keeping what anemos deploy says", error))?;
+    let end = end.map_err(DirectError::file("keeping what anemos deploy says"))?;
     let (times, old_root) =
         (drive.chain.times().to_vec(), drive.chain.old_root().map(str::to_owned));
     let (log_at_jump, struck) = (drive.log_at_jump(), drive.struck.clone());

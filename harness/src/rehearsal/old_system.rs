@@ -3,14 +3,14 @@
 use std::io;
 use std::path::Path;
 
-use super::direct::DirectError;
-use super::drive::Drive;
-use super::host::{Host, Start};
 use super::jump::Jump;
 use super::saved::{self, Place, Proof, SaveError};
 use crate::chain::{Chain, End, Entry, Link, Route, Seen};
 use crate::classify::Class;
+use crate::drive::Drive;
+use crate::drive::error::DirectError;
 use crate::guest::Guest;
+use crate::host::{Host, Start};
 use crate::image;
 use crate::machine::{Format, Machine};
 use crate::ssh::Ssh;

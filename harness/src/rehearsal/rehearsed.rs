@@ -6,13 +6,12 @@ use std::path::Path;
 
 use super::Run;
 use super::aftermath::OLD_SYSTEM;
-use super::direct::DirectError;
-use super::file;
 use super::fresh::Question;
 use super::jump;
 use super::power::Rebuilt;
 use crate::classify::Class;
 use crate::debugfs;
+use crate::drive::error::DirectError;
 use crate::evidence::{ANSWER, STATUS};
 use crate::image;
 use crate::ssh::Ssh;
@@ -35,7 +34,7 @@ impl Run<'_> {
     ) -> Result<Verdict, DirectError> {
         self.host.progress.step("comparing the disk with what it was at the jump");
         let start = self.host.at();
-        let compared = self.compare(disk).await.map_err(file("comparing the disk"))?;
+        let compared = self.compare(disk).await.map_err(DirectError::file("comparing the disk"))?;
         self.timed("compare the disk", start);
         let mut verdict = self.returned(verdict, disk, folder).await?;
         let passed = verdict.verdict == Ending::Passed;

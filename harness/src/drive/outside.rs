@@ -1,22 +1,16 @@
 //! What the guests of a rehearsal are connected to: QEMU's own network, or the router of a topology.
 
-use std::collections::BTreeSet;
 use std::io;
+use std::path::Path;
 
-use super::Run;
-use super::direct::DirectError;
-use super::host::forward;
-use super::jump::{self, SSH};
-use super::router::Router;
+use super::error::DirectError;
+use super::router::{Provider, Router};
 use crate::classify::Class;
+use crate::host::{Host, forward};
 use crate::machine::args::FIRST_CARD_SLOT;
 use crate::machine::setup::CardOrder;
 use crate::machine::{Cable, Machine, Network, Plugged};
 use crate::verdict::{Ending, Verdict};
-
-/// MAC addresses of every guest's cards: it is alone on its network, and the old and the new system
-/// are the same machine.
-pub(crate) const MACS: [&str; 2] = ["52:54:00:a2:e3:05", "52:54:00:a2:e3:06"];
 
 /// Where a network card is, and since when.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -55,6 +49,28 @@ pub(crate) enum Outside {
 }
 
 impl Outside {
+    /// Starts the router of a provider, which leads to these ports of the machine; returns what came
+    /// in the way.
+    pub(crate) async fn start(
+        host: &Host,
+        provider: &Provider,
+        ports: &[u16],
+        server: String,
+        evidence: &Path,
+    ) -> Result<Result<Self, Verdict>, DirectError> {
+        let started = Router::start(host, provider, ports, server, evidence).await?;
+        Ok(started.map(|router| Self::Router(Box::new(router))))
+    }
+
+    /// Ends the router, if there is one; what it said last explains what did not pass.
+    pub(crate) async fn end(self, verdict: &mut Verdict) {
+        let Self::Router(router) = self else { return };
+        let said = router.end().await;
+        if verdict.verdict != Ending::Passed && verdict.class != Some(Class::RouterFailed) {
+            verdict.evidence.extend(said.iter().map(|line| format!("router: {line}")));
+        }
+    }
+
     /// Connects a machine; returns the ports of the host that lead to its port, one for each of its
     /// addresses.
     pub(crate) fn plug(
@@ -82,32 +98,6 @@ impl Outside {
                 machine.network = Network::Cables(cables.collect());
                 Ok(port.map(|port| router.ways_to(port)).unwrap_or_default())
             }
-        }
-    }
-}
-
-impl Run<'_> {
-    /// Starts the router of the topology, if there is one; returns what came in the way.
-    pub(super) async fn start_router(&mut self) -> Result<Option<Verdict>, DirectError> {
-        let Some(provider) = &self.rehearsal.provider else { return Ok(None) };
-        let ports = std::iter::once(SSH).chain(self.rehearsal.tcp);
-        let ports: Vec<_> = ports.collect::<BTreeSet<_>>().into_iter().collect();
-        let server = self.host.server(&self.rehearsal.payload, &self.rehearsal.setup.faults);
-        let folder = jump::part(self.evidence.folder(), "router")?;
-        match Router::start(self.host, provider, &ports, server, &folder).await? {
-            Ok(router) => self.outside = Outside::Router(Box::new(router)),
-            Err(verdict) => return Ok(Some(verdict)),
-        }
-        Ok(None)
-    }
-
-    /// Ends the router; what it said last explains what did not pass.
-    pub(super) async fn end_router(&mut self, verdict: &mut Verdict) {
-        let outside = std::mem::replace(&mut self.outside, Outside::Host);
-        let Outside::Router(router) = outside else { return };
-        let said = router.end().await;
-        if verdict.verdict != Ending::Passed && verdict.class != Some(Class::RouterFailed) {
-            verdict.evidence.extend(said.iter().map(|line| format!("router: {line}")));
         }
     }
 }

@@ -8,12 +8,11 @@ use std::time::Instant;
 use tempfile::TempDir;
 use tokio::sync::Mutex;
 
-use super::direct::DirectError;
-use super::host::{Host, forward};
+use super::error::DirectError;
 use crate::classify::Class;
 use crate::command::{CommandError, quote};
-use crate::fixture::router::Image;
 use crate::guest::{Guest, Waited, What, run_folder};
+use crate::host::{Host, forward};
 use crate::machine::{Board, Boot, Forward, Machine, Network, RouterNetwork};
 use crate::recent::Recent;
 use crate::ssh::Ssh;
@@ -42,6 +41,25 @@ const APPLY: &str = "setsid sh -c 'sleep 1; systemctl restart systemd-networkd' 
 /// What the old system has then, for the evidence.
 const SHOW: &str = "ip -d address; ip rule; ip route show table all; \
                     ip -6 route show table all; ip neighbour; cat /etc/resolv.conf";
+
+/// A router that can be booted.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// Where its files are.
+    pub folder: PathBuf,
+}
+
+impl Image {
+    /// Its kernel.
+    pub fn kernel(&self) -> PathBuf {
+        self.folder.join("vmlinuz")
+    }
+
+    /// Its initramfs, which is all that it has.
+    pub fn initramfs(&self) -> PathBuf {
+        self.folder.join("initramfs")
+    }
+}
 
 /// A topology, and the router that becomes it.
 #[derive(Clone, Debug)]
@@ -82,7 +100,7 @@ impl Router {
         host.progress.step("router: booting");
         let Provider { topology, image } = provider;
         let folder = run_folder()?;
-        let ways = ways(topology, ports).map_err(file("finding a free port"))?;
+        let ways = ways(topology, ports).map_err(DirectError::file("finding a free port"))?;
         let notes = notes(topology, &ways).map(|(name, text)| {
             let path = folder.path().join(name);
             fs::write(&path, text).map(|()| (name.to_owned(), path))
@@ -92,7 +110,7 @@ impl Router {
             sockets: sockets(&folder, topology.cards),
             forwards: ways.iter().map(|way| way.forward).collect(),
             server: Some(server),
-            notes: notes.map_err(file("writing what the router is told"))?,
+            notes: notes.map_err(DirectError::file("writing what the router is told"))?,
         };
         let boot = Boot::Direct {
             kernel: image.kernel(),
@@ -244,10 +262,6 @@ fn notes(topology: &Topology, ways: &[Way]) -> [(&'static str, String); 3] {
 fn links(topology: &Topology) -> String {
     let named = |(number, mac)| format!("link{number}=$(named {mac})\n");
     topology.macs().enumerate().map(named).collect()
-}
-
-fn file(doing: &'static str) -> impl FnOnce(io::Error) -> DirectError {
-    move |source| DirectError::File { doing: doing.to_owned(), source }
 }
 
 #[cfg(test)]

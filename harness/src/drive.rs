@@ -7,13 +7,18 @@ use std::time::{Duration, Instant};
 
 use tokio::process::Child;
 
-use super::host::Host;
 use crate::budget::{Budget, Watch};
 use crate::chain::{Chain, End, Entry, Link, Seen};
 use crate::classify::{self, Class};
 use crate::fault::{Fault, Faults, Kind, Progress, Struck};
 use crate::guest::{Ended, Event, Guest, GuestError, What};
+use crate::host::Host;
 use crate::verdict::Verdict;
+
+pub(crate) mod direct;
+pub mod error;
+pub(crate) mod outside;
+pub mod router;
 
 /// Name of the disk with the system.
 pub(crate) const SYSTEM: &str = "system";

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::outside::MACS;
 use crate::accelerator::{self, Proof};
 use crate::budget::{Budget, SpeedFactor};
 use crate::command::{Command, CommandError, quote};
@@ -11,6 +10,10 @@ use crate::fault::{Fault, Kind};
 use crate::machine::{Accelerator, Board, Forward, Machine, Network};
 use crate::progress::Progress;
 use crate::server::{Manners, Served};
+use crate::topology::MACS;
+
+pub mod interrupt;
+pub mod workspace;
 
 /// Where old systems start from.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]

@@ -1,18 +1,17 @@
 //! Runs a payload straight in the deploy environment: no old system, no jump, an empty disk.
 
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
-use super::drive::Drive;
-use super::host::Host;
+use super::Drive;
+use super::error::DirectError;
 use super::outside::{Outside, slots_at_first};
 use crate::chain::{Aim, Chain, End, Entry, Link, Route, Timed};
 use crate::classify::Class;
 use crate::command::CommandError;
 use crate::fault::{self, Fault};
-use crate::firmware::FirmwareError;
-use crate::guest::{Guest, GuestError};
+use crate::guest::Guest;
+use crate::host::Host;
 use crate::machine::setup::CardOrder;
 use crate::machine::{Board, Boot, Disk};
 use crate::server::Served;
@@ -50,33 +49,6 @@ pub(crate) struct Direct<'a> {
     pub(crate) work: PathBuf,
 }
 
-/// Why it could not be tried.
-#[derive(Debug, thiserror::Error)]
-pub enum DirectError {
-    /// A file.
-    #[error("{doing}: {source}")]
-    File {
-        /// What was tried, as a gerund.
-        doing: String,
-        /// Why it did not work.
-        source: io::Error,
-    },
-    /// The platform firmware.
-    #[error(transparent)]
-    Firmware(#[from] FirmwareError),
-    /// The configuration.
-    #[error("parsing {}: {source}", path.display())]
-    Config {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: Box<toml::de::Error>,
-    },
-    /// The guest.
-    #[error(transparent)]
-    Guest(#[from] GuestError),
-}
-
 /// Builds the initramfs, boots it and follows it to the end.
 pub(crate) async fn deploy(
     host: &Host,
@@ -103,8 +75,7 @@ pub(crate) async fn deploy(
     let unordered = |disk: &Disk| Disk { boot_index: None, ..disk.clone() };
     machine.clock = fault::clock(direct.faults);
     let plugged = direct.outside.plug(&mut machine, None, slots_at_first(CardOrder::Kept));
-    plugged
-        .map_err(|source| DirectError::File { doing: "plugging the cables in".into(), source })?;
+    plugged.map_err(DirectError::file("plugging the cables in"))?;
     machine.serve(host.server(direct.payload, direct.faults));
     machine.disks = direct.disks.iter().map(unordered).collect();
     let guest = Guest::start(&machine, folder, "deploy").await?;
@@ -124,11 +95,11 @@ async fn build(
     direct: &Direct<'_>,
     folder: &Path,
 ) -> Result<Result<PathBuf, Verdict>, DirectError> {
-    let file = |doing: &str, source| DirectError::File { doing: doing.to_owned(), source };
-    fs::create_dir_all(folder).map_err(|error| file("making the folder of the evidence", error))?;
+    let made = fs::create_dir_all(folder);
+    made.map_err(DirectError::file("making the folder of the evidence"))?;
     let config = folder.join("anemos.toml");
     let text = configuration(direct, &host.served)?;
-    fs::write(&config, text).map_err(|error| file("writing the configuration", error))?;
+    fs::write(&config, text).map_err(DirectError::file("writing the configuration"))?;
     let initramfs = direct.work.join("final.img");
     let text = |path: &Path| path.display().to_string();
     let arguments = ["build", "-c", &text(&config), "-o", &text(&initramfs), &text(direct.payload)];
@@ -190,7 +161,7 @@ fn configuration(direct: &Direct<'_>, served: &[Served]) -> Result<String, Direc
 
 fn read(path: &Path) -> Result<toml::Table, DirectError> {
     let doing = format!("reading {}", path.display());
-    let text = fs::read_to_string(path).map_err(|source| DirectError::File { doing, source })?;
+    let text = fs::read_to_string(path).map_err(DirectError::file(doing))?;
     toml::from_str(&text)
         .map_err(|source| DirectError::Config { path: path.to_owned(), source: Box::new(source) })
 }
