@@ -24,6 +24,14 @@ pub struct Evidence {
     folder: PathBuf,
 }
 
+/// Why a folder inside cannot be made.
+#[derive(Debug, thiserror::Error)]
+#[error("making {}: {source}", path.display())]
+pub struct PartError {
+    path: PathBuf,
+    source: io::Error,
+}
+
 impl Evidence {
     /// Makes the folder, which may exist already; a verdict of an earlier run is removed.
     pub fn create(folder: &Path) -> io::Result<Self> {
@@ -43,10 +51,12 @@ impl Evidence {
     }
 
     /// Makes a folder inside, e.g. for one guest.
-    pub fn part(&self, name: &str) -> io::Result<PathBuf> {
-        let part = self.folder.join(name);
-        fs::create_dir_all(&part)?;
-        Ok(part)
+    pub fn part(&self, name: &str) -> Result<Self, PartError> {
+        let folder = self.folder.join(name);
+        match fs::create_dir_all(&folder) {
+            Ok(()) => Ok(Self { folder }),
+            Err(source) => Err(PartError { path: folder, source }),
+        }
     }
 
     /// Writes `verdict.json`.

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::evidence::PartError;
 use crate::firmware::FirmwareError;
 use crate::guest::GuestError;
 
@@ -17,6 +18,9 @@ pub enum DirectError {
         /// Why it did not work.
         source: io::Error,
     },
+    /// A folder of the evidence.
+    #[error(transparent)]
+    Part(#[from] PartError),
     /// The platform firmware.
     #[error(transparent)]
     Firmware(#[from] FirmwareError),

@@ -86,7 +86,8 @@ pub(crate) async fn deploy(
         key: jump.fixture.key(),
         known_hosts: jump.known_hosts.to_owned(),
     };
-    let old = OldSystem { host, jump, machine, ssh: &ssh, folder };
+    let Jump { fixture, aim, disk, disk_size, .. } = *jump;
+    let old = OldSystem { host, fixture, aim, machine, disk, disk_size, ssh: &ssh, folder };
     let (mut drive, end) = match old.start().await? {
         Ok(mut drive) => {
             drive.guest.plug_late(&jump.disks).await?;
@@ -242,14 +243,4 @@ fn command_line(jump: &Jump<'_>) -> String {
         Aim::Rehearsal => "--rehearse ",
     };
     format!("cd {INSIDE} && {}./anemos deploy --yes {aim}{config}{entry}{payload}", sudo(jump))
-}
-
-/// Makes the folder for one guest's evidence.
-pub(crate) fn part(folder: &Path, name: &str) -> Result<std::path::PathBuf, DirectError> {
-    let part = folder.join(name);
-    fs::create_dir_all(&part).map_err(|source| DirectError::File {
-        doing: format!("making {}", part.display()),
-        source,
-    })?;
-    Ok(part)
 }

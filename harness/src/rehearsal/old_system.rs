@@ -3,12 +3,12 @@
 use std::io;
 use std::path::Path;
 
-use super::jump::Jump;
 use super::saved::{self, Place, Proof, SaveError};
-use crate::chain::{Chain, End, Entry, Link, Route, Seen};
+use crate::chain::{Aim, Chain, End, Entry, Link, Route, Seen};
 use crate::classify::Class;
 use crate::drive::Drive;
 use crate::drive::error::DirectError;
+use crate::fixture::cache::Ready;
 use crate::guest::Guest;
 use crate::host::{Host, Start};
 use crate::image;
@@ -26,8 +26,14 @@ const RENEW: &str = "head -c 512 /dev/hwrng >/dev/urandom 2>/dev/null; \
 /// The old system as it shall be started.
 pub(super) struct OldSystem<'a> {
     pub(super) host: &'a Host,
-    pub(super) jump: &'a Jump<'a>,
+    pub(super) fixture: &'a Ready,
+    /// How far the deployment shall come.
+    pub(super) aim: Aim,
     pub(super) machine: Machine,
+    /// Its disk, which is not there yet.
+    pub(super) disk: &'a Path,
+    /// The size of that in bytes, at least that of the fixture's.
+    pub(super) disk_size: u64,
     pub(super) ssh: &'a Ssh,
     pub(super) folder: &'a Path,
 }
@@ -56,10 +62,10 @@ impl<'a> OldSystem<'a> {
         if self.host.start == Start::Cold {
             return None;
         }
-        let (cache, size) = (&self.host.cache, self.jump.disk_size);
+        let (cache, size) = (&self.host.cache, self.disk_size);
         let found = match saved::obstacle(&self.machine) {
             Some(obstacle) => Err(obstacle.to_owned()),
-            None => saved::place(cache, self.jump.fixture, &self.machine, size)
+            None => saved::place(cache, self.fixture, &self.machine, size)
                 .await
                 .map_err(|error| error.to_string()),
         };
@@ -79,7 +85,7 @@ impl<'a> OldSystem<'a> {
 
     async fn resume(&self, place: &Place) -> Result<Drive<'a>, SaveError> {
         self.host.progress.step("old system: going on from its prompt");
-        image::overlay(self.jump.disk, &std::path::absolute(place.disk())?, Format::Qcow2).await?;
+        image::overlay(self.disk, &std::path::absolute(place.disk())?, Format::Qcow2).await?;
         place.bring_variables(&self.machine.board.platform)?;
         let Proof { old_root } = place.proof(self.folder)?;
         let machine = place.resumed(self.machine.clone());
@@ -138,18 +144,18 @@ impl<'a> OldSystem<'a> {
     }
 
     async fn make_disk(&self) -> Result<(), SaveError> {
-        let Jump { fixture, disk, disk_size, .. } = self.jump;
         // A kept guest that did not go on may have left one.
-        drop(std::fs::remove_file(disk));
-        image::overlay(disk, &std::path::absolute(fixture.disk())?, Format::Qcow2).await?;
-        image::grow(disk, *disk_size).await?;
+        drop(std::fs::remove_file(self.disk));
+        image::overlay(self.disk, &std::path::absolute(self.fixture.disk())?, Format::Qcow2)
+            .await?;
+        image::grow(self.disk, self.disk_size).await?;
         Ok(())
     }
 
     fn drive(&self, guest: Guest, began: f64) -> Drive<'a> {
-        let description = &self.jump.fixture.description;
+        let description = &self.fixture.description;
         let (identity, login) = (description.identity.clone(), description.login.clone());
-        let route = Route { entry: Entry::Jump, identity, login, aim: self.jump.aim };
+        let route = Route { entry: Entry::Jump, identity, login, aim: self.aim };
         Drive::new(self.host, guest, Chain::new(route, began))
     }
 }

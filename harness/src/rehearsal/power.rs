@@ -1,19 +1,81 @@
-//! Rebuilds the disk as a power cut leaves it, and tells what boots from it then.
+//! Tells what boots from a disk as a power cut leaves it.
 
-use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use crate::command::CommandError;
-use crate::image;
-use crate::verdict::{Boots, PowerCut};
+use super::fresh::NEW_SYSTEM;
+use super::left::Left;
+use super::rebuilt::Rebuilt;
+use super::run::Run;
+use crate::classify::Class;
+use crate::drive::error::DirectError;
+use crate::machine::setup::Way;
+use crate::size::Size;
+use crate::verdict::{Boots, Ending, PowerCut, Verdict};
 use crate::write_log::{Flush, WriteLog};
+
+/// Takes from the disk what it had not been told to keep when the power failed; tells of it.
+pub(super) async fn cut(
+    run: &Run<'_>,
+    log_at_jump: u64,
+    disk: &Path,
+) -> io::Result<Option<String>> {
+    let Some((mut rebuilt, flushes)) = rebuilt(run, log_at_jump, disk).await? else {
+        return Ok(None);
+    };
+    let Some(last) = flushes.last() else { return Ok(None) };
+    rebuilt.put(last.at, disk).await?;
+    let (number, written) = (flushes.len() - 1, Size::of_bytes(last.written));
+    Ok(Some(format!("the disk is as of its flush {number} since the jump, {written} written")))
+}
+
+async fn rebuilt(
+    run: &Run<'_>,
+    log_at_jump: u64,
+    disk: &Path,
+) -> io::Result<Option<(Rebuilt, Vec<Flush>)>> {
+    let Some(log) = run.hardware.log() else { return Ok(None) };
+    let flushes = WriteLog::open(log)?.flushes(log_at_jump)?;
+    let rebuilt = Rebuilt::new(disk, log, run.workspace.join("rebuilt.raw")).await?;
+    Ok(Some((rebuilt, flushes)))
+}
+
+/// Looks what boots after power cuts in the run that has just passed.
+pub(super) async fn cuts(
+    left: &Left<'_>,
+    log_at_jump: u64,
+    verdict: &mut Verdict,
+) -> Result<(), DirectError> {
+    let Left { run, disk, evidence } = *left;
+    let rebuilding = || DirectError::file("rebuilding the disk");
+    let found = rebuilt(run, log_at_jump, disk).await.map_err(rebuilding())?;
+    let Some((mut rebuilt, flushes)) = found else { return Ok(()) };
+    for (number, flush) in choose(&flushes, run.rehearsal.power_cuts) {
+        rebuilt.put(flush.at, disk).await.map_err(rebuilding())?;
+        let part = evidence.part(&format!("power-cut-{number}"))?;
+        let left = Left { evidence: &part, ..*left };
+        // Not by its root: only its own words show that the old system boots.
+        let judged = left.boot(NEW_SYSTEM, left.wanted(None)).await?;
+        let cut = PowerCut::new(number, flush.written, &judged);
+        let (written, boots) = (Size::of_bytes(cut.written), cut.boots.name());
+        let note = format!("power cut at flush {number} ({written} written): boots {boots}");
+        run.host.progress.note(&note);
+        verdict.power_cuts.push(cut);
+    }
+    let direct = run.rehearsal.setup.entry == Way::Direct;
+    let before = if direct { Boots::Nothing } else { Boots::OldSystem };
+    if let Some(complaint) = complaint(&verdict.power_cuts, before) {
+        (verdict.verdict, verdict.class) = (Ending::Failed, Some(Class::Cut));
+        verdict.reason = complaint;
+    }
+    Ok(())
+}
 
 /// Tells what is wrong with what boots after power cuts in a row, from the jump to the last flush.
 ///
 /// Before the first write the old system must boot, and after the last one the new system; what
 /// lies between is the payload's own affair.
-pub(super) fn complaint(cuts: &[PowerCut], expected: Boots) -> Option<String> {
+fn complaint(cuts: &[PowerCut], expected: Boots) -> Option<String> {
     let wrong = |cut: &&PowerCut| cut.written == 0 && cut.boots != expected;
     let early = cuts.iter().find(wrong).map(|cut| (cut, expected));
     let late = cuts.last().filter(|cut| cut.boots != Boots::NewSystem);
@@ -28,41 +90,12 @@ pub(super) fn complaint(cuts: &[PowerCut], expected: Boots) -> Option<String> {
 }
 
 /// Chooses `number` of the flushes: the first, the last, and others evenly between them.
-pub(super) fn choose(flushes: &[Flush], number: usize) -> Vec<(usize, Flush)> {
+fn choose(flushes: &[Flush], number: usize) -> Vec<(usize, Flush)> {
     let last = flushes.len().saturating_sub(1);
     let steps = number.saturating_sub(1).max(1);
     let mut places: Vec<usize> = (0..=steps).map(|step| step * last / steps).collect();
     places.dedup();
     places.into_iter().filter_map(|place| Some((place, *flushes.get(place)?))).collect()
-}
-
-/// The disk as it was when the machine was switched on, and what was written since.
-#[derive(Debug)]
-pub(super) struct Rebuilt {
-    raw: PathBuf,
-    log: WriteLog,
-}
-
-impl Rebuilt {
-    /// Begins with what `disk`, a qcow2 image, was made on; `raw` is where it is rebuilt.
-    pub(super) async fn new(disk: &Path, log: &Path, raw: PathBuf) -> io::Result<Self> {
-        let failed = |error: CommandError| io::Error::other(error);
-        image::backing_as_raw(disk, &raw).await.map_err(failed)?;
-        Ok(Self { raw, log: WriteLog::open(log)? })
-    }
-
-    /// Makes the raw image what the disk is at the place `at` of the log.
-    pub(super) fn go_to(&mut self, at: u64) -> io::Result<()> {
-        let raw = File::options().write(true).open(&self.raw)?;
-        self.log.replay(&raw, at)
-    }
-
-    /// Puts the disk as it is at the place `at` of the log in place of `disk`.
-    pub(super) async fn put(&mut self, at: u64, disk: &Path) -> io::Result<()> {
-        self.go_to(at)?;
-        // Whole by itself: it may be kept, and the raw one goes on to the next place.
-        image::from_raw(disk, &self.raw).await.map_err(io::Error::other)
-    }
 }
 
 #[cfg(test)]

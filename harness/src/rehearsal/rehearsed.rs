@@ -4,17 +4,15 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use super::Run;
-use super::aftermath::OLD_SYSTEM;
-use super::fresh::Question;
-use super::jump;
-use super::power::Rebuilt;
+use super::aftermath;
+use super::left::Left;
+use super::rebuilt::Rebuilt;
+use super::run::{Notes, Run};
 use crate::classify::Class;
 use crate::debugfs;
 use crate::drive::error::DirectError;
-use crate::evidence::{ANSWER, STATUS};
+use crate::evidence::STATUS;
 use crate::image;
-use crate::ssh::Ssh;
 use crate::verdict::{Ending, Verdict};
 
 /// The file whose content is the report; the old system has written it before the jump.
@@ -24,86 +22,68 @@ const REPORT_SIZE: u64 = 16 << 10;
 /// Bytes that are compared at a time; a multiple of every size of a block.
 const PIECE: usize = 1 << 20;
 
-impl Run<'_> {
-    /// Judges what is left: the disk, then the old system, then what it says came of it.
-    pub(super) async fn rehearsed(
-        &mut self,
-        verdict: Verdict,
-        disk: &Path,
-        folder: &Path,
-    ) -> Result<Verdict, DirectError> {
-        self.host.progress.step("comparing the disk with what it was at the jump");
-        let start = self.host.at();
-        let compared = self.compare(disk).await.map_err(DirectError::file("comparing the disk"))?;
-        self.timed("compare the disk", start);
-        let mut verdict = self.returned(verdict, disk, folder).await?;
-        let passed = verdict.verdict == Ending::Passed;
-        if passed && verdict.old_system_back != Some(true) {
-            (verdict.verdict, verdict.class) = (Ending::Failed, Some(Class::OldSystem));
-        }
-        let told = |line: &String| line.starts_with(STATUS) && line.contains("rehearsal passed: ");
-        if passed && !verdict.evidence.iter().any(told) {
+/// Judges what is left: the disk, then the old system, then what it says came of it.
+pub(super) async fn rehearsed(
+    left: &Left<'_>,
+    notes: &mut Notes,
+    verdict: Verdict,
+) -> Result<Verdict, DirectError> {
+    let host = left.run.host;
+    host.progress.step("comparing the disk with what it was at the jump");
+    let start = host.at();
+    let compared =
+        compare(left, notes.log_at_jump).await.map_err(DirectError::file("comparing the disk"))?;
+    notes.timed(host, "compare the disk", start);
+    let mut verdict = aftermath::returned(left, notes, verdict).await?;
+    let passed = verdict.verdict == Ending::Passed;
+    if passed && verdict.old_system_back != Some(true) {
+        (verdict.verdict, verdict.class) = (Ending::Failed, Some(Class::OldSystem));
+    }
+    let told = |line: &String| line.starts_with(STATUS) && line.contains("rehearsal passed: ");
+    if passed && !verdict.evidence.iter().any(told) {
+        (verdict.verdict, verdict.class) = (Ending::Failed, Some(Class::Expectation));
+        verdict.reason += "; `anemos status` does not say that the rehearsal passed";
+    }
+    match compared {
+        // Else it is no proof: what it was compared with may be as late as itself.
+        Ok(Same { reported: 0, .. }) if passed => {
             (verdict.verdict, verdict.class) = (Ending::Failed, Some(Class::Expectation));
-            verdict.reason += "; `anemos status` does not say that the rehearsal passed";
+            verdict.reason += "; the report on the disk is as it was at the jump";
         }
-        match compared {
-            // Else it is no proof: what it was compared with may be as late as itself.
-            Ok(Same { reported: 0, .. }) if passed => {
-                (verdict.verdict, verdict.class) = (Ending::Failed, Some(Class::Expectation));
-                verdict.reason += "; the report on the disk is as it was at the jump";
-            }
-            Ok(same) => verdict.evidence.push(format!(
-                "disk: {} bytes are as they were at the jump; left out of them is {REPORT}, where {} \
-                 differ",
-                same.bytes, same.reported
-            )),
-            Err(difference) => {
-                (verdict.verdict, verdict.class) = (Ending::Failed, Some(Class::DiskWritten));
-                verdict.evidence.push(format!("otherwise: {}", verdict.reason));
-                verdict.reason = format!("the rehearsal wrote to the disk: {difference}");
-            }
+        Ok(same) => verdict.evidence.push(format!(
+            "disk: {} bytes are as they were at the jump; left out of them is {REPORT}, where {} \
+             differ",
+            same.bytes, same.reported
+        )),
+        Err(difference) => {
+            (verdict.verdict, verdict.class) = (Ending::Failed, Some(Class::DiskWritten));
+            verdict.evidence.push(format!("otherwise: {}", verdict.reason));
+            verdict.reason = format!("the rehearsal wrote to the disk: {difference}");
         }
-        Ok(verdict)
     }
+    Ok(verdict)
+}
 
-    /// Asks the old system, when it is back after a rehearsal, what came of it; or the new one what
-    /// it is to be asked.
-    pub(super) fn question(&self, name: &str) -> Option<Question> {
-        let fixture = &self.rehearsal.fixture;
-        let user = fixture.description.user.clone();
-        let (command, mark) = match &self.rehearsal.ask {
-            _ if self.rehearsal.setup.rehearse && name == OLD_SYSTEM => {
-                (jump::ask_for_status(&user), STATUS)
-            }
-            Some(command) if name != OLD_SYSTEM => (command.clone(), ANSWER),
-            _ => return None,
-        };
-        let known_hosts = self.workspace.join("known_hosts");
-        // No port is free before there is a guest.
-        let ssh = Ssh { port: 0, user, key: fixture.key(), known_hosts };
-        Some(Question { ssh, command, mark })
+/// Compares the disk, byte by byte, with what it was when the kernel of the deploy environment was
+/// heard of. Nothing may differ but the blocks of the report, which are looked up in the file
+/// system here: what `anemos` says about them counts for nothing.
+async fn compare(left: &Left<'_>, log_at_jump: u64) -> io::Result<Result<Same, String>> {
+    let Run { hardware, workspace, .. } = left.run;
+    let Some(log) = hardware.log() else { return Ok(Err("nobody looked".to_owned())) };
+    let (before, after) = (workspace.join("before.raw"), workspace.join("after.raw"));
+    let mut rebuilt = Rebuilt::new(left.disk, log, before.clone()).await?;
+    rebuilt.go_to(log_at_jump)?;
+    image::to_raw(left.disk, &after).await.map_err(io::Error::other)?;
+    let report = debugfs::blocks(&after, REPORT).await?;
+    let size: u64 = report.iter().map(|(start, end)| end - start).sum();
+    if size > REPORT_SIZE {
+        return Ok(Err(format!("{REPORT} has {size} bytes, more than a report")));
     }
-
-    /// Compares the disk, byte by byte, with what it was when the kernel of the deploy environment was
-    /// heard of. Nothing may differ but the blocks of the report, which are looked up in the file
-    /// system here: what `anemos` says about them counts for nothing.
-    async fn compare(&self, disk: &Path) -> io::Result<Result<Same, String>> {
-        let Some(log) = self.hardware.log() else { return Ok(Err("nobody looked".to_owned())) };
-        let (before, after) = (self.workspace.join("before.raw"), self.workspace.join("after.raw"));
-        let mut rebuilt = Rebuilt::new(disk, log, before.clone()).await?;
-        rebuilt.go_to(self.log_at_jump)?;
-        image::to_raw(disk, &after).await.map_err(io::Error::other)?;
-        let report = debugfs::blocks(&after, REPORT).await?;
-        let size: u64 = report.iter().map(|(start, end)| end - start).sum();
-        if size > REPORT_SIZE {
-            return Ok(Err(format!("{REPORT} has {size} bytes, more than a report")));
-        }
-        let compared = compare_files(&before, &after, &report)?;
-        for path in [before, after] {
-            std::fs::remove_file(path)?;
-        }
-        Ok(compared)
+    let compared = compare_files(&before, &after, &report)?;
+    for path in [before, after] {
+        std::fs::remove_file(path)?;
     }
+    Ok(compared)
 }
 
 /// How two disks are the same.

@@ -1,0 +1,164 @@
+//! One run of a rehearsal, as every part of it needs it.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use regex::Regex;
+
+use super::hardware::{Hardware, Recording};
+use crate::chain::Timed;
+use crate::drive::error::DirectError;
+use crate::drive::outside::Outside;
+use crate::drive::router::Provider;
+use crate::evidence::Evidence;
+use crate::fault::{Kind, Struck};
+use crate::fixture::cache::Ready;
+use crate::host::Host;
+use crate::host::workspace::Workspace;
+use crate::machine::setup::{Setup, Way};
+use crate::ssh;
+use crate::verdict::Verdict;
+
+/// What is rehearsed, on what machine.
+#[derive(Clone, Debug)]
+pub struct Rehearsal {
+    /// The payload, packed.
+    pub payload: PathBuf,
+    /// Configuration for `anemos deploy`.
+    pub config: Option<PathBuf>,
+    /// The simulated VPS.
+    pub fixture: Ready,
+    /// The network of its provider; none: QEMU's own.
+    pub provider: Option<Provider>,
+    /// Whether the facts of the old system are kept with the evidence.
+    pub keep_facts: bool,
+    /// The machine; what it leaves open is as the fixture has it.
+    pub setup: Setup,
+    /// What must be seen on the console of the new system.
+    pub expect: Option<Regex>,
+    /// Port that the new system must accept connections on.
+    pub tcp: Option<u16>,
+    /// Command line that the new system must run for who logs in with the key of the old one, by SSH
+    /// at that port.
+    pub ask: Option<String>,
+    /// Whether the new system must turn off by its power button, and boot and pass once more.
+    pub again: bool,
+    /// Whether a control run tells whose fault a failure is.
+    pub control: Control,
+    /// What becomes of the disks.
+    pub disks: Disks,
+    /// After how many power cuts it is looked what boots, once the rehearsal has passed.
+    pub power_cuts: usize,
+}
+
+impl Rehearsal {
+    /// Whether a fault is a power cut.
+    pub(super) fn cuts_power(&self) -> bool {
+        self.setup.faults.iter().any(|fault| fault.kind == Kind::PowerCut)
+    }
+
+    fn recording(&self) -> Recording {
+        let wanted = self.cuts_power() || self.power_cuts > 0 || self.setup.rehearse;
+        if wanted { Recording::Writes } else { Recording::Nothing }
+    }
+}
+
+/// Whether a control run tells whose fault a failure is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Control {
+    /// It does, where the payload may be to blame.
+    Run,
+    /// Nobody asks.
+    Spare,
+}
+
+/// What becomes of the disks after a run.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Disks {
+    /// They are removed.
+    Remove,
+    /// They are kept with the evidence.
+    Keep,
+}
+
+/// One run, and what it has at hand.
+#[derive(Debug)]
+pub(super) struct Run<'a> {
+    pub(super) host: &'a Host,
+    pub(super) rehearsal: &'a Rehearsal,
+    pub(super) workspace: Workspace,
+    pub(super) hardware: Hardware,
+    pub(super) outside: Outside,
+}
+
+impl<'a> Run<'a> {
+    /// Makes its folder, and what its guests are made of.
+    pub(super) fn new(host: &'a Host, rehearsal: &'a Rehearsal) -> Result<Self, DirectError> {
+        let workspace = Workspace::create(&host.cache.join("runs"));
+        let workspace = workspace.map_err(DirectError::file("making a folder for the run"))?;
+        let hardware = Hardware::new(&rehearsal.setup, rehearsal.recording(), &workspace)?;
+        Ok(Self { host, rehearsal, workspace, hardware, outside: Outside::Host })
+    }
+
+    /// Starts the router of the topology, if there is one; returns what came in the way.
+    pub(super) async fn start_router(
+        &mut self,
+        evidence: &Evidence,
+    ) -> Result<Option<Verdict>, DirectError> {
+        let Some(provider) = &self.rehearsal.provider else { return Ok(None) };
+        let ports = std::iter::once(ssh::PORT).chain(self.rehearsal.tcp);
+        let ports: Vec<_> = ports.collect::<BTreeSet<_>>().into_iter().collect();
+        let server = self.host.server(&self.rehearsal.payload, &self.rehearsal.setup.faults);
+        let part = evidence.part("router")?;
+        match Outside::start(self.host, provider, &ports, server, part.folder()).await? {
+            Ok(outside) => self.outside = outside,
+            Err(verdict) => return Ok(Some(verdict)),
+        }
+        Ok(None)
+    }
+
+    /// The disk with the system.
+    pub(super) fn disk(&self) -> PathBuf {
+        self.disk_of(self.rehearsal.setup.entry)
+    }
+
+    /// The disk with the system, when the deploy environment is entered this way.
+    pub(super) fn disk_of(&self, way: Way) -> PathBuf {
+        self.workspace.join(if way == Way::Direct { "quick.qcow2" } else { "disk.qcow2" })
+    }
+
+    /// File for the host keys of its guests.
+    pub(super) fn known_hosts(&self) -> PathBuf {
+        self.workspace.join("known_hosts")
+    }
+
+    /// Memory of the machine.
+    pub(super) fn memory_mib(&self) -> u32 {
+        let memory = self.rehearsal.setup.memory;
+        memory.unwrap_or(self.rehearsal.fixture.description.memory).mib()
+    }
+
+    /// Size of the disk with the system in bytes, at least that of the fixture's.
+    pub(super) fn disk_size(&self) -> u64 {
+        let size = self.rehearsal.setup.system_disk().size;
+        size.unwrap_or(self.rehearsal.fixture.description.disk_size).bytes()
+    }
+}
+
+/// What is noted on the way.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Notes {
+    pub(super) times: Vec<Timed>,
+    /// How long the log of writes was at the jump.
+    pub(super) log_at_jump: u64,
+    /// How far the machine had come when the first fault struck.
+    pub(super) struck: Option<Struck>,
+}
+
+impl Notes {
+    /// Notes what began at `start` and has just ended.
+    pub(super) fn timed(&mut self, host: &Host, name: &str, start: f64) {
+        let seconds = host.at() - start;
+        self.times.push(Timed { name: name.to_owned(), start, seconds });
+    }
+}
