@@ -11,11 +11,15 @@ use crate::recent::{KEPT, Recent};
 use crate::verdict::Verdict;
 
 mod ends;
+mod failure;
+mod route;
 mod seen;
 mod short;
 #[cfg(test)]
 mod tests;
 
+use failure::Failure;
+pub use route::{Aim, Entry, Route};
 pub use seen::Seen;
 
 /// How far the chain is proved.
@@ -49,38 +53,6 @@ pub struct Timed {
     pub seconds: f64,
 }
 
-/// How the machine enters the deploy environment.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Entry {
-    /// From the old system, by a jump.
-    Jump,
-    /// Directly, with kernel and initramfs given to QEMU.
-    Direct,
-}
-
-/// What the chain is about.
-#[derive(Clone, Debug)]
-pub struct Route {
-    /// How the deploy environment is entered.
-    pub entry: Entry,
-    /// The line with which the old system says who it is.
-    pub identity: String,
-    /// The text of its login prompt.
-    pub login: String,
-    /// How far the way leads.
-    pub aim: Aim,
-}
-
-/// How far `anemos deploy` shall come.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum Aim {
-    /// To a new system on the disk.
-    #[default]
-    Deployment,
-    /// Up to stage `deploy`, and back to the old system.
-    Rehearsal,
-}
-
 /// The chain so far.
 #[derive(Debug)]
 pub struct Chain {
@@ -93,14 +65,22 @@ pub struct Chain {
     reset_by: Option<&'static str>,
     stage: Option<(usize, f64)>,
     last_stage: Option<usize>,
-    failure: Option<String>,
+    failure: Option<Failure>,
     panic: Option<String>,
     outcome: Option<String>,
     old_root: Option<String>,
+    power: Power,
     said: Vec<String>,
     recent: Recent,
     times: Vec<Timed>,
     since: f64,
+}
+
+/// Whether the machine is on.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Power {
+    On,
+    Off,
 }
 
 /// How a chain ended.
@@ -131,6 +111,7 @@ impl Chain {
             panic: None,
             outcome: None,
             old_root: None,
+            power: Power::On,
             said: Vec::new(),
             recent: Recent::default(),
             times: Vec::new(),
@@ -178,6 +159,11 @@ impl Chain {
     /// What the deploy environment said at its end.
     pub fn outcome(&self) -> Option<&str> {
         self.outcome.as_deref()
+    }
+
+    /// Whether the machine was switched off.
+    pub fn is_off(&self) -> bool {
+        self.power == Power::Off
     }
 
     /// Takes one observation, made `at` seconds; returns the end when this was the last link.
@@ -274,11 +260,15 @@ impl Chain {
             Said::Begins(stage) => self.begins(at, &stage),
             Said::EndedWell(stage, took) => self.ended(&stage, took),
             Said::EndedBadly(stage, took, reason) => {
-                self.failure = Some(format!("stage {stage} failed: {reason}"));
+                self.failure = Some(Failure::Failed { stage: stage.clone(), reason });
                 self.ended(&stage, took)
             }
+            Said::Hangs(stage) => {
+                self.failure.get_or_insert(Failure::Hangs { stage });
+                None
+            }
             Said::Error(text) => {
-                self.failure.get_or_insert(text);
+                self.failure.get_or_insert(Failure::Other(text));
                 None
             }
             Said::Verdict(word) => self.verdict(at, &word),
@@ -382,14 +372,6 @@ impl Chain {
             }
             _ => self.failed(Class::ResetLoop, "the deploy environment was reset early"),
         })
-    }
-
-    fn powered_off(&self) -> End {
-        let reason = "the machine was switched off where it should have been reset";
-        if self.link < Link::Started {
-            return End::Failed(Verdict::broken(Class::FixtureFailed, reason, self.context()));
-        }
-        self.failed(Class::NotExecuted, reason)
     }
 
     fn command_ended(&mut self, status: Option<i32>) -> Option<End> {

@@ -26,6 +26,8 @@ pub enum Said {
     EndedWell(String, f64),
     /// `anemos: stage deploy ended failed 3.0s: REASON`
     EndedBadly(String, f64, String),
+    /// `anemos: error: stage deploy hangs`
+    Hangs(String),
     /// `anemos: error: TEXT`
     Error(String),
     /// `anemos: verdict deployed`
@@ -48,7 +50,10 @@ pub fn parse(line: &str) -> Option<Said> {
         return Some(Said::Verdict(word.split_whitespace().next()?.to_owned()));
     }
     if let Some(text) = said.strip_prefix("error: ") {
-        return Some(Said::Error(text.to_owned()));
+        let stage = text.strip_prefix("stage ").and_then(|rest| rest.strip_suffix(" hangs"));
+        let stage = stage.filter(|stage| STAGES.contains(stage));
+        let error = || Said::Error(text.to_owned());
+        return Some(stage.map_or_else(error, |stage| Said::Hangs(stage.to_owned())));
     }
     let (stage, said) = said.strip_prefix("stage ")?.split_once(' ')?;
     if !STAGES.contains(&stage) {
@@ -104,6 +109,8 @@ mod tests {
                 Some(Said::EndedBadly(deploy(), 3.0, "status 1: see above".into())),
             ),
             ("anemos: error: no disk", Some(Said::Error("no disk".into()))),
+            ("anemos: error: stage deploy hangs", Some(Said::Hangs(deploy()))),
+            ("anemos: error: stage dance hangs", Some(Said::Error("stage dance hangs".into()))),
             ("anemos: verdict returned", Some(Said::Verdict("returned".into()))),
             (
                 "anemos: stage deploy begins[   17.774534] IPv6: eth0: link becomes ready",

@@ -120,6 +120,9 @@ pub struct Verdict {
     pub class: Option<Class>,
     /// One sentence.
     pub reason: String,
+    /// The stage of the deploy environment that failed or hangs; in `verdict.json` the reason names it.
+    #[serde(skip)]
+    pub stage: Option<String>,
     /// What to do about it, where that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
@@ -188,6 +191,7 @@ impl Verdict {
             verdict,
             class,
             reason,
+            stage: None,
             hint: None,
             evidence,
             blame: None,
@@ -203,6 +207,12 @@ impl Verdict {
         }
     }
 
+    /// Notes the stage that failed or hangs.
+    #[must_use]
+    pub(crate) fn in_stage(self, stage: Option<&str>) -> Self {
+        Self { stage: stage.map(str::to_owned), ..self }
+    }
+
     /// Whose fault it is that a rehearsal failed, when this is what came of its control run.
     ///
     /// In the deploy environment only stage `deploy` is the payload's own.
@@ -213,7 +223,7 @@ impl Verdict {
             _ => return None,
         };
         let before_deploy = matches!(class, Class::Returned | Class::Rescue | Class::Stalled)
-            && !self.reason.contains("stage deploy");
+            && self.stage.as_deref() != Some("deploy");
         Some(if before_deploy { Blame::Anemos } else { Blame::Payload })
     }
 
@@ -252,11 +262,11 @@ mod tests {
             (Verdict::passed("", vec![]), Some(Blame::Anemos)),
             (Verdict::failed(Class::BootLoader, "", vec![]), Some(Blame::Payload)),
             (
-                Verdict::failed(Class::Returned, "stage deploy failed: 7", vec![]),
+                Verdict::failed(Class::Returned, "", vec![]).in_stage(Some("deploy")),
                 Some(Blame::Payload),
             ),
             (
-                Verdict::failed(Class::Returned, "stage disks failed: none", vec![]),
+                Verdict::failed(Class::Returned, "", vec![]).in_stage(Some("disks")),
                 Some(Blame::Anemos),
             ),
             (Verdict::failed(Class::KernelPanic, "", vec![]), Some(Blame::Payload)),

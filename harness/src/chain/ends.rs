@@ -1,6 +1,7 @@
 //! The verdicts with which a chain ends.
 
-use super::{Aim, Chain, End};
+use super::failure::Failure;
+use super::{Aim, Chain, End, Link, Power};
 use crate::classify::Class;
 use crate::contract::STAGES;
 use crate::verdict::Verdict;
@@ -24,14 +25,25 @@ impl Chain {
     }
 
     pub(super) fn bad_outcome(&self, class: Class) -> Verdict {
-        let reason = self.failure.clone().unwrap_or_else(|| "for no reason given".to_owned());
+        let failure = self.failure.as_ref();
+        let reason = failure.map_or_else(|| "for no reason given".to_owned(), Failure::to_string);
         let reason = format!("{}: {reason}", class.words());
-        self.finish(Verdict::failed(class, reason, self.context()))
+        let verdict = Verdict::failed(class, reason, self.context());
+        self.finish(verdict.in_stage(failure.and_then(Failure::stage)))
     }
 
     pub(super) fn panicked(&self, words: &str) -> Verdict {
         let reason = format!("the deploy environment panicked: {words}");
         self.finish(Verdict::failed(Class::KernelPanic, reason, self.context()))
+    }
+
+    pub(super) fn powered_off(&mut self) -> End {
+        self.power = Power::Off;
+        let reason = "the machine was switched off where it should have been reset";
+        if self.link < Link::Started {
+            return End::Failed(Verdict::broken(Class::FixtureFailed, reason, self.context()));
+        }
+        self.failed(Class::NotExecuted, reason)
     }
 
     pub(super) fn out_of_order(&self, problem: &str) -> End {

@@ -35,7 +35,7 @@ impl Chain {
         );
         let verdict =
             Verdict::failed(Class::Stalled, format!("{place} ({waited})"), self.context());
-        End::Failed(self.finish(verdict))
+        End::Failed(self.finish(verdict.in_stage(self.stage())))
     }
 
     /// The disk tells what a machine boots that was reset in the middle.

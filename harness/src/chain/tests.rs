@@ -220,6 +220,37 @@ fn a_stage_that_hangs_is_named() {
 }
 
 #[test]
+fn the_stage_that_is_to_blame_is_known_apart_from_the_words() {
+    for (lines, stage, want) in [
+        (
+            "anemos: stage disks begins\nanemos: stage disks ended failed 0.1s: no disk",
+            Some("disks"),
+            "stage disks failed: no disk",
+        ),
+        (
+            "anemos: stage deploy begins\nanemos: error: stage deploy hangs",
+            Some("deploy"),
+            "stage deploy hangs",
+        ),
+        ("anemos: error: stage deploy is a word of mine", None, "stage deploy is a word of mine"),
+    ] {
+        let (_, end) = run(&format!("{JUMP}\n{lines}\nanemos: verdict rescue"));
+        let Some(End::Failed(verdict)) = end else { panic!("{lines}: {end:?}") };
+        assert_eq!(verdict.stage.as_deref(), stage, "{lines}");
+        assert!(verdict.reason.ends_with(want), "{lines}: {}", verdict.reason);
+    }
+}
+
+#[test]
+fn a_machine_that_is_off_is_known_to_be() {
+    for (transcript, want) in [("!off", true), ("!reset", false)] {
+        let (chain, end) = play(route(), transcript);
+        assert!(end.is_some(), "{transcript}");
+        assert_eq!(chain.is_off(), want, "{transcript}");
+    }
+}
+
+#[test]
 fn a_panic_of_the_deploy_environment_is_not_the_new_systems() {
     let (_, end) = run(&format!(
         "{JUMP}\n[    2.0] Kernel panic - not syncing: Attempted to kill init!\n!reset"
