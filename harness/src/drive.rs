@@ -9,7 +9,7 @@ use tokio::process::Child;
 
 use crate::budget::{Budget, Watch};
 use crate::chain::{Chain, End, Entry, Link, Seen};
-use crate::classify::{self, Class};
+use crate::classify::Class;
 use crate::fault::{Fault, Faults, Kind, Progress, Struck};
 use crate::guest::{Ended, Event, Guest, GuestError, What};
 use crate::host::Host;
@@ -49,15 +49,6 @@ pub(crate) fn seen(what: &What) -> Option<Seen> {
             _ => Some(Seen::PoweredOff),
         },
         _ => None,
-    }
-}
-
-/// Whether what a sensor said shows that the guest gets on.
-pub(crate) fn is_progress(what: &What) -> bool {
-    match what {
-        What::Line(line) => classify::is_progress(line),
-        What::Firmware(_) | What::Screen(_) | What::Disk(_) | What::Event(_) => true,
-        What::Pending(_) | What::Packets(_) | What::Ended(_) => false,
     }
 }
 
@@ -203,7 +194,7 @@ impl<'a> Drive<'a> {
     async fn beat(&mut self, watch: &mut Watch) -> Option<End> {
         let next = self.guest.next(Instant::now() + BEAT).await;
         if let Some(observation) = next {
-            if is_progress(&observation.what) || self.carries(&observation.what) {
+            if observation.what.is_progress() || self.carries(&observation.what) {
                 watch.progress(Instant::now());
             }
             if let What::Disk(traffic) = &observation.what

@@ -21,6 +21,7 @@ use self::process::Process;
 use self::sampler::Sampler;
 use self::sensors::Voice;
 use crate::budget::{Budget, GaveUp, Watch};
+use crate::classify;
 use crate::command::CommandError;
 use crate::machine::{Boot, Machine, MachineError};
 use crate::qmp::Qmp;
@@ -198,12 +199,12 @@ impl GuestError {
 }
 
 impl What {
-    /// Tells whether the guest got on: unfinished lines and spinners only show that it waits.
+    /// Whether it shows that the guest gets on; a network chatters while a machine only waits.
     pub fn is_progress(&self) -> bool {
         match self {
-            Self::Pending(_) => false,
-            Self::Line(line) => !line.contains("A start job is running for"),
-            _ => true,
+            Self::Line(line) => classify::is_progress(line),
+            Self::Firmware(_) | Self::Screen(_) | Self::Disk(_) | Self::Event(_) => true,
+            Self::Pending(_) | Self::Packets(_) | Self::Ended(_) => false,
         }
     }
 }

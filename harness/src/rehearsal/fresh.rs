@@ -13,7 +13,7 @@ use crate::budget::Watch;
 use crate::chain::Seen;
 use crate::classify::Class;
 use crate::drive::outside::{Outside, Slot};
-use crate::drive::{host_disk_failed, is_progress, qemu_died, seen};
+use crate::drive::{host_disk_failed, qemu_died, seen};
 use crate::evidence::ANSWER;
 use crate::guest::{Event, Guest, GuestError, What};
 use crate::host::Host;
@@ -169,7 +169,7 @@ async fn watch_it(
             judge.observe(host.at(), &Seen::Connected(judge.port()));
         }
         if let Some(observation) = next {
-            if is_progress(&observation.what) {
+            if observation.what.is_progress() {
                 watch.progress(Instant::now());
             }
             if let Some(verdict) = look(host, &mut judge, &observation.what) {
