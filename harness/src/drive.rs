@@ -145,16 +145,16 @@ impl<'a> Drive<'a> {
     /// Follows the guest until the chain ends or `until` is reached.
     pub(crate) async fn follow(&mut self, until: Link) -> Option<End> {
         let mut link = self.chain.link();
-        let mut watch = Watch::begin(self.budget(link), Instant::now());
+        let mut watch = Watch::begin(self.budget(link), self.guest.now());
         while self.chain.link() < until {
             if let Some(end) = self.beat(&mut watch).await {
                 return Some(end);
             }
             if self.chain.link() != link {
                 link = self.chain.link();
-                watch = Watch::begin(self.budget(link), Instant::now());
+                watch = Watch::begin(self.budget(link), self.guest.now());
             }
-            if let Some(gave_up) = watch.expired(Instant::now()) {
+            if let Some(gave_up) = watch.expired(self.guest.now()) {
                 let activity = self.guest.activity().await;
                 return Some(self.chain.gave_up(&format!("{gave_up}; {activity}")));
             }
@@ -170,7 +170,7 @@ impl<'a> Drive<'a> {
         &mut self,
         work: impl Future<Output = T>,
     ) -> Result<T, Box<End>> {
-        let mut watch = Watch::begin(self.budget(self.chain.link()), Instant::now());
+        let mut watch = Watch::begin(self.budget(self.chain.link()), self.guest.now());
         tokio::pin!(work);
         loop {
             tokio::select! {
@@ -180,7 +180,7 @@ impl<'a> Drive<'a> {
                     return Err(Box::new(end));
                 },
             }
-            if let Some(gave_up) = watch.expired(Instant::now()) {
+            if let Some(gave_up) = watch.expired(self.guest.now()) {
                 return Err(Box::new(self.chain.gave_up(&gave_up.to_string())));
             }
             if self.host.is_over() {
@@ -195,7 +195,7 @@ impl<'a> Drive<'a> {
         let next = self.guest.next(Instant::now() + BEAT).await;
         if let Some(observation) = next {
             if observation.what.is_progress() || self.carries(&observation.what) {
-                watch.progress(Instant::now());
+                watch.progress(self.guest.now());
             }
             if let What::Disk(traffic) = &observation.what
                 && traffic.disk == SYSTEM
@@ -243,7 +243,7 @@ impl<'a> Drive<'a> {
             self.restarting = true;
             // UEFI under emulation says and reads nothing for a minute after an operating system.
             let budget = self.host.budget("the kernel that the boot loader boots", 150, 75);
-            *watch = Watch::begin(budget, Instant::now());
+            *watch = Watch::begin(budget, self.guest.now());
             self.guest.restart().await
         };
         broken(moved)
@@ -307,7 +307,7 @@ impl<'a> Drive<'a> {
             if fault.kind == Kind::LockUp {
                 let mut budget = self.budget(self.chain.link());
                 budget.stall = budget.stall.max(WATCHDOG);
-                *watch = Watch::begin(budget, Instant::now());
+                *watch = Watch::begin(budget, self.guest.now());
             }
             if matches!(fault.kind, Kind::Reset | Kind::PowerCut) {
                 return self.tell(&Seen::Cut(text));
@@ -325,7 +325,7 @@ impl<'a> Drive<'a> {
             self.command = None;
         }
         if !said.is_empty() {
-            watch.progress(Instant::now());
+            watch.progress(self.guest.now());
         }
         for line in said {
             let end = self.tell(&Seen::CommandSaid(line));

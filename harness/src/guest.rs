@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, killpg};
@@ -23,6 +23,7 @@ use self::sensors::Voice;
 use crate::budget::{Budget, GaveUp, Watch};
 use crate::classify;
 use crate::command::CommandError;
+use crate::load;
 use crate::machine::{Boot, Machine, MachineError};
 use crate::qmp::Qmp;
 use crate::screen::Screen;
@@ -219,6 +220,8 @@ pub struct Guest {
     files: Files,
     pid: Option<Pid>,
     gone: Arc<AtomicBool>,
+    /// How long QEMU has waited for a processor of the host, in nanoseconds, when it was last known.
+    starved: AtomicU64,
     ended: Option<Ended>,
     run: TempDir,
     tasks: JoinSet<()>,
@@ -247,11 +250,12 @@ impl Guest {
         let page = run.path().join("page");
         let sampler = Sampler::new(Arc::clone(&qmp), files.clone(), page, voice.clone());
         let gone = Arc::new(AtomicBool::new(false));
+        let starved = AtomicU64::new(0);
         let end = End { child, gone: Arc::clone(&gone), ports };
         let mut tasks = JoinSet::new();
         tasks.spawn(end.tell(files.clone(), voice.clone()));
         let mut guest =
-            Self { voice, queue, serial, qmp, files, pid, gone, ended: None, run, tasks };
+            Self { voice, queue, serial, qmp, files, pid, gone, starved, ended: None, run, tasks };
         if let Boot::Saved { state } = &machine.boot {
             guest.restore(state).await?;
         }
@@ -269,6 +273,22 @@ impl Guest {
     /// Returns the time since the machine was switched on.
     pub fn elapsed(&self) -> Duration {
         self.voice.at()
+    }
+
+    /// Returns the time without that for which QEMU was ready to run and other programs of the host
+    /// had the processors: what waits are measured by, so that company costs no guest its verdict.
+    pub fn now(&self) -> Instant {
+        let pid = self.pid().and_then(|pid| i32::try_from(pid).ok());
+        let starved = pid.map_or(0, load::starved_nanos);
+        // Of a process that is gone nothing is known any more.
+        let starved = self.starved.fetch_max(starved, Ordering::Relaxed).max(starved);
+        let now = Instant::now();
+        now.checked_sub(Duration::from_nanos(starved)).unwrap_or(now)
+    }
+
+    /// Returns the time since the machine was switched on, as [`Self::now`] counts it.
+    pub fn ran(&self) -> Duration {
+        self.now().saturating_duration_since(self.voice.started)
     }
 
     /// Returns the process id of QEMU while it runs.
@@ -317,20 +337,21 @@ impl Guest {
         budget: Budget,
         mut met: impl FnMut(&Observation) -> Option<T>,
     ) -> Waited<T> {
-        let mut watch = Watch::begin(budget, Instant::now());
+        let mut watch = Watch::begin(budget, self.now());
         loop {
             if let Some(ended) = &self.ended {
                 return Waited::Ended(ended.clone());
             }
-            if let Some(observation) = self.next(watch.deadline()).await {
+            let left = watch.deadline().saturating_duration_since(self.now());
+            if let Some(observation) = self.next(Instant::now() + left).await {
                 if observation.what.is_progress() {
-                    watch.progress(Instant::now());
+                    watch.progress(self.now());
                 }
                 if let Some(found) = met(&observation) {
                     return Waited::Met(found);
                 }
             }
-            if let Some(gave_up) = watch.expired(Instant::now()) {
+            if let Some(gave_up) = watch.expired(self.now()) {
                 return Waited::GaveUp(gave_up);
             }
         }

@@ -6,7 +6,7 @@ use procfs::ProcResult;
 use procfs::process::Process;
 
 /// Returns for how long a process, its threads and all that it has started have used processors
-/// (`/proc/PID/stat`, proc_pid_stat(5)); ended children count once they were waited for.
+/// (`/proc/PID/stat`, `proc_pid_stat(5)`); ended children count once they were waited for.
 ///
 /// Nothing if the process is gone.
 pub fn used(pid: i32) -> Option<Duration> {
@@ -20,17 +20,17 @@ pub fn used(pid: i32) -> Option<Duration> {
     Some(own + below.sum())
 }
 
-/// Returns for how long the threads of a process were ready to run and had to wait for a processor
+/// Returns for how long a process was ready to run and had to wait for a processor, in nanoseconds
 /// (`/proc/PID/task/TID/schedstat`, `Documentation/scheduler/sched-stats.rst`).
 ///
 /// Zero if the kernel does not count it, or the process is gone.
-pub fn starved(pid: i32) -> Duration {
+pub fn starved_nanos(pid: i32) -> u64 {
     let waited = |process: Process| -> ProcResult<u64> {
         let tasks = process.tasks()?.flatten();
         // QEMU's emulated processors are a thread each: the one that waited longest counts.
         Ok(tasks.filter_map(|task| Some(task.schedstat().ok()?.run_delay)).max().unwrap_or(0))
     };
-    Duration::from_nanos(Process::new(pid).and_then(waited).unwrap_or(0))
+    Process::new(pid).and_then(waited).unwrap_or(0)
 }
 
 fn children(process: &Process) -> ProcResult<Vec<i32>> {
@@ -45,15 +45,16 @@ fn children(process: &Process) -> ProcResult<Vec<i32>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::command::Command;
 
-    #[test]
-    fn work_of_a_child_counts_and_a_pid_of_nobody_is_nothing() {
+    #[tokio::test]
+    async fn work_of_a_child_counts_and_a_pid_of_nobody_is_nothing() {
         let own = i32::try_from(std::process::id()).unwrap();
         let before = used(own).unwrap();
         let script = "i=0; while [ $i -lt 300000 ]; do i=$((i + 1)); done";
-        assert!(std::process::Command::new("sh").args(["-c", script]).status().unwrap().success());
+        Command::new("sh").args(["-c", script]).run().await.unwrap();
         assert!(used(own).unwrap() > before, "the child used no time");
         assert_eq!(used(i32::MAX), None);
-        assert_eq!(starved(i32::MAX), Duration::ZERO);
+        assert_eq!(starved_nanos(i32::MAX), 0);
     }
 }

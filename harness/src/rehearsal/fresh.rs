@@ -124,8 +124,8 @@ pub(crate) async fn judge(
 /// Waits until the machine is off; a reset is not that.
 async fn turns_off(host: &Host, guest: &mut Guest) -> bool {
     host.progress.step("new system: its power button is pressed");
-    let until = Instant::now() + host.budget("turning off", 90, 6).cap;
-    while Instant::now() < until {
+    let until = guest.now() + host.budget("turning off", 90, 6).cap;
+    while guest.now() < until {
         match guest.next(Instant::now() + BEAT).await.map(|observation| observation.what) {
             Some(What::Event(Event::Shutdown { reason })) => return reason != "guest-reset",
             Some(What::Ended(_)) => return true,
@@ -161,7 +161,7 @@ async fn watch_it(
     mut judge: Judge,
     answers: &watch::Receiver<bool>,
 ) -> Verdict {
-    let mut watch = Watch::begin(host.budget("the new system", 180, 12), Instant::now());
+    let mut watch = Watch::begin(host.budget("the new system", 180, 12), guest.now());
     let mut held = false;
     loop {
         let next = guest.next(Instant::now() + BEAT).await;
@@ -170,7 +170,7 @@ async fn watch_it(
         }
         if let Some(observation) = next {
             if observation.what.is_progress() {
-                watch.progress(Instant::now());
+                watch.progress(guest.now());
             }
             if let Some(verdict) = look(host, &mut judge, &observation.what) {
                 return verdict;
@@ -183,7 +183,7 @@ async fn watch_it(
         if let Some(verdict) = judge.tick(host.at()) {
             return verdict;
         }
-        let silent = judge.must_speak() && !judge.heard() && guest.elapsed() > host.silence();
+        let silent = judge.must_speak() && !judge.heard() && guest.ran() > host.silence();
         if silent {
             let (waited, activity) = (guest.elapsed().as_secs(), guest.activity().await);
             let waited = format!("nothing but the firmware for {waited}s; {activity}");
@@ -194,7 +194,7 @@ async fn watch_it(
             host.progress.tick();
             continue;
         }
-        if let Some(gave_up) = watch.expired(Instant::now()) {
+        if let Some(gave_up) = watch.expired(guest.now()) {
             return judge.gave_up(&format!("{gave_up}; {}", guest.activity().await));
         }
         if host.is_over() {

@@ -182,6 +182,7 @@ fn a_planted_circle_is_found_with_its_files() {
 }
 
 /// Returns the lines of a text that hold one of the phrases, with their numbers.
+#[expect(clippy::unwrap_used, reason = "helpers of a test may end it")]
 fn foreign_phrases(text: &str) -> Vec<String> {
     // Right in English, though a phrase of the list fits.
     let right = ["is no longer", "is no more"];

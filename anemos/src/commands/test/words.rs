@@ -19,7 +19,7 @@ pub(super) fn word<T: DeserializeOwned>(text: &str) -> Result<T, String> {
 
 #[cfg(test)]
 mod tests {
-    use harness::machine::Bus;
+    use harness::machine::setup::Bus;
 
     use super::*;
 
