@@ -44,7 +44,7 @@ const SSH: u16 = 22;
 /// The command line of `anemos test`.
 const EXAMPLES: &str = "\
 Examples:
-  anemos test payload.tar.zst                        deploy onto a simulated Debian VPS, judge the result
+  anemos test payload.tar.zst                        deploy onto a simulated Debian VPS
   anemos test payload.tar.zst --bus nvme --quick     without the VPS and the jump, on an NVMe disk
   anemos test payload.tar.zst --twin facts.json      on a machine like the one of these facts
   anemos test payload.tar.zst --expect 'nginx ready' with more to wait for than a login prompt";
