@@ -54,9 +54,9 @@ fn help_names_every_command_and_the_exit_codes() {
       deploy       Take this machine over: all data on the selected disk is lost
       plan         Print what deploy would do; change nothing
       build        Write the final initramfs only
-      reset        Undo all that deploy staged before the jump
-      status       Tell what came of a deployment
-      retry        Run the payload again, in a rescue
+      reset        Undo everything that deploy prepared before the jump
+      status       Show how the last deployment or rehearsal ended
+      retry        Run the payload again in a rescue
       facts        Print the facts of this machine as JSON
       pack         Make a payload from a folder
       inspect      Check and describe a payload
