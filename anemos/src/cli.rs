@@ -11,7 +11,7 @@ use crate::commands::{
 
 /// Redeploy a running Linux machine in place
 #[derive(Debug, Parser)]
-#[command(name = "anemos", version, max_term_width = 100, arg_required_else_help = true)]
+#[command(name = "anemos", version = env!("ANEMOS_BUILD"), max_term_width = 100, arg_required_else_help = true)]
 #[command(after_help = "Exit status: 0 done or passed, 1 failure or verdict failed, 2 usage, \
                         3 refusal (nothing was changed), 4 broken (could not even be tried)")]
 pub(crate) struct Cli {

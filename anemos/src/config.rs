@@ -25,9 +25,20 @@ use crate::toml_mistake;
 const PLACES: [&str; 2] = ["anemos.toml", "/etc/anemos.toml"];
 
 impl ConfigArgs {
+    /// Returns the file that is read: the one that was named, or the first that exists.
+    pub(crate) fn file(&self) -> Option<PathBuf> {
+        self.config.clone().or_else(find)
+    }
+
+    /// Says which file that is.
+    pub(crate) fn describe_file(&self) -> String {
+        let nowhere = || format!("defaults: there is no {}", PLACES.join(" or "));
+        self.file().map_or_else(nowhere, |file| file.display().to_string())
+    }
+
     /// Returns the configuration: the file, then the flags.
     pub(crate) fn load(&self) -> anyhow::Result<Config> {
-        let file = self.config.clone().or_else(find);
+        let file = self.file();
         let mut config = file.as_deref().map_or_else(|| Ok(toml::Table::new()), read)?;
         self.override_in(&mut config);
         let config = from_table(config)?;

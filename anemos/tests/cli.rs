@@ -163,7 +163,7 @@ fn a_plan_needs_no_payload() {
         .filter(|line| !line.starts_with(' '))
         .filter_map(|line| line.split(' ').next())
         .collect();
-    let want = "machine payload kernel initramfs entry watchdog disk network access memory";
+    let want = "config machine payload kernel initramfs entry watchdog disk network access memory";
     assert_eq!(headings.join(" "), want, "{}", plan.stderr);
     let refused = plan.stderr.contains("\nhint: ");
     assert_eq!(plan.status, Some(if refused { 3 } else { 0 }), "{}", plan.stderr);
@@ -176,6 +176,30 @@ fn a_plan_is_json_for_programs() {
     let plan: serde_json::Value = serde_json::from_str(&plan.stdout).unwrap();
     assert_eq!(plan["restore"]["mode"], "none");
     assert_eq!(plan["payload"], serde_json::Value::Null);
+    assert_eq!(plan["configuration"], serde_json::Value::Null);
+}
+
+#[test]
+fn a_plan_names_the_configuration_that_it_has_read() {
+    let first = |run: &Run| run.stdout.lines().next().unwrap_or_default().to_owned();
+    let files = [("anemos.toml", "[network]\nmode = \"none\"\n"), ("other.toml", "")];
+    for (arguments, want) in [
+        (vec!["plan"], "config     anemos.toml"),
+        (vec!["plan", "-c", "other.toml"], "config     other.toml"),
+    ] {
+        let plan = run(&files, &arguments);
+        assert_eq!(first(&plan), want, "{}", plan.stderr);
+    }
+    let plan = run(&[], &["plan", "--network", "none"]);
+    let want = "config     defaults: there is no anemos.toml or /etc/anemos.toml";
+    assert_eq!(first(&plan), want, "{}", plan.stderr);
+}
+
+#[test]
+fn the_version_names_commit_and_date() {
+    let version = run(&[], &["--version"]).stdout;
+    let pattern = r"^anemos \d+\.\d+\.\d+( \([0-9a-f]{7,} \d{4}-\d\d-\d\d\))?\n$";
+    assert!(regex::Regex::new(pattern).unwrap().is_match(&version), "{version:?}");
 }
 
 #[test]

@@ -1,17 +1,17 @@
-//! What came of a deployment, for people who log in afterwards, and where it is kept.
+//! The result of a deployment, for people who log in afterwards.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::stages::{Outcome, Stage};
 
-/// An attempt to deploy, as far as it is known.
+/// An attempt to deploy, as far as anything is known about it.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Attempt {
     /// Version of the `anemos` that made it.
     pub version: String,
-    /// How far it went, or was to go.
+    /// How far it went, or was meant to go.
     #[serde(default, skip_serializing_if = "Mode::is_deployment")]
     pub mode: Mode,
     /// File name of the payload.
@@ -20,13 +20,13 @@ pub struct Attempt {
     pub began: u64,
     /// Device of the selected disk in the deploy environment; absent until it was found.
     pub disk: Option<String>,
-    /// How it ended; absent until it has, and for ever where the machine was reset in the middle.
+    /// How it ended; absent until then, and forever if the machine was reset in between.
     pub outcome: Option<Outcome>,
-    /// The stage that failed, when one did; without an outcome, the one that had begun.
+    /// The stage that failed, if one did; without an outcome, the stage that had begun.
     pub stage: Option<Stage>,
-    /// Why, on one line.
+    /// The reason, on one line.
     pub error: Option<String>,
-    /// What a rehearsal has proved, a line each.
+    /// What a rehearsal has proved, one line each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub proved: Vec<String>,
     /// The last lines of the log.
@@ -40,33 +40,35 @@ pub enum Mode {
     /// To a new system on the disk.
     #[default]
     Deployment,
-    /// Up to `deploy`, which is not run; no disk is written, and the old system is booted again.
+    /// Up to `deploy`, which is not run: no disk is written, and the old system boots again.
     Rehearsal,
 }
 
 impl Mode {
-    /// Whether it is an attempt to deploy, and no rehearsal.
+    /// Returns whether this is an attempt to deploy, not a rehearsal.
     pub fn is_deployment(&self) -> bool {
         *self == Self::Deployment
     }
 }
 
-/// Bytes on the old system's disk that a report may be written to: a file of the old system that
-/// was filled beforehand, so that no file system changes by it.
+/// Bytes on the old system's disk that a report may be written to.
+///
+/// They belong to a file of the old system that was filled beforehand, so the report changes
+/// nothing in the file system.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Place {
     /// First byte, from the start of the disk.
     pub offset: u64,
-    /// SHA-256 of the [`SIZE`] bytes that are there until then, in hexadecimal digits.
+    /// SHA-256 of the [`SIZE`] bytes that are there before the report, in hexadecimal digits.
     pub sha256: String,
 }
 
-/// Bytes of a report, of which the end is blank.
+/// Bytes of a report, which is padded with blanks.
 pub const SIZE: usize = 16 << 10;
 
 impl Attempt {
-    /// Renders the report; older lines of the log are left out where it would be too long.
+    /// Renders the report, leaving out older lines of the log if it would be too long.
     pub fn to_bytes(&self) -> Result<Vec<u8>, serde_json::Error> {
         let mut attempt = self.clone();
         loop {
@@ -81,7 +83,7 @@ impl Attempt {
     }
 }
 
-/// Returns the digest that a [`Place`] is known by.
+/// Returns the digest that identifies a [`Place`].
 pub fn digest(bytes: &[u8]) -> String {
     format!("{:x}", Sha256::digest(bytes))
 }

@@ -1,4 +1,4 @@
-//! Boot entries of UEFI firmware: how `anemos` names its own, and how PID 1 takes it away.
+//! Boot entries of UEFI firmware: how `anemos` names its own, and how PID 1 removes it.
 
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -9,10 +9,10 @@ pub const VARIABLES: &str = "/sys/firmware/efi/efivars";
 /// The vendor GUID of the variables that the UEFI specification defines.
 pub const GLOBAL: &str = "8be4df61-93ca-11d2-aa0d-00e098032b8c";
 
-/// What our boot entry is called; whatever is called so is ours.
+/// The name of our boot entry; every entry with this name is ours.
 pub const DESCRIPTION: &str = "anemos deploy environment";
 
-/// Renders text as the firmware has it: UTF-16, little-endian, with a zero at its end.
+/// Renders text the way the firmware stores it: UTF-16, little-endian, zero-terminated.
 pub fn utf16(text: &str) -> Vec<u8> {
     text.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect()
 }

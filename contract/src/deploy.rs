@@ -10,7 +10,7 @@ use crate::firmware::Firmware;
 use crate::network::proof::Subject;
 use crate::network::{Network, Restore};
 
-/// Written by `anemos` into the final initramfs, read by PID 1.
+/// The deploy description, which `anemos` writes into the final initramfs for PID 1.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Deploy {
@@ -18,61 +18,64 @@ pub struct Deploy {
     pub version: String,
     /// Host name of the running system.
     pub hostname: String,
-    /// Its machine-id(5); absent when it has none, or when the machine was not looked at.
+    /// Its machine-id(5); absent if it has none, or if the machine was not examined.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub machine_id: Option<String>,
-    /// Platform firmware; absent when the machine was not looked at, and PID 1 has to.
+    /// Platform firmware; absent if the machine was not examined, so that PID 1 has to look.
     pub firmware: Option<Firmware>,
     /// Machine architecture, as in `uname -m`.
     pub arch: String,
-    /// The console people look at, e.g. `ttyS0,115200`; absent when the machine was not looked
-    /// at, and PID 1 has to.
+    /// The console people look at, e.g. `ttyS0,115200`.
+    ///
+    /// Absent if the machine was not examined, so that PID 1 has to look.
     pub console: Option<String>,
     /// The selected disk.
     pub disk: DiskIdentity,
     /// Other disks that `deploy` may write to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub also_write: Vec<DiskIdentity>,
-    /// Ports that the running system's sshd listens at; empty when it was not asked.
+    /// Ports on which the running system's sshd listens; empty if it was not asked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ssh_ports: Vec<u16>,
     /// What the deploy environment does about its network.
     pub restore: Restore,
-    /// The network of the running system, for the new system; absent when the machine was not
-    /// looked at, and what DHCP says holds.
+    /// The network of the running system, for the new system.
+    ///
+    /// Absent if the machine was not examined; then the answers of DHCP count.
     pub network: Option<Network>,
-    /// Whether the payload is of no use without a network.
+    /// Whether the payload is useless without a network.
     #[serde(default = "yes")]
     pub needs_network: bool,
-    /// Who answered in the running system, and so must answer again; absent when the machine was
-    /// not looked at.
+    /// Who answered in the running system, so must answer again.
+    ///
+    /// Absent if the machine was not examined.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answered: Option<Vec<Subject>>,
-    /// Addresses of the server that the payload comes from.
+    /// Addresses of the server that provides the payload.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub origins: Vec<SocketAddr>,
     /// Modules to load, in order: paths from the root of the initramfs.
     pub modules: Vec<String>,
     /// The payload.
     pub payload: PayloadMember,
-    /// How far it goes.
+    /// How far the attempt goes.
     #[serde(default, skip_serializing_if = "Mode::is_deployment")]
     pub mode: Mode,
-    /// Whether a watchdog runs since the jump, and must be fed.
+    /// Whether a watchdog has been running since the jump, so must be fed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub watchdog: bool,
-    /// When the attempt began, in seconds since 1970; absent in what is only built.
+    /// When the attempt began, in seconds since 1970; absent if it is only built, not run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub began: Option<u64>,
     /// Where a report for the old system may be written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub report: Option<Place>,
-    /// What becomes of a machine whose disk was written when the deployment fails.
+    /// What happens to a machine if the deployment fails after its disk was written.
     #[serde(default)]
     pub after_commit: AfterCommit,
     /// Seconds that `deploy` may take.
     pub deploy_limit_secs: u64,
-    /// Seconds since 1970 at the moment of writing; the clock must not be earlier.
+    /// Seconds since 1970 when this was written; the clock must not be earlier.
     pub written_at: u64,
 }
 
@@ -80,11 +83,11 @@ fn yes() -> bool {
     true
 }
 
-/// What becomes of a machine whose disk was written when the deployment fails.
+/// What happens to a machine if the deployment fails after its disk was written.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum AfterCommit {
-    /// It waits for people, who can log in.
+    /// It waits for people to log in.
     #[default]
     Rescue,
     /// It boots whatever is on the disk.
@@ -103,6 +106,6 @@ pub struct PayloadMember {
     pub size: u64,
     /// SHA-256 in lower-case hexadecimal digits.
     pub sha256: String,
-    /// Bytes that unpacking it may use at most.
+    /// Bytes that it may take at most when unpacked.
     pub unpacked_limit: u64,
 }

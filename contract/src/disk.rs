@@ -1,13 +1,13 @@
-//! Which disk a deployment is about, said in a way that survives a change of kernel.
+//! Identifies the disk of a deployment in a way that survives a change of kernel.
 
 mod choose;
 pub mod sysfs;
 
 use serde::{Deserialize, Serialize};
 
-/// What identifies a disk; absent where the disk, or the user, does not say it.
+/// What identifies a disk; absent if the disk, or the user, does not say.
 ///
-/// Kernel names (`sda`) are no part of it: probing order changes with the kernel.
+/// Kernel names (`sda`) are not part of it, because probing order changes with the kernel.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct DiskIdentity {
@@ -20,8 +20,10 @@ pub struct DiskIdentity {
     /// GPT disk GUID (lower case) or MS-DOS disk signature (eight hexadecimal digits).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub table_id: Option<String>,
-    /// SHA-256 of what lies before the first partition and behind the last one, a MiB of each at the
-    /// most, in hexadecimal digits: what no running system writes to. Only with a partition table.
+    /// SHA-256 of what lies before the first partition and behind the last one.
+    ///
+    /// It covers at most a MiB of each, which no running system writes to, in hexadecimal digits.
+    /// Only present with a partition table.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ends: Option<String>,
     /// Path of the device below `/sys/devices`, without its kernel names of block devices.
@@ -33,7 +35,7 @@ pub struct DiskIdentity {
 }
 
 impl DiskIdentity {
-    /// The strong marks: what hardly any other disk has too.
+    /// Returns the strong marks, which hardly any other disk shares.
     pub fn marks(&self) -> [Mark<'_>; 4] {
         let mark = |name, value, lasts| Mark { name, value, lasts };
         [
@@ -44,7 +46,7 @@ impl DiskIdentity {
         ]
     }
 
-    /// Returns what is known of both disks and the same.
+    /// Returns what is known about both disks and equal.
     #[must_use]
     pub fn common(&self, other: &Self) -> Self {
         let mut same = self.clone();
@@ -57,26 +59,27 @@ impl DiskIdentity {
         same
     }
 
-    /// How many strong marks are known.
+    /// Returns how many strong marks are known.
     pub fn known_marks(&self) -> usize {
         self.marks().iter().filter(|mark| mark.value.is_some()).count()
     }
 
-    /// Whether the device itself says who it is, and not only what was written to it, which a copy
-    /// has as well.
+    /// Returns whether the device itself says who it is.
+    ///
+    /// What was only written to it does not count, because a copy has that as well.
     pub fn names_its_device(&self) -> bool {
         self.serial.is_some() || self.wwn.is_some()
     }
 }
 
-/// Something that a disk is known by.
+/// Something that identifies a disk.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Mark<'i> {
     /// What it is, for people.
     pub name: &'static str,
-    /// Absent where the disk does not have it.
+    /// Absent if the disk does not have it.
     pub value: Option<&'i str>,
-    /// Whether a disk on which it differs is another one; else it may have been written since.
+    /// Whether a different value means another disk; if not, it may have been rewritten since.
     pub lasts: bool,
 }
 
@@ -88,14 +91,14 @@ pub struct Candidate {
     pub name: String,
     /// What identifies it.
     pub identity: DiskIdentity,
-    /// Model, as its maker calls it.
+    /// Model, as its manufacturer calls it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
     /// The bus that it is on: `virtio`, `nvme`, `ata`, `scsi`, `usb`, `mmc`, `xen` or `other`.
     pub bus: String,
     /// Logical sector size in bytes.
     pub sector_size: u64,
-    /// Whether its medium can be taken out.
+    /// Whether its medium can be removed.
     pub removable: bool,
     /// Whether it refuses writes.
     pub read_only: bool,

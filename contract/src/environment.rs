@@ -1,6 +1,6 @@
 //! The environment of `deploy` (a contract): names of its variables, and the `PATH` it starts with.
 
-/// What the names of all variables of ours begin with; a payload cannot set such a variable.
+/// The prefix of all our variables; a payload cannot set such a variable.
 pub const PREFIX: &str = "ANEMOS_";
 
 /// Version of the `anemos` that prepared the deployment.
@@ -9,7 +9,7 @@ pub const VERSION: &str = "ANEMOS_VERSION";
 pub const DISK: &str = "ANEMOS_DISK";
 /// Prefix of its partitions, e.g. `/dev/nvme0n1p`.
 pub const DISK_PART: &str = "ANEMOS_DISK_PART";
-/// Devices of the other disks that `deploy` may write to, with blanks between them.
+/// Devices of the other disks that `deploy` may write to, separated by blanks.
 pub const ALSO_WRITE: &str = "ANEMOS_ALSO_WRITE";
 /// Platform firmware: a [`crate::firmware::Firmware::name`].
 pub const FIRMWARE: &str = "ANEMOS_FIRMWARE";

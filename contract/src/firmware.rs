@@ -1,4 +1,4 @@
-//! The platform firmware: which of the two a machine has.
+//! The platform firmware of a machine: PC BIOS or UEFI.
 
 use std::path::Path;
 
@@ -15,12 +15,12 @@ pub enum Firmware {
 }
 
 impl Firmware {
-    /// The firmware of the machine that this runs on (Linux, `ABI/testing/sysfs-firmware-efi`).
+    /// Returns the firmware of this machine (Linux, `ABI/testing/sysfs-firmware-efi`).
     pub fn here(sys: &Path) -> Self {
         if sys.join("firmware/efi").exists() { Self::Uefi } else { Self::Bios }
     }
 
-    /// The word of the contract: `bios` or `uefi`.
+    /// Returns the word of the contract: `bios` or `uefi`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Bios => "bios",

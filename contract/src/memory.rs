@@ -3,9 +3,9 @@
 /// Memory in bytes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Memory {
-    /// All that the kernel manages.
+    /// All memory that the kernel manages.
     pub total: u64,
-    /// What programs may still use without swapping.
+    /// Memory that programs may still use without swapping.
     pub available: u64,
 }
 

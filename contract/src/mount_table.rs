@@ -2,13 +2,13 @@
 
 /// Undoes the octal escapes of `/proc/self/mounts` and `mountinfo` (`proc_pid_mounts(5)`).
 ///
-/// The backslash comes last: what it would make of an escaped one is no escape.
+/// The backslash comes last: otherwise, what an escaped one becomes would be taken for an escape.
 pub fn unescape(field: &str) -> String {
     let codes = [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")];
     codes.iter().fold(field.to_owned(), |text, (code, plain)| text.replace(code, plain))
 }
 
-/// The mount points of a table in the format of `proc_mounts(5)`, in its order.
+/// Returns the mount points of a table in the format of `proc_mounts(5)`, in its order.
 pub fn targets(table: &str) -> impl DoubleEndedIterator<Item = String> {
     table.lines().filter_map(|line| line.split_whitespace().nth(1)).map(unescape)
 }

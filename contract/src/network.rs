@@ -18,19 +18,21 @@ pub use self::link::{Address, Bond, Kind, Link, Origin};
 pub use self::prefix::Prefix;
 pub use self::route::{MAIN_TABLE, Neighbour, Route, RouteKind, Rule};
 
-/// The network of the running system, or what is to be restored of it.
+/// The network of the running system, or the part of it to be restored.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Network {
-    /// Links, each with its addresses, in an order in which they can be made: hardware, then bonds,
-    /// bridges and VRFs, then VLANs, each after the link that it is over.
+    /// Links, each with its addresses, in an order in which they can be created.
+    ///
+    /// Hardware comes first, then bonds, bridges and VRFs, then VLANs, each after the link below
+    /// it.
     pub links: Vec<Link>,
-    /// Routes of all tables that the kernel did not make by itself.
+    /// Routes of all tables that the kernel did not add by itself.
     pub routes: Vec<Route>,
-    /// Rules beside those that every system has.
+    /// Rules other than those that every system has.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<Rule>,
-    /// Neighbours whose MAC addresses were given by hand.
+    /// Neighbours whose MAC addresses were set by hand.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub neighbours: Vec<Neighbour>,
     /// Name servers, best first; never a local stub.
@@ -38,18 +40,20 @@ pub struct Network {
     /// Search list of the resolver.
     #[serde(default)]
     pub search: Vec<String>,
-    /// Whether the name servers are these, whatever DHCP servers say.
+    /// Whether these name servers are used whatever DHCP servers say.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub fixed_resolvers: bool,
 }
 
 impl Network {
-    /// The same network without links that are of no use: those without addresses on them, on what
-    /// they are a part of, on their own parts, or on what is over them.
+    /// Returns the same network without links that are of no use.
+    ///
+    /// A link is of use if it has addresses, or if the link that it is a part of, one of its own
+    /// parts, or a link on top of it has some.
     #[must_use]
     pub fn in_use(&self) -> Self {
         let mut used: BTreeSet<&str> = BTreeSet::new();
-        // What comes later may be made of what comes earlier, and the other way round.
+        // A later link may be made of an earlier one, and the other way round.
         for _ in &self.links {
             for link in &self.links {
                 let name = link.name.as_str();
@@ -77,7 +81,8 @@ impl Network {
 pub enum Restore {
     /// Exactly these links, addresses and routes.
     Static(Network),
-    /// DHCP on the first link named that gets an answer; of all physical links when none is.
+    /// DHCP on the first of these links that gets an answer; on all physical links if none is
+    /// named.
     Dhcp {
         /// MAC addresses.
         macs: Vec<String>,

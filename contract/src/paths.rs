@@ -1,4 +1,4 @@
-//! Places inside the deploy environment, known to the generator and to PID 1.
+//! Places inside the deploy environment, known to both the generator and PID 1.
 
 /// PID 1.
 pub const INIT: &str = "init";
@@ -10,13 +10,13 @@ pub const MANIFEST: &str = "anemos/manifest.json";
 pub const DEPLOY: &str = "anemos/deploy.json";
 /// The payload, still packed.
 pub const PAYLOAD: &str = "anemos/payload";
-/// Public keys that may log in, one a line.
+/// Public keys that may log in, one per line.
 pub const AUTHORIZED_KEYS: &str = "anemos/authorized_keys";
 /// SSH host keys of the running system.
 pub const HOST_KEYS: &str = "anemos/host-keys";
-/// Where the SSH server of a rescue may be: programs of the base.
+/// Where a rescue looks for an SSH server: programs of the base.
 pub const SSH_SERVERS: [&str; 3] = ["/usr/sbin/sshd", "/usr/bin/sshd", "/usr/local/sbin/sshd"];
-/// The last member: what follows a half-unpacked initramfs never holds it.
+/// The last member: a half-unpacked initramfs never has it.
 pub const CANARY: &str = "anemos/canary";
 
 /// Where the payload is unpacked to, and the working directory of `deploy`.
@@ -25,13 +25,13 @@ pub const WORK: &str = "/anemos/work";
 pub const NEW_ROOT: &str = "/anemos/root";
 /// Network files for the new system.
 pub const NETWORK: &str = "/anemos/network";
-/// What makeimg has fetched for its check, until it installs.
+/// What makeimg has fetched for its check, kept until it installs.
 pub const MAKEIMG_CACHE: &str = "/anemos/makeimg";
-/// All that was said, as people read it.
+/// The log, as people read it.
 pub const LOG: &str = "/anemos/log";
-/// The same as one JSON object a line.
+/// The same as one JSON object per line.
 pub const EVENTS: &str = "/anemos/events.jsonl";
-/// What came of the deployment, for `anemos status`.
+/// The result of the deployment, for `anemos status`.
 pub const STATE: &str = "/anemos/state.json";
-/// Whoever makes this file in a rescue asks for another run of the payload.
+/// Creating this file in a rescue requests another run of the payload.
 pub const RETRY: &str = "/anemos/retry";

@@ -1,7 +1,7 @@
-//! Payloads: packed tarballs that describe a new system, read in one pass and never held whole.
+//! Payloads: packed tarballs that describe a new system, read in one pass and never held in memory.
 //!
-//! What `deploy` itself needs from the deploy environment is judged elsewhere: here is only what
-//! the payload alone justifies.
+//! What `deploy` needs from the deploy environment is judged elsewhere: here is only what follows
+//! from the payload alone.
 
 pub mod environment;
 mod error;
@@ -31,7 +31,7 @@ pub use settings::Settings;
 use extract::Extractor;
 use members::Discard;
 
-/// What a payload turned out to be, with what is needed to plan a deployment of it.
+/// What a payload contains, as far as planning its deployment needs it.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Description {
@@ -43,7 +43,7 @@ pub struct Description {
     pub top: Option<String>,
     /// Number of members, the single top folder included.
     pub members: u64,
-    /// Bytes of memory that it takes unpacked: files by whole pages, a page for everything else.
+    /// Bytes of memory that it takes unpacked: files in whole pages, a page for everything else.
     pub unpacked: u64,
     /// What `payload.toml` says.
     pub settings: Settings,
@@ -73,7 +73,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The file at the top that makes it this kind.
+    /// Returns the name of the top file that makes it this kind.
     pub fn marker(&self) -> &'static str {
         match self {
             Self::Deploy { .. } => "deploy",
@@ -94,7 +94,8 @@ pub enum Compression {
 }
 
 impl Compression {
-    /// Tells by the name of a file to be written; reading goes by its first bytes instead.
+    /// Infers the compression from the name of a file to be written; reading looks at the first
+    /// bytes.
     pub fn from_name(path: &Path) -> Option<Self> {
         let name = path.file_name()?.to_str()?;
         [
@@ -107,7 +108,7 @@ impl Compression {
         .find_map(|(end, compression)| name.ends_with(end).then_some(compression))
     }
 
-    /// The name of the format.
+    /// Returns the name of the format.
     pub fn name(self) -> &'static str {
         match self {
             Self::Gzip => "gzip",
@@ -116,17 +117,18 @@ impl Compression {
     }
 }
 
-/// What a payload may use at most.
+/// How much a payload may use at most.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Limits {
-    /// Bytes of memory unpacked, counted as in [`Description::unpacked`].
+    /// Bytes of memory when unpacked, counted as in [`Description::unpacked`].
     pub unpacked: u64,
     /// Number of members.
     pub members: u64,
 }
 
 impl Default for Limits {
-    /// No limit of size; more members than any payload has, fewer than would fill our memory.
+    /// Returns no limit of size, and more members than any payload has but fewer than fill our
+    /// memory.
     fn default() -> Self {
         Self { unpacked: u64::MAX, members: 200_000 }
     }
@@ -139,7 +141,8 @@ pub fn inspect(reader: impl Read, limits: Limits) -> Result<Description, Payload
 
 /// Checks, unpacks and describes a payload in one pass; strips the single top folder.
 ///
-/// `destination` is created, or must be empty. On an error, what was unpacked so far stays.
+/// `destination` is created; if it exists, it must be empty. On an error, what was unpacked so far
+/// stays.
 pub fn unpack(
     reader: impl Read,
     destination: &Path,

@@ -1,4 +1,4 @@
-//! The stages of a deployment and the console lines that announce them (a contract).
+//! The stages of a deployment with the console lines that announce them (a contract).
 
 use std::fmt;
 
@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 pub enum Stage {
     /// Checks manifest and canary.
     VerifyInitramfs,
-    /// Mounts what the deploy environment lives on.
+    /// Mounts the file systems that the deploy environment needs.
     Mount,
     /// Loads the modules of the deploy description, in its order.
     Modules,
-    /// Waits for the selected disk and makes sure that it is the one.
+    /// Waits for the selected disk and verifies its identity.
     Disks,
     /// Restores links, addresses, routes and resolvers.
     Network,
@@ -24,14 +24,14 @@ pub enum Stage {
     Unpack,
     /// Runs `deploy`.
     Deploy,
-    /// Writes everything back and unmounts.
+    /// Writes back all data and unmounts.
     Settle,
     /// Reboots.
     Reboot,
 }
 
 impl Stage {
-    /// The word that stands for the stage on the console.
+    /// Returns the word that stands for the stage on the console.
     pub fn name(self) -> &'static str {
         match self {
             Self::VerifyInitramfs => "verify-initramfs",
@@ -60,9 +60,9 @@ impl fmt::Display for Stage {
 pub enum Outcome {
     /// The payload is on the disk.
     Deployed,
-    /// Nothing was written; the old system is booted again.
+    /// Nothing was written; the old system boots again.
     Returned,
-    /// The disk was written and the deployment did not end well.
+    /// The disk was written, and the deployment failed.
     Rescue,
 }
 

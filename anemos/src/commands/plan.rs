@@ -1,5 +1,6 @@
 //! Command `anemos plan`: prints what deploy would do, changes nothing.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -47,10 +48,17 @@ impl Args {
         let mut refusals = refusals.clone();
         refusals.retain(|refusal| !matches!(refusal, Refusal::NotRoot | Refusal::NoPayload));
         report::result(&if self.json {
-            let said = Said { plan, refusals: list(&refusals), overridden: list(overridden) };
+            let configuration = self.config.file();
+            let said = Said {
+                plan,
+                configuration,
+                refusals: list(&refusals),
+                overridden: list(overridden),
+            };
             serde_json::to_string_pretty(&said).context("writing JSON")?
         } else {
-            plan.render()
+            let read = format!("{:<11}{}", "config", self.config.describe_file());
+            format!("{read}\n{}", plan.render())
         });
         refuse(&refusals)?;
         prepared.check_room()?;
@@ -63,6 +71,8 @@ impl Args {
 struct Said<'s> {
     #[serde(flatten)]
     plan: &'s Plan,
+    /// The configuration file that was read; none if there are only defaults and flags.
+    configuration: Option<PathBuf>,
     /// Reasons not to go on.
     refusals: Vec<ToldRefusal>,
     /// What would be one, had it not been overridden.

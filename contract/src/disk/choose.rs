@@ -1,4 +1,4 @@
-//! Finds a disk again by its identity, or says why it cannot be told.
+//! Finds a disk again by its identity, or says why that is not possible.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use super::{Candidate, DiskIdentity};
 /// Why no disk was chosen.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum ChoiceError {
-    /// No disk is the one.
+    /// No disk matches.
     #[error("no disk has {wanted} (seen: {seen})")]
     NotFound {
         /// What was looked for.
@@ -15,12 +15,12 @@ pub enum ChoiceError {
         /// The disks there are, each with what is wrong with it.
         seen: Names,
     },
-    /// Several disks could be the one.
+    /// Several disks match.
     #[error("{names} all have {wanted}")]
     Doubt {
         /// What was looked for.
         wanted: Box<DiskIdentity>,
-        /// The disks that could be it.
+        /// The disks that match.
         names: Names,
     },
 }
@@ -38,15 +38,15 @@ impl fmt::Display for Names {
     }
 }
 
-/// How many strong marks must be equal, where so many are known.
+/// How many strong marks must be equal, if that many are known.
 const QUORUM: usize = 2;
 
 /// Returns the one candidate that is the `wanted` disk.
 ///
 /// Serial number, world wide name, table id and digest of the ends are strong marks: two of them
-/// must be equal, or the only one that is wanted. The first three must not differ where both sides
-/// have them; the ends may, when two others vouch for the disk: boot loaders write there. The size
-/// must be equal where it is wanted. The bus path is weak, since slots are renumbered: it only
+/// must be equal, or the only one that is wanted. The first three must not differ if both sides
+/// have them; the ends may, if two others vouch for the disk, because boot loaders write there. The
+/// size must be equal if one is wanted. The bus path is weak, since slots are renumbered: it only
 /// decides between candidates that are left.
 pub fn choose<'c>(
     wanted: &DiskIdentity,
@@ -100,7 +100,7 @@ impl fmt::Display for DiskIdentity {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut known = Vec::new();
         for mark in self.marks() {
-            // Of a digest, digits enough to compare by eye.
+            // Of a digest, enough digits to compare by eye.
             let most = if mark.lasts { usize::MAX } else { 12 };
             let Some(value) = mark.value else { continue };
             known.push(format!("{} {}", mark.name, value.get(..most).unwrap_or(value)));
@@ -115,7 +115,7 @@ impl fmt::Display for DiskIdentity {
 mod tests {
     use super::{Candidate, ChoiceError, DiskIdentity, choose};
 
-    /// Makes an identity of `serial/wwn/table-id/ends/bus-path/size`, `-` for what is not known.
+    /// Parses an identity from `serial/wwn/table-id/ends/bus-path/size`, with `-` for unknown.
     fn identity(text: &str) -> DiskIdentity {
         let mut parts = text.split('/').map(|part| (part != "-").then(|| part.to_owned()));
         let mut next = || parts.next().flatten();
@@ -138,7 +138,7 @@ mod tests {
         }
     }
 
-    /// What is told, what is wanted, the disks there are, and what comes of it.
+    /// The name of the case, the wanted disk, the disks of the machine, and the expected outcome.
     type Case = (&'static str, &'static str, &'static [&'static str], &'static str);
 
     const CASES: &[Case] = &[

@@ -10,16 +10,16 @@ use sha2::{Digest, Sha256};
 pub use super::choose::{ChoiceError, Names, choose};
 use super::{Candidate, DiskIdentity};
 
-/// Unit of `/sys/block/*/size`, whatever the sectors of the disk are.
+/// Unit of `/sys/block/*/size`, regardless of the disk's sectors.
 const SIZE_UNIT: u64 = 512;
-/// Most bytes of each end of a disk that its digest is about.
+/// Largest number of bytes at each end of a disk that its digest covers.
 const END: u64 = 1 << 20;
 
 /// Returns the disks below `sys`, in the order of their names.
 ///
-/// Only disks of hardware, virtual machines included: nothing that is made of other disks, memory
-/// or files, no optical or floppy drive, nothing without a medium. The table id is read from the
-/// disk itself in `dev`, and absent when it may not be read.
+/// Only disks of hardware count, virtual machines included: nothing that is made of other disks,
+/// memory or files, no optical or floppy drive, nothing without a medium. The table id is read from
+/// the disk itself in `dev`, and absent if that is not permitted.
 pub fn read_all(sys: &Path, dev: &Path) -> io::Result<Vec<Candidate>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(sys.join("block"))? {
@@ -29,7 +29,7 @@ pub fn read_all(sys: &Path, dev: &Path) -> io::Result<Vec<Candidate>> {
     Ok(names.into_iter().filter_map(|name| read(sys, dev, name)).collect())
 }
 
-/// Reads one disk; none when it is no disk of hardware, or went away meanwhile.
+/// Reads one disk; returns `None` if it is not a hardware disk, or disappeared meanwhile.
 fn read(sys: &Path, dev: &Path, name: String) -> Option<Candidate> {
     let folder = sys.join("block").join(&name).canonicalize().ok()?;
     let devices = sys.join("devices").canonicalize().ok()?;
@@ -40,7 +40,7 @@ fn read(sys: &Path, dev: &Path, name: String) -> Option<Candidate> {
     }
     let sector_size = text(&folder.join("queue/logical_block_size"));
     let sector_size = sector_size.and_then(|size| size.parse().ok()).unwrap_or(SIZE_UNIT);
-    // Only with rights, and only while it is there.
+    // This needs permission, and the disk may have disappeared.
     let device = File::open(dev.join(name.replace('!', "/"))).ok();
     let table_id = device.as_ref().and_then(|device| table_id(device, sector_size));
     let device = device.filter(|_| table_id.is_some());
@@ -63,7 +63,7 @@ fn read(sys: &Path, dev: &Path, name: String) -> Option<Candidate> {
     })
 }
 
-/// Returns the words of an attribute; none when it is absent, empty or not text.
+/// Returns the words of an attribute; `None` if it is absent, empty or not text.
 fn text(path: &Path) -> Option<String> {
     let text = fs::read_to_string(path).ok()?;
     let words: Vec<_> = text.split_whitespace().collect();
@@ -75,7 +75,7 @@ fn is_set(path: &Path) -> bool {
 }
 
 fn is_hardware(name: &str, path: &Path, folder: &Path) -> bool {
-    // Namespaces of NVMe that can have several paths hang below a virtual device.
+    // NVMe namespaces that can have several paths hang below a virtual device.
     let made_up = path.starts_with("virtual") && !path.starts_with("virtual/nvme-subsystem");
     let drive = ["sr", "fd", "mtdblock"].iter().any(|kind| {
         name.strip_prefix(kind).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
@@ -90,7 +90,7 @@ fn serial(folder: &Path) -> Option<String> {
         .or_else(|| vital_product_data(&folder.join("device/vpd_pg80")))
 }
 
-/// Reads the unit serial number page of SCSI: four bytes of header, the last two its length.
+/// Reads SCSI's page of unit serial number: a header of four bytes, the last two its length.
 fn vital_product_data(path: &Path) -> Option<String> {
     let page = fs::read(path).ok()?;
     let (header, rest) = page.split_at_checked(4)?;
@@ -114,7 +114,7 @@ fn bus(name: &str, path: &Path) -> &'static str {
     }
 }
 
-/// Returns the place of the disk, without the numbers that the kernel gives out as it probes.
+/// Returns the place of the disk, without the numbers that the kernel assigns while probing.
 fn bus_path(devices: &Path, path: &Path, name: &str) -> String {
     let mut sofar = PathBuf::from(devices);
     let mut stable = Vec::new();
@@ -131,7 +131,7 @@ fn bus_path(devices: &Path, path: &Path, name: &str) -> String {
     stable.join("/")
 }
 
-/// Whether a component is a class or a name with a running number.
+/// Returns whether a component is a class or a name with a running number.
 fn is_counted(component: &str) -> bool {
     let stem = component.trim_end_matches(|c: char| c.is_ascii_digit());
     let counted = ["virtio", "ata", "host", "nvme", "nvme-subsys", "block", "scsi_host"];
@@ -152,14 +152,14 @@ fn ata_port(sofar: &Path, component: &str) -> Option<String> {
     Some(format!("port{port}"))
 }
 
-/// Reads the identity of the partition table: GPT when there is one, else MS-DOS.
+/// Reads the identity of the partition table: GPT if there is one, else MS-DOS.
 fn table_id(file: &File, sector_size: u64) -> Option<String> {
     gpt_guid(file, sector_size).or_else(|| dos_signature(file))
 }
 
 /// Returns the digest of what lies before the first partition and behind the last one.
 ///
-/// What is in a partition a running system writes at any time; what is outside, hardly ever.
+/// A running system writes to its partitions at any time, but hardly ever outside of them.
 fn ends(file: &File, folder: &Path, size: u64) -> io::Result<String> {
     let (mut first, mut last) = (size, 0);
     for entry in fs::read_dir(folder)? {
@@ -193,7 +193,7 @@ fn gpt_guid(file: &File, sector_size: u64) -> Option<String> {
     Some(guid(bytes))
 }
 
-/// Writes a GUID as people know it: its first three fields are little-endian, the rest is not.
+/// Formats a GUID as people know it: its first three fields are little-endian, the rest is not.
 fn guid(bytes: [u8; 16]) -> String {
     const ORDER: [usize; 16] = [3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15];
     let mut text = String::new();

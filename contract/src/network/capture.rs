@@ -1,4 +1,4 @@
-//! Asks the kernel for its network by rtnetlink; nothing here is decided.
+//! Captures the network from the kernel by rtnetlink; nothing is decided here.
 
 mod links;
 mod routes;
@@ -21,15 +21,15 @@ use rtnetlink::{Handle, IpVersion, RouteMessageBuilder};
 
 use super::{Neighbour, Network};
 
-/// How what is left out begins where it is a way out of the main table.
+/// How the note about a lost way out of the main table begins.
 pub const LOST_DEFAULT: &str = "the default route over ";
 
 /// A network as it was found.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Captured {
-    /// Its part that can be had again; resolvers are not the kernel's to know.
+    /// The part of it that can be recreated; the kernel knows nothing about resolvers.
     pub network: Network,
-    /// What else there is, each in a few words.
+    /// Everything else that was found, each item in a few words.
     pub left_out: Vec<String>,
 }
 
@@ -57,13 +57,13 @@ pub fn capture(root: &Path) -> anyhow::Result<Captured> {
     Ok(put_together(&answers, |name| device_of(root, name)))
 }
 
-/// The same over a connection that is there.
+/// Captures the network over a connection that already exists.
 pub async fn capture_by(handle: &Handle) -> anyhow::Result<Captured> {
     let answers = ask(handle).await.context("asking the kernel for its network")?;
     Ok(put_together(&answers, |name| device_of(Path::new("/"), name)))
 }
 
-/// The device of a link below `/sys/devices`; links that are made have none.
+/// Returns the device of a link below `/sys/devices`; virtual links have none.
 pub fn device_of(root: &Path, name: &str) -> Option<String> {
     let device = root.join("sys/class/net").join(name).join("device").canonicalize().ok()?;
     let devices = root.join("sys/devices").canonicalize().ok()?;
@@ -84,14 +84,14 @@ async fn routes_of_both_families(handle: &Handle) -> anyhow::Result<Vec<RouteMes
     let v4 = RouteMessageBuilder::<Ipv4Addr>::new().build();
     let v6 = RouteMessageBuilder::<Ipv6Addr>::new().build();
     let mut routes: Vec<_> = handle.route().get(v4).execute().try_collect().await?;
-    // A kernel without IPv6 answers with an error, which says that it has no such routes.
+    // A kernel without IPv6 answers with an error, which means that it has no such routes.
     if let Ok(more) = handle.route().get(v6).execute().try_collect::<Vec<_>>().await {
         routes.extend(more);
     }
     Ok(routes)
 }
 
-/// A kernel without policy routing answers with an error: there are no rules then.
+/// Reads the rules; a kernel without policy routing answers with an error, so has none.
 async fn rules_of_both_families(handle: &Handle) -> anyhow::Result<Vec<RuleMessage>> {
     let mut rules = Vec::new();
     for family in [IpVersion::V4, IpVersion::V6] {
@@ -102,7 +102,7 @@ async fn rules_of_both_families(handle: &Handle) -> anyhow::Result<Vec<RuleMessa
     Ok(rules)
 }
 
-/// Puts together what belongs together; `device` tells the device of a link by its name.
+/// Combines the answers; `device` returns the device of a link by its name.
 fn put_together(answers: &Answers, device: impl Fn(&str) -> Option<String>) -> Captured {
     let found = links::read(&answers.links, &answers.addresses, device);
     let all_names = links::names(&answers.links);
@@ -117,7 +117,7 @@ fn put_together(answers: &Answers, device: impl Fn(&str) -> Option<String>) -> C
     Captured { network, left_out }
 }
 
-/// Reads a neighbour that was given by hand.
+/// Reads a neighbour that was set by hand.
 fn neighbour(message: &NeighbourMessage, names: &BTreeMap<u32, String>) -> Option<Neighbour> {
     if message.header.state != NeighbourState::Permanent {
         return None;

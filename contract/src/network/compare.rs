@@ -1,16 +1,16 @@
-//! Says what a network is, statement by statement, and in which of them two networks differ.
+//! Describes networks as statements, so that two of them can be compared.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{Display, Formatter};
 
 use super::{Address, Bond, Kind, Link, Network, Origin, Route, RouteKind, Rule};
 
-/// A statement that holds of one of two networks only.
+/// A statement that is true of only one of two networks.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Difference {
-    /// It holds of the first one.
+    /// It is true of the first one.
     Missing(String),
-    /// It holds of the second one.
+    /// It is true of the second one.
     Added(String),
 }
 
@@ -24,8 +24,9 @@ impl Display for Difference {
 }
 
 impl Network {
-    /// All that it says of itself, a line for each field: two networks with the same lines are the
-    /// same.
+    /// Returns all statements about this network, a line for each field.
+    ///
+    /// Two networks with the same lines are the same.
     pub fn statements(&self) -> Vec<String> {
         let mut all = Vec::new();
         for link in &self.links {
@@ -47,8 +48,9 @@ impl Network {
         all
     }
 
-    /// In what another network differs. Links are the same when their hardware is, whatever their
-    /// names.
+    /// Returns the differences from another network.
+    ///
+    /// Links are the same if their hardware is, whatever their names.
     pub fn differences(&self, other: &Self) -> Vec<Difference> {
         let one: BTreeSet<_> = self.statements().into_iter().collect();
         let two: BTreeSet<_> = other.named_as(self).statements().into_iter().collect();
@@ -56,7 +58,7 @@ impl Network {
         missing.chain(two.difference(&one).cloned().map(Difference::Added)).collect()
     }
 
-    /// The same network in which nothing has to be asked for again.
+    /// Returns the same network as if everything in it were static.
     #[must_use]
     pub fn as_if_static(&self) -> Self {
         let mut network = self.clone();
@@ -72,7 +74,7 @@ impl Network {
         network
     }
 
-    /// The same network with the names that links with the same hardware have in another one.
+    /// Returns the same network with the names that links with the same hardware have in `other`.
     #[must_use]
     pub fn named_as(&self, other: &Self) -> Self {
         let mut names = BTreeMap::new();
@@ -84,7 +86,7 @@ impl Network {
         self.renamed(&names)
     }
 
-    /// The same network with other names of links.
+    /// Returns the same network with other link names.
     #[must_use]
     pub fn renamed(&self, names: &BTreeMap<String, String>) -> Self {
         let new = |name: &mut String| {
@@ -113,7 +115,7 @@ impl Network {
         network
     }
 
-    /// The device of the machine with a MAC address.
+    /// Returns the hardware link with a MAC address.
     pub fn hardware(&self, mac: &str) -> Option<&Link> {
         self.links.iter().find(|link| link.kind.is_hardware() && link.mac == mac)
     }
@@ -214,7 +216,7 @@ fn of_rule(rule: &Rule) -> String {
     text + &format!(" by table {}", rule.table)
 }
 
-/// A detail that is said where there is one.
+/// Formats a detail, if there is one.
 fn said(before: &str, detail: Option<impl Display>) -> String {
     detail.map_or_else(String::new, |detail| format!("{before}{detail}"))
 }

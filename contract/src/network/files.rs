@@ -1,8 +1,8 @@
 //! Renders the network as files that the new system can use as they are.
 //!
-//! `network.json` is the network itself, `resolv.conf` is for resolver(5). Below them is a folder for
-//! each program that sets links up: all say the same, as far as the program has words for it.
-//! Cards are found by their MAC addresses, and have the names that they had.
+//! `network.json` is the network itself, `resolv.conf` is for resolver(5). Below them is a folder
+//! for each program that sets links up: all of them say the same, as far as the program can express
+//! it. Cards are found by their MAC addresses, and have the names that they had.
 
 mod alpine;
 mod commands;
@@ -24,7 +24,7 @@ use super::{Network, Route};
 
 type Render = fn(&Network) -> Rendered;
 
-/// The formats by the name of their folder.
+/// The formats, each with the name of its folder.
 const FORMATS: [(&str, Render); 5] = [
     ("networkd", |network| with_idle_cards(networkd::render, network)),
     ("ifupdown", |network| with_idle_cards(ifupdown::render, network)),
@@ -33,8 +33,10 @@ const FORMATS: [(&str, Render); 5] = [
     ("alpine", |network| alpine::render(&network.in_use())),
 ];
 
-/// Renders what is in use. Cards that are not keep their names, lest others get them, and stay down:
-/// what may be advertised to them is not this machine's network.
+/// Renders what is in use.
+///
+/// Cards that are not in use keep their names, lest others get them, and stay down: what may be
+/// advertised to them is not this machine's network.
 fn with_idle_cards(render: Render, network: &Network) -> Rendered {
     let used = network.in_use();
     let mut rendered = render(&used);
@@ -46,8 +48,10 @@ fn with_idle_cards(render: Render, network: &Network) -> Rendered {
     rendered
 }
 
-/// Writes all files below `folder`, which exists. Returns what a format has no words for, or needs
-/// for it; the files say so at that place, too.
+/// Writes all files below `folder`, which exists.
+///
+/// Returns what a format cannot express, or what it needs for that; the files say so at that place,
+/// too.
 pub fn write(network: &Network, folder: &Path) -> io::Result<Vec<String>> {
     let json = serde_json::to_string_pretty(network)?;
     fs::write(folder.join("network.json"), json + "\n")?;
@@ -64,7 +68,7 @@ pub fn write(network: &Network, folder: &Path) -> io::Result<Vec<String>> {
     Ok(notes)
 }
 
-/// Names and texts of the files for systemd-networkd alone.
+/// Returns the names and texts of the files for systemd-networkd alone.
 pub fn for_networkd(network: &Network) -> Vec<(String, String)> {
     networkd::render(&network.in_use())
         .files
@@ -88,7 +92,7 @@ pub fn resolv_conf(network: &Network) -> String {
     network.resolvers.iter().fold(text, |text, resolver| text + &format!("nameserver {resolver}\n"))
 }
 
-/// Items with blanks between.
+/// Joins items with blanks.
 fn words<T: Display>(items: &[T]) -> String {
     items.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
 }

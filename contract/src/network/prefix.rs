@@ -21,7 +21,7 @@ impl fmt::Display for Prefix {
     }
 }
 
-/// Whether an address lies in a prefix.
+/// Returns whether an address lies in a prefix.
 pub(super) fn covers(network: IpAddr, prefix: u8, address: IpAddr) -> bool {
     let (one, two, width) = match (network, address) {
         (IpAddr::V4(one), IpAddr::V4(two)) => (one.to_bits().into(), two.to_bits().into(), 32),

@@ -1,7 +1,7 @@
-//! Asks the neighbourhood whether a network works: gateways, resolvers, where a payload comes from.
+//! Checks whether a network works by asking gateways, resolvers and the origin of a payload.
 //!
 //! The same questions are asked in the running system and in the deploy environment: what answers
-//! in the one must answer in the other.
+//! in the former must answer in the latter.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
@@ -19,20 +19,23 @@ use tokio::time::{sleep, timeout};
 
 use super::Network;
 
-/// Between two looks at the table of neighbours.
+/// Time between two looks at the table of neighbours.
 const LOOK: Duration = Duration::from_millis(200);
-/// A neighbour that was known before is asked again after 5 s, three times, a second each (Linux,
-/// `net/core/neighbour.c`).
+/// Limit for a neighbour that was known before.
+///
+/// It is asked again after 5 s, three times, a second each (Linux, `net/core/neighbour.c`).
 const KNOWN_NEIGHBOUR: Duration = Duration::from_secs(10);
+/// Limit after setting up a link.
+///
 /// A switch may let nothing through for 30 s after a link is up (IEEE 802.1D, forward delay twice).
 const NEW_NEIGHBOUR: Duration = Duration::from_secs(45);
-/// How long a resolver may take, and how often it is asked.
+/// How long a resolver may take, and how many times it is asked.
 const RESOLVER: (Duration, u32) = (Duration::from_secs(2), 2);
 /// How long a connection may take; the first two packets may be lost.
 const CONNECTION: Duration = Duration::from_secs(8);
-/// A port that nobody listens on (RFC 863); the question is who says so.
+/// A port that nobody listens on (RFC 863); what matters is who says so.
 const DISCARD: u16 = 9;
-/// Asks for the name servers of the root (RFC 1035 section 4.1): any server has an answer to that.
+/// A query for the root name servers (RFC 1035 section 4.1), which any server can answer.
 const QUESTION: [u8; 17] = [0xa2, 0xe3, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 1];
 
 /// Who is asked.
@@ -54,7 +57,7 @@ pub enum Subject {
     Origin(SocketAddr),
 }
 
-/// What came of it.
+/// The answer of one subject, or its silence.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Answer {
     /// Who was asked.
@@ -68,14 +71,14 @@ pub struct Answer {
 /// How long to wait for gateways.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Patience {
-    /// As long as it takes where links have been up for some time.
+    /// As long as it takes if links have been up for some time.
     LongUp,
-    /// As long as it takes where links have just been set up.
+    /// As long as it takes if links have just been set up.
     JustSetUp,
 }
 
 impl Subject {
-    /// Whether it is about IPv6.
+    /// Returns whether it is about IPv6.
     pub fn is_v6(&self) -> bool {
         match self {
             Self::Gateway { v6, .. } => *v6,
@@ -84,8 +87,10 @@ impl Subject {
         }
     }
 
-    /// Whether another one is of the same kind and family, and so may stand in for it. A gateway on
-    /// another link leads elsewhere, unless it is the same one, of a link with another name.
+    /// Returns whether another one is of the same kind and family, so may stand in for it.
+    ///
+    /// A gateway on another link leads elsewhere, unless it is the same one, on a link with another
+    /// name.
     pub fn is_like(&self, other: &Self) -> bool {
         match (self, other) {
             (
@@ -100,7 +105,7 @@ impl Subject {
     }
 }
 
-/// Whether machines on several links may have the same one.
+/// Returns whether machines on several links may have the same address.
 fn is_link_local(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(four) => four.is_link_local(),
@@ -126,7 +131,7 @@ impl fmt::Display for Answer {
     }
 }
 
-/// Asks everybody that a network knows of, in the running system.
+/// Asks every subject of a network, in the running system.
 pub fn prove(network: &Network, origins: &[SocketAddr]) -> anyhow::Result<Vec<Answer>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.context("starting a runtime")?.block_on(async {
@@ -139,12 +144,12 @@ pub fn prove(network: &Network, origins: &[SocketAddr]) -> anyhow::Result<Vec<An
     })
 }
 
-/// Asks them all at once.
+/// Asks all subjects at once.
 pub async fn ask_all(handle: &Handle, asked: Vec<Subject>, patience: Patience) -> Vec<Answer> {
     futures::future::join_all(asked.into_iter().map(|one| ask(handle, one, patience))).await
 }
 
-/// Everybody that a network knows of: each once, gateways first.
+/// Returns all subjects of a network: each once, gateways first.
 pub fn subjects(network: &Network, origins: &[SocketAddr]) -> Vec<Subject> {
     let defaults =
         network.routes.iter().filter(|route| route.prefix == 0 && route.kind.is_unicast());
@@ -178,7 +183,8 @@ async fn ask(handle: &Handle, subject: Subject, patience: Patience) -> Answer {
     Answer { subject, answered, source }
 }
 
-/// Whether a neighbour tells its MAC address: gateways need not answer anything else.
+/// Returns whether a neighbour answers with its MAC address; gateways need not answer anything
+/// else.
 async fn gateway_answers(
     handle: &Handle,
     address: IpAddr,
@@ -189,8 +195,8 @@ async fn gateway_answers(
     let index = std::fs::read_to_string(folder.join("ifindex"))?.trim().parse()?;
     let began = Instant::now();
     loop {
-        // Whatever is sent there has the kernel look for its MAC address; what becomes of it is
-        // no matter, and as long as there is no route nothing is sent.
+        // Any packet makes the kernel look for its MAC address. What becomes of the packet does not
+        // matter, and as long as there is no route nothing is sent.
         let _sent = poke(address, index).await;
         for _ in 0..5 {
             match state_of(handle, address, index).await? {
@@ -200,7 +206,7 @@ async fn gateway_answers(
                 _ => sleep(LOOK).await,
             }
         }
-        // Nobody answers over a cable that is not there.
+        // Nobody answers without a cable.
         let connected = std::fs::read_to_string(folder.join("carrier")).is_ok_and(|it| it == "1\n");
         let limit = match patience {
             Patience::JustSetUp if connected => NEW_NEIGHBOUR,
@@ -215,7 +221,7 @@ async fn gateway_answers(
 async fn poke(address: IpAddr, index: u32) -> std::io::Result<()> {
     let to = match address {
         IpAddr::V4(address) => SocketAddr::from((address, DISCARD)),
-        // An address of the link alone needs to be told which link.
+        // A link-local address needs the link along with it.
         IpAddr::V6(address) => SocketAddrV6::new(address, DISCARD, 0, index).into(),
     };
     socket_to(to).await?.send(&[0]).await.map(drop)
@@ -229,7 +235,7 @@ async fn socket_to(address: SocketAddr) -> std::io::Result<UdpSocket> {
     Ok(socket)
 }
 
-/// What the kernel knows of a neighbour.
+/// Returns what the kernel knows about a neighbour.
 async fn state_of(
     handle: &Handle,
     address: IpAddr,
@@ -250,7 +256,7 @@ async fn state_of(
     Ok(None)
 }
 
-/// Whether a name server answers at all, and the address that it was asked from.
+/// Returns whether a name server answers at all, with the address that it was asked from.
 async fn resolver_answers(address: IpAddr) -> (bool, Option<IpAddr>) {
     let Ok(socket) = socket_to((address, 53).into()).await else { return (false, None) };
     let source = socket.local_addr().ok().map(|address| address.ip());
@@ -262,7 +268,7 @@ async fn resolver_answers(address: IpAddr) -> (bool, Option<IpAddr>) {
             socket.recv(&mut answer).await?;
             Ok::<_, std::io::Error>(answer.starts_with(&QUESTION[..2]))
         };
-        // A port that nobody listens on says so at once, and may be listened on a moment later.
+        // A port that nobody listens on says so at once, and a moment later somebody may listen.
         match timeout(limit, asked).await {
             Ok(Ok(true)) => return (true, source),
             Ok(_) => sleep(LOOK).await,
@@ -272,18 +278,19 @@ async fn resolver_answers(address: IpAddr) -> (bool, Option<IpAddr>) {
     (false, source)
 }
 
-/// Whether a network works, going by what answered.
+/// The judgement whether a network works, based on what answered.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Judgement {
-    /// Families in which all is well: whether it is IPv6.
+    /// Families in which all is well: `true` is IPv6.
     pub works: Vec<bool>,
-    /// What answered before and does not now, by nobody of its kind.
+    /// What answered before and does not now, with no substitute of its kind.
     pub lost: Vec<Subject>,
 }
 
 impl Judgement {
-    /// Judges answers by what answered in the running system; where that is not known, a gateway
-    /// of either family has to.
+    /// Judges answers by what answered in the running system.
+    ///
+    /// If that is not known, a gateway of either family has to answer.
     pub fn of(expected: Option<&[Subject]>, answers: &[Answer]) -> Self {
         let gateways: Vec<_> = answers
             .iter()
@@ -302,7 +309,7 @@ impl Judgement {
         Self { works: works.collect(), lost }
     }
 
-    /// Whether one family works, or nothing was lost.
+    /// Returns whether one family works, or nothing was lost.
     pub fn is_well(&self) -> bool {
         !self.works.is_empty() || self.lost.is_empty()
     }

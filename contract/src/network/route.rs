@@ -7,17 +7,17 @@ use serde::{Deserialize, Serialize};
 use super::link::{Address, Origin};
 use super::prefix::{Prefix, covers};
 
-/// The table that is looked into last (ip-route(8)).
+/// The table that is consulted last (ip-route(8)).
 pub const MAIN_TABLE: u32 = 254;
 
-/// A route that the kernel did not make by itself.
+/// A route that the kernel did not add by itself.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Route {
     /// Name of its link on the running system; empty where packets go nowhere.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub link: String,
-    /// What becomes of packets.
+    /// What happens to packets.
     #[serde(default, skip_serializing_if = "RouteKind::is_unicast")]
     pub kind: RouteKind,
     /// Destination; the unspecified address with prefix 0 is the default route of its family.
@@ -27,10 +27,10 @@ pub struct Route {
     /// Next hop, possibly of the other family; absent when the destination is on the link itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway: Option<IpAddr>,
-    /// Whether the gateway is on the link though no prefix says so.
+    /// Whether the gateway is on the link although no prefix says so.
     #[serde(default)]
     pub on_link: bool,
-    /// Metric, where it is not the family's default.
+    /// Metric, if it is not the family's default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metric: Option<u32>,
     /// Preferred source address.
@@ -39,7 +39,7 @@ pub struct Route {
     /// Its table.
     #[serde(default = "main_table", skip_serializing_if = "is_main_table")]
     pub table: u32,
-    /// MTU of the path in bytes, where it is set.
+    /// MTU of the path in bytes, if it is set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtu: Option<u32>,
     /// Where it comes from.
@@ -47,18 +47,18 @@ pub struct Route {
     pub origin: Origin,
 }
 
-/// What becomes of packets (ip-route(8)).
+/// What happens to packets (ip-route(8)).
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RouteKind {
-    /// They go on.
+    /// They are forwarded.
     #[default]
     Unicast,
     /// They are dropped.
     Blackhole,
-    /// They are dropped, and the sender is told that there is no way.
+    /// They are dropped, and the sender learns that there is no route.
     Unreachable,
-    /// They are dropped, and the sender is told that it may not be.
+    /// They are dropped, and the sender learns that this is prohibited.
     Prohibit,
 }
 
@@ -66,33 +66,33 @@ pub enum RouteKind {
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Rule {
-    /// Whether it is of IPv6.
+    /// Whether it is an IPv6 rule.
     pub v6: bool,
-    /// The lower, the earlier.
+    /// The lower it is, the earlier the rule applies.
     pub priority: u32,
     /// The table.
     pub table: u32,
-    /// Sources that it is about; all where it is absent.
+    /// Sources that it applies to; all if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<Prefix>,
-    /// Destinations that it is about; all where it is absent.
+    /// Destinations that it applies to; all if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<Prefix>,
-    /// Name of the link that packets come by.
+    /// Name of the link that packets arrive on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub incoming: Option<String>,
-    /// Name of the link that packets are bound to.
+    /// Name of the link that packets leave by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outgoing: Option<String>,
     /// Firewall mark of the packets, with its mask.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mark: Option<(u32, u32)>,
-    /// Whether it is about all other packets.
+    /// Whether it applies to all other packets instead.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub inverted: bool,
 }
 
-/// A neighbour whose MAC address was given by hand (ip-neighbour(8)).
+/// A neighbour whose MAC address was set by hand (ip-neighbour(8)).
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Neighbour {
@@ -114,14 +114,14 @@ fn is_main_table(table: &u32) -> bool {
 }
 
 impl RouteKind {
-    /// Whether packets go on.
+    /// Returns whether packets are forwarded.
     pub fn is_unicast(&self) -> bool {
         *self == Self::Unicast
     }
 }
 
 impl Route {
-    /// A route of the main table over a link, by no gateway.
+    /// Returns a route of the main table over a link, without a gateway.
     pub fn over(link: &str, destination: IpAddr, prefix: u8) -> Self {
         Self {
             link: link.to_owned(),
@@ -138,7 +138,7 @@ impl Route {
         }
     }
 
-    /// The default route by `gateway` over a link with these addresses.
+    /// Returns the default route via `gateway` over a link with these addresses.
     pub fn default_over(link: &str, gateway: IpAddr, addresses: &[Address]) -> Self {
         let destination: IpAddr = match gateway {
             IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
@@ -149,13 +149,14 @@ impl Route {
         route
     }
 
-    /// Whether it is the default route of the main table, for packets that go on.
+    /// Returns whether it is the default route of the main table, for packets to be forwarded.
     pub fn is_default(&self) -> bool {
         self.prefix == 0 && self.table == MAIN_TABLE && self.kind.is_unicast()
     }
 
-    /// Says that the gateway is on the link where neither an address of the link nor a route to
-    /// the link itself says so, as with a /32 address or a peer; the kernel refuses it otherwise.
+    /// Sets `on_link` if no address of the link and no route to the link itself covers the gateway.
+    ///
+    /// That is so with a /32 address or a peer, and the kernel refuses such a route otherwise.
     pub fn reach_gateway(&mut self, addresses: &[Address], routes: &[Self]) {
         let Some(gateway) = self.gateway else { return };
         let link_local = matches!(gateway, IpAddr::V6(six) if six.is_unicast_link_local());

@@ -1,8 +1,9 @@
 //! `anemos.env`: variables that are exported before anything of a payload runs.
 //!
-//! One `KEY=value` a line, blank lines and lines that begin with `#` aside. A value reaches to the
-//! end of its line, without blanks around it; in single or double quotes it keeps them. Nothing is
-//! expanded and a backslash is a backslash. A key is there once; `ANEMOS_` ones belong to anemos.
+//! It has one `KEY=value` per line, apart from blank lines and lines that begin with `#`. A value
+//! extends to the end of its line, without blanks around it; in single or double quotes it keeps
+//! them. Nothing is expanded, and a backslash is a backslash. A key may only occur once; those that
+//! begin with `ANEMOS_` are reserved for anemos.
 
 use std::collections::BTreeMap;
 
@@ -15,9 +16,9 @@ pub const FILE: &str = "anemos.env";
 #[derive(Debug, thiserror::Error)]
 #[error("{FILE}, line {line}: {reason}")]
 pub struct Mistake {
-    /// The line, from 1.
+    /// The number of the line, from 1.
     pub line: usize,
-    /// What is wrong, without the text of the line: it may be of a secret.
+    /// What is wrong, without the text of the line, which may be part of a secret.
     pub reason: String,
     /// The way out.
     pub hint: &'static str,
@@ -40,15 +41,17 @@ pub fn parse(text: &str) -> Result<BTreeMap<String, String>, Mistake> {
     Ok(variables)
 }
 
-/// Tells whether a shell takes this as the name of a variable.
+/// Returns whether a shell accepts this as the name of a variable.
 pub fn is_name(name: &str) -> bool {
     let letter = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
     name.bytes().next().is_some_and(letter)
         && name.bytes().all(|byte| letter(byte) || byte.is_ascii_digit())
 }
 
-/// Takes a line apart. What is wrong with one is said without any of it that is not surely a name: the
-/// line may be of a secret, and consoles are recorded.
+/// Splits a line into key and value.
+///
+/// An error quotes nothing of the line that is not surely a name: the line may be part of a secret,
+/// and consoles are recorded.
 fn variable(line: &str) -> Result<(&str, &str), (String, &'static str)> {
     let Some((key, value)) = line.split_once('=') else {
         let hint = "write KEY=value, or # before a comment";

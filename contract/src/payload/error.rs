@@ -1,4 +1,4 @@
-//! Why a payload is refused, each reason with a way out.
+//! Why a payload is refused, with a way out for each reason.
 
 use std::io;
 
@@ -71,12 +71,12 @@ impl From<Mistake> for PayloadError {
 }
 
 impl PayloadError {
-    /// Whether the payload itself is to blame, rather than the machine that reads it.
+    /// Returns whether the payload itself is to blame, rather than the machine that reads it.
     pub fn is_refusal(&self) -> bool {
         !matches!(self, Self::Io { .. })
     }
 
-    /// The way out.
+    /// Returns the way out.
     pub fn hint(&self) -> String {
         match self {
             Self::Empty | Self::NotPacked { .. } | Self::NotTarball => {

@@ -1,7 +1,7 @@
-//! Writing the members of a payload below one folder, and nowhere else.
+//! Writes the members of a payload below one folder, never outside of it.
 //!
-//! The checks before it make this safe: a name is relative and without `..`, and everything above
-//! it is a folder that was made here. Files are created, never opened, so no link is followed.
+//! Earlier checks make this safe: a name is relative and without `..`, and everything above it is a
+//! folder that was created here. Files are created, never opened, so no link is followed.
 
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, OpenOptions, Permissions};
@@ -23,12 +23,12 @@ use crate::payload::tree::show;
 pub(super) struct Extractor {
     root: PathBuf,
     keep_owners: bool,
-    /// Folders get modes and times at the end: a read-only one must be filled before.
+    /// Folders get modes and times at the end, because a read-only one must be filled before.
     folders: Vec<Member>,
 }
 
 impl Extractor {
-    /// Makes the folder; one that is there must be empty.
+    /// Creates the folder; if it exists, it must be empty.
     pub(super) fn create(root: &Path) -> Result<Self, PayloadError> {
         let context = || format!("making the folder {}", root.display());
         let failure = |source| PayloadError::Io { context: context(), source };
@@ -65,7 +65,7 @@ impl Extractor {
         match &member.body {
             Body::Folder => {
                 let made = DirBuilder::new().mode(0o700).create(&path);
-                // A member before it may have made it; the checks know that it is a folder.
+                // An earlier member may have created it; the checks ensure that it is a folder.
                 return made.or_else(|error| match error.kind() {
                     io::ErrorKind::AlreadyExists => Ok(()),
                     _ => Err(error),
@@ -84,7 +84,7 @@ impl Extractor {
         self.dress(member)
     }
 
-    /// Sets owner, mode and time, in the order in which none undoes another.
+    /// Sets owner, mode and time, in an order in which none undoes another.
     fn dress(&self, member: &Member) -> io::Result<()> {
         let path = self.path(&member.name);
         if self.keep_owners {
@@ -112,9 +112,9 @@ impl Sink for Extractor {
         Ok(())
     }
 
-    /// Gives the folders their modes and times and moves the content of the top folder up.
+    /// Gives the folders their modes and times, then moves the content of the top folder up.
     fn finish(&mut self, top: Option<&[u8]>) -> Result<(), PayloadError> {
-        // Innermost first: once a folder lost its permissions, nothing below it can be reached.
+        // Innermost first: once a folder has lost its permissions, nothing below it can be reached.
         self.folders.sort_by(|a, b| b.name.cmp(&a.name));
         for folder in &self.folders {
             self.dress(folder).map_err(|source| failure(&folder.name, source))?;
@@ -126,7 +126,7 @@ impl Sink for Extractor {
     }
 }
 
-/// Renames; a folder that its mode protects from that is opened for the moment.
+/// Renames; a folder whose mode forbids that becomes writable for the moment.
 fn move_up(from: &Path, to: &Path) -> io::Result<()> {
     match fs::rename(from, to) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {

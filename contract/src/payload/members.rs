@@ -1,4 +1,4 @@
-//! The one pass over a payload's members: every rule is checked here, whatever is done with them.
+//! The one pass over a payload's members: every rule is checked here, whatever happens to them.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -40,7 +40,7 @@ pub(super) enum Body {
     },
     /// With its target as it was written.
     Link(Vec<u8>),
-    /// With the normalised name of a file before it.
+    /// With the normalised name of an earlier file.
     HardLink(Vec<u8>),
 }
 
@@ -55,7 +55,7 @@ pub(super) trait Sink {
     }
 }
 
-/// Reads and forgets.
+/// A sink that discards everything.
 pub(super) struct Discard;
 
 impl Sink for Discard {
@@ -67,7 +67,7 @@ impl Sink for Discard {
     }
 }
 
-/// Reads a payload to its end, hands its members to `sink` and says what it is.
+/// Reads a payload to its end, hands its members to `sink` and returns what it is.
 pub(super) fn walk(
     reader: impl Read,
     limits: Limits,
@@ -112,7 +112,7 @@ struct Pass {
     tree: Tree,
     members: u64,
     unpacked: u64,
-    /// The member read last, for messages.
+    /// The member that was read last, for messages.
     last: String,
     /// Beginnings of files that may say what the payload is, with their modes.
     texts: BTreeMap<Vec<u8>, (u32, Vec<u8>)>,
@@ -186,7 +186,7 @@ impl Pass {
         }
         let target = entry.link_name_bytes().map(std::borrow::Cow::into_owned).unwrap_or_default();
         match kind {
-            // As in the tarballs of the seventh edition, which knew no type for folders.
+            // As in the tarballs of Seventh Edition Unix, which had no type for folders.
             EntryType::Regular if folder_by_name && size == 0 => Ok(Body::Folder),
             EntryType::Regular => Ok(Body::File { size }),
             _ if size > 0 => special("no file, but has content".to_owned()),
@@ -235,7 +235,8 @@ impl Pass {
         Ok(())
     }
 
-    /// Whether the start of a file must be kept: of few names, at the top or in a single top folder.
+    /// Returns whether the start of a file is kept: for a few names, at the top or in a single top
+    /// folder.
     fn says_what_it_is(&mut self, member: &Member) -> bool {
         let mut parts = member.name.rsplit(|byte| *byte == b'/');
         let last = parts.next().unwrap_or_default();
@@ -283,7 +284,7 @@ impl Pass {
             "IMGBUILD" => Ok(Kind::Imgbuild),
             "image.toml" => Ok(Kind::Image),
             _ => match self.texts.remove(&below(folder, marker)) {
-                // A hard link: its content went by under another name.
+                // A hard link: its content came earlier under another name.
                 None => Err(PayloadError::NotRegular { member }),
                 Some((mode, _)) if mode & 0o111 == 0 => {
                     Err(PayloadError::NotExecutable { member, mode })
@@ -337,7 +338,7 @@ impl Pass {
         PayloadError::DamagedTarball { after: after.to_owned(), reason: error.to_string() }
     }
 
-    /// Says more exactly what a damaged tarball is, from where its stream stopped.
+    /// Describes a damaged tarball more precisely, from where its stream stopped.
     fn blame<R: Read>(&self, error: PayloadError, stream: &Stream<R>) -> PayloadError {
         match error {
             PayloadError::DamagedTarball { after, .. } if stream.ended().0 && self.members > 0 => {
@@ -357,12 +358,12 @@ fn node(body: &Body) -> Node {
     }
 }
 
-/// The name of a file in a folder; the empty folder is the top.
+/// Returns the name of a file in a folder; the empty folder is the top.
 fn below(folder: &[u8], file: &str) -> Vec<u8> {
     if folder.is_empty() { file.into() } else { [folder, b"/", file.as_bytes()].concat() }
 }
 
-/// Whether a file is sparse, in GNU's own format or in that of extended headers.
+/// Returns whether a file is sparse, in GNU's own format or in that of extended headers.
 fn is_sparse(entry: &mut Entry<'_, impl Read>) -> bool {
     let extended = |entry: &mut Entry<'_, _>| {
         let extensions = entry.pax_extensions().ok().flatten()?;

@@ -1,4 +1,4 @@
-//! Making payloads: the same folder gives the same bytes.
+//! Makes payloads: the same folder gives the same bytes.
 
 use std::collections::HashMap;
 use std::fs::{self, File, Metadata, OpenOptions};
@@ -11,14 +11,14 @@ use tar::{Builder, EntryType, Header};
 
 use crate::payload::{Compression, Description, Limits, PayloadError, inspect};
 
-/// Payloads hold packed root file systems; looking for more in them costs time only.
+/// Payloads hold packed root file systems, so a higher level would only cost time.
 const GZIP_LEVEL: u32 = 4;
 const ZSTD_LEVEL: i32 = 3;
 
-/// Where `makeimg` looks for what is in no repository.
+/// Where `makeimg` looks for files that are in no repository.
 const SECRETS: [&str; 2] = ["secrets", "secrets.revealed"];
 
-/// Packs a folder: members sorted, owned by root, times of the files.
+/// Packs a folder: members are sorted, owned by root, with the times of the files.
 ///
 /// With `latest`, seconds since 1970, later times are set back to it (`SOURCE_DATE_EPOCH`).
 pub fn pack(
@@ -47,7 +47,7 @@ pub fn pack(
 
 /// Packs a folder into a file, which appears under its name only when it passes every check.
 ///
-/// With secrets in it, only the caller can read it.
+/// If it contains secrets, only the caller can read it.
 pub fn pack_file(
     folder: &Path,
     path: &Path,
@@ -59,7 +59,7 @@ pub fn pack_file(
     let result = write_checked(folder, &partial, compression, latest)
         .and_then(|done| fs::rename(&partial, path).map_err(|e| failure(path, e)).map(|()| done));
     if result.is_err() {
-        // Whether it can be removed matters less than why it is of no use.
+        // Whether it can be removed matters less than why it is useless.
         drop(fs::remove_file(&partial));
     }
     result
@@ -80,10 +80,10 @@ fn write_checked(
     inspect(file, Limits::default())
 }
 
-/// Tells whether an image description in the folder, or in one folder of it, has secrets beside it.
+/// Returns whether an image description in the folder, or one level below, has secrets beside it.
 fn has_secrets(folder: &Path) -> bool {
     let here = |folder: &Path| SECRETS.iter().any(|name| folder.join(name).is_dir());
-    // What cannot be read cannot be packed either.
+    // A folder that cannot be read cannot be packed either.
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     here(folder) || entries.map(|entry| entry.path()).any(|inner| here(&inner))
 }
@@ -100,13 +100,13 @@ fn write_members(
 
 struct Members<W: Write> {
     builder: Builder<W>,
-    /// Where a file with several names was met first, by device and inode.
+    /// Where a file with several names was first met, by device and inode.
     links: HashMap<(u64, u64), PathBuf>,
     latest: Option<u64>,
 }
 
 impl<W: Write> Members<W> {
-    /// Appends what lies in a folder, in the order of the names' bytes.
+    /// Appends the content of a folder, in the byte order of the names.
     fn folder(&mut self, folder: &Path, name: &Path) -> Result<(), PayloadError> {
         let entries: io::Result<Vec<_>> = fs::read_dir(folder).and_then(Iterator::collect);
         let mut entries = entries.map_err(|source| failure(folder, source))?;
@@ -170,7 +170,7 @@ impl<W: Write> Members<W> {
     }
 }
 
-/// A file of known size: one that changed meanwhile would spoil the whole tarball.
+/// A file of known size: if it changed meanwhile, it would spoil the whole tarball.
 struct Exactly<R> {
     file: R,
     left: u64,

@@ -6,10 +6,10 @@ use sha2::{Digest, Sha256};
 
 use crate::payload::PayloadError;
 
-/// Large enough that reading is not what a payload waits for.
+/// Large enough that a payload does not wait for reading.
 const BUFFER: usize = 128 * 1024;
 
-/// A buffered reader that knows size and digest of all that it read.
+/// A buffered reader that knows the size and digest of everything that it has read.
 #[derive(Debug)]
 pub struct Packed<R> {
     source: R,
@@ -18,7 +18,7 @@ pub struct Packed<R> {
     end: usize,
     digest: Option<Sha256>,
     size: u64,
-    /// What the source said when it failed; decoders may hide it.
+    /// The error of the source when it failed; decoders may hide it.
     failure: Option<io::Error>,
 }
 
@@ -27,7 +27,7 @@ impl<R: Read> Packed<R> {
         Self { digest: Some(Sha256::new()), ..Self::without_digest(source) }
     }
 
-    /// The same for what needs no digest, which costs most of the time.
+    /// Creates a reader without the digest, which costs most of the time.
     pub fn without_digest(source: R) -> Self {
         Self {
             source,
@@ -52,7 +52,7 @@ impl<R: Read> Packed<R> {
         Ok(self.buffer.get(self.start..stop).unwrap_or_default())
     }
 
-    /// Bytes consumed so far.
+    /// Returns the number of bytes consumed so far.
     pub fn position(&self) -> u64 {
         self.size - (self.end - self.start) as u64
     }
@@ -63,7 +63,7 @@ impl<R: Read> Packed<R> {
         Some(PayloadError::Io { context: "reading the payload".to_owned(), source })
     }
 
-    /// SHA-256 in hexadecimal digits and size of what was read.
+    /// Returns SHA-256 in hexadecimal digits and size of everything that was read.
     pub(super) fn finish(self) -> (String, u64) {
         let digest = self.digest.unwrap_or_default().finalize();
         (hexadecimal(&digest), self.size)

@@ -1,4 +1,4 @@
-//! What the kernel needs to run `deploy`: told by the first bytes of the file.
+//! Finds out from the first bytes of `deploy` what the kernel needs to run it.
 
 use crate::payload::Kind;
 
@@ -37,13 +37,13 @@ fn script(rest: &[u8]) -> Result<Kind, String> {
     Ok(Kind::Deploy { interpreter: Some(interpreter), program })
 }
 
-/// The program in `env [-S] [NAME=value] PROGRAM`.
+/// Returns the program in `env [-S] [NAME=value] PROGRAM`.
 fn looked_up<'a>(words: impl Iterator<Item = &'a str>) -> Option<String> {
     let mut words = words.filter(|word| !word.starts_with('-') && !word.contains('='));
     words.next().map(str::to_owned)
 }
 
-/// The program header `PT_INTERP` of a little-endian executable; none in a static one.
+/// Returns the program header `PT_INTERP` of a little-endian executable; `None` if it is static.
 fn loader(head: &[u8]) -> Option<String> {
     let wide = *head.get(4)? == 2;
     let (table_at, size_at, count_at) = if wide { (32, 54, 56) } else { (28, 42, 44) };

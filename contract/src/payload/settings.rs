@@ -1,4 +1,4 @@
-//! `payload.toml`: what a payload says about itself and about how it wants to be rehearsed.
+//! `payload.toml`: what a payload says about itself, including how it wants to be rehearsed.
 
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
@@ -33,25 +33,25 @@ const BUSES: &[&str] = &["virtio-blk", "virtio-scsi", "nvme", "sata"];
 pub struct Settings {
     /// What people call the payload.
     pub name: Option<String>,
-    /// Least memory of the machine, in bytes; written as `"512M"` or `"2G"`.
+    /// Minimum memory of the machine, in bytes; written as `"512M"` or `"2G"`.
     #[serde(deserialize_with = "optional_size")]
     pub memory: Option<u64>,
-    /// Least size of the disk, in bytes; written as `"2G"`.
+    /// Minimum size of the disk, in bytes; written as `"2G"`.
     #[serde(deserialize_with = "optional_size")]
     pub disk_size: Option<u64>,
-    /// Programs that `deploy` calls, beyond those of every base.
+    /// Programs that `deploy` calls, beyond those in every base.
     pub tools: Vec<String>,
     /// Regular expression that the console of the new system must match.
     pub expect: Option<String>,
     /// The fixture to rehearse on.
     pub fixture: Option<String>,
-    /// Platform firmware that the new system boots by: `bios`, `uefi`, `uefi-secure`.
+    /// Platform firmware that the new system can boot with: `bios`, `uefi`, `uefi-secure`.
     pub firmware: Vec<String>,
-    /// Buses of disks that it boots from: `virtio-blk`, `virtio-scsi`, `nvme`, `sata`.
+    /// Buses of disks that it can boot from: `virtio-blk`, `virtio-scsi`, `nvme`, `sata`.
     pub disks: Vec<String>,
-    /// Sizes of sectors in bytes that it boots from: 512, 4096.
+    /// Sector sizes in bytes that it can boot from: 512, 4096.
     pub sectors: Vec<u64>,
-    /// Whether `deploy` needs a network; where it is not said, it does.
+    /// Whether `deploy` needs a network; if absent, it does.
     pub network: Option<bool>,
 }
 

@@ -1,4 +1,4 @@
-//! The tarball inside of a payload: decompressed, and watched for where and how it ends.
+//! The tarball inside a payload: decompressed, and watched for where and how it ends.
 
 use std::cell::Cell;
 use std::io::{self, Read};
@@ -12,7 +12,7 @@ use crate::payload::{Compression, PayloadError};
 
 /// Two to the power of this is the largest window: 32 MiB, as zstd -20 makes it.
 const WINDOW_LOG_MAX: u32 = 25;
-/// What tar(1) may pad its last record with, generously.
+/// How much padding tar(1) may add to its last record, generously.
 const PADDING_MAX: usize = 1 << 20;
 
 enum Decoder<R: Read> {
@@ -21,7 +21,7 @@ enum Decoder<R: Read> {
     End(Packed<R>),
 }
 
-/// A reader of the tarball; after an error it knows better than [`io::Error`] what was wrong.
+/// A reader of the tarball; after an error it knows more about the reason than [`io::Error`].
 pub(super) struct Stream<R: Read> {
     decoder: Option<Decoder<R>>,
     compression: Compression,
@@ -32,7 +32,7 @@ pub(super) struct Stream<R: Read> {
 }
 
 impl<R: Read> Stream<R> {
-    /// Begins to read; the first bytes decide about the compression.
+    /// Starts reading; the first bytes determine the compression.
     pub(super) fn open(source: R) -> Result<Self, PayloadError> {
         let mut packed = Packed::new(source);
         let magic = match packed.peek(8) {
@@ -48,22 +48,22 @@ impl<R: Read> Stream<R> {
         Ok(Self { decoder, compression, fault, reached_end, bytes, allowance })
     }
 
-    /// How many more bytes may be read: set before headers, whose size nothing else limits.
+    /// Returns how many more bytes may be read: set before headers, whose size nothing else limits.
     pub(super) fn allowance(&self) -> Rc<Cell<u64>> {
         Rc::clone(&self.allowance)
     }
 
-    /// The reason of the last read error, when there is a better one than that error.
+    /// Takes the reason of the last read error, if there is a better one than that error.
     pub(super) fn take_fault(&mut self) -> Option<PayloadError> {
         self.fault.take()
     }
 
-    /// Whether the end of the stream was met, and whether anything came before it.
+    /// Returns whether the end of the stream was met, and whether anything came before it.
     pub(super) fn ended(&self) -> (bool, bool) {
         (self.reached_end, self.bytes > 0)
     }
 
-    /// Makes sure that only padding follows the tarball and nothing the packed stream.
+    /// Checks that only padding follows the tarball, and that nothing follows the packed stream.
     ///
     /// Returns the compression, the digest and the size of the packed file.
     pub(super) fn finish(mut self) -> Result<(Compression, String, u64), PayloadError> {
@@ -97,7 +97,7 @@ impl<R: Read> Stream<R> {
         })
     }
 
-    /// Goes on with the next gzip member or zstd frame, or notes the end.
+    /// Continues with the next gzip member or zstd frame, or notes the end.
     fn next_segment(&mut self) -> io::Result<()> {
         let Some(mut packed) = self.take_packed() else { return Ok(()) };
         let magic = match packed.peek(4) {

@@ -49,7 +49,7 @@ fn hard(name: &str, target: &str) -> Planted {
     planted(EntryType::Link, name, target, 0o644, b"")
 }
 
-/// A tarball of the members as they are: the crate's own checks of names are gone around.
+/// Makes a tarball of the members as they are, bypassing the crate's own checks of names.
 fn tarball(members: &[Planted]) -> Vec<u8> {
     let mut builder = Builder::new(Vec::new());
     for member in members {
@@ -83,7 +83,7 @@ fn read(members: &[Planted]) -> Result<Description, PayloadError> {
     inspect(gzip(&tarball(members)).as_slice(), Limits::default())
 }
 
-/// What people would see of an outcome.
+/// Formats an outcome as people would see it.
 fn words<T: std::fmt::Debug>(outcome: &Result<T, PayloadError>) -> String {
     match outcome {
         Ok(value) => format!("{value:?}"),

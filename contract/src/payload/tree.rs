@@ -1,14 +1,14 @@
-//! The names of a payload's members, and the rules that keep all of it in its own folder.
+//! The names of a payload's members, with the rules that keep all of them in their own folder.
 
 use std::collections::HashMap;
 
 use crate::payload::PayloadError;
 
-/// As long as the kernel takes a component (`NAME_MAX`) and a link (`PATH_MAX`).
+/// The longest component (`NAME_MAX`) and link (`PATH_MAX`) that the kernel accepts.
 const COMPONENT_MAX: usize = 255;
 const NAME_MAX: usize = 2048;
 const TARGET_MAX: usize = 4095;
-/// Bytes of names and link targets that are kept at most.
+/// Maximum total bytes of names and link targets that are kept.
 const TEXT_MAX: usize = 16 << 20;
 /// As many links as the kernel follows (MAXSYMLINKS).
 const HOPS_MAX: usize = 40;
@@ -16,7 +16,7 @@ const HOPS_MAX: usize = 40;
 /// What a name stands for.
 #[derive(Debug)]
 pub(super) enum Node {
-    /// A folder; `listed` when it is a member of its own and not only part of a name.
+    /// A folder; `listed` if it is a member itself, not only part of a name.
     Folder {
         listed: bool,
     },
@@ -28,7 +28,7 @@ pub(super) enum Node {
 #[derive(Debug, Default)]
 pub(super) struct Tree {
     nodes: HashMap<Vec<u8>, Node>,
-    /// Names without a folder, in the order of their coming.
+    /// Names without a folder, in order of appearance.
     top: Vec<Vec<u8>>,
     text: usize,
 }
@@ -78,7 +78,7 @@ impl Tree {
         Ok(())
     }
 
-    /// Checks the target of a symbolic link by itself; where it leads is known at the end.
+    /// Checks the target of a symbolic link by itself; where it leads is only known at the end.
     pub(super) fn check_target(name: &[u8], target: &[u8]) -> Result<(), PayloadError> {
         let bad = |reason| Err(PayloadError::BadName { member: show(name), reason });
         match target {
@@ -89,7 +89,7 @@ impl Tree {
         }
     }
 
-    /// Returns the normalised target of a hard link; it must be a file that came before.
+    /// Returns the normalised target of a hard link, which must be an earlier file.
     pub(super) fn hard_target(&self, name: &[u8], target: &[u8]) -> Result<Vec<u8>, PayloadError> {
         let normal = match normalise(target) {
             Err(PayloadError::AbsoluteName { .. } | PayloadError::ParentInName { .. }) => {
@@ -103,17 +103,17 @@ impl Tree {
         Err(PayloadError::HardLinkTarget { member: show(name), target: show(target) })
     }
 
-    /// Names at the top.
+    /// Returns the names at the top.
     pub(super) fn top(&self) -> &[Vec<u8>] {
         &self.top
     }
 
-    /// What lies at a name.
+    /// Returns what lies at a name.
     pub(super) fn node(&self, name: &[u8]) -> Option<&Node> {
         self.nodes.get(name)
     }
 
-    /// Names directly in a folder, in order; for messages.
+    /// Returns the names directly in a folder, in order, for messages.
     pub(super) fn names_in(&self, folder: &[u8]) -> Vec<String> {
         let prefix = if folder.is_empty() { Vec::new() } else { [folder, b"/"].concat() };
         let mut names: Vec<String> = self
@@ -127,7 +127,7 @@ impl Tree {
         names
     }
 
-    /// Makes sure that every link, followed through all others, stays below `top`.
+    /// Checks that every link, followed through all others, stays below `top`.
     pub(super) fn check_links(&self, top: &[u8]) -> Result<(), PayloadError> {
         let depth = components(top).count();
         let mut links: Vec<_> = self
@@ -138,7 +138,8 @@ impl Tree {
                 _ => None,
             })
             .collect();
-        // The first in order is named, so that the same payload is refused with the same words.
+        // The first in order is named, so that the same payload is always refused in the same
+        // words.
         links.sort_unstable();
         for (name, target) in links {
             if !self.stays(name, target, depth) {
@@ -165,7 +166,7 @@ impl Tree {
             if let Some(Node::Link(next)) = self.nodes.get(&at.join(b"/".as_slice())) {
                 hops += 1;
                 if hops > HOPS_MAX {
-                    // A loop leads nowhere, so not outside either.
+                    // A loop leads nowhere, so it does not lead outside either.
                     return true;
                 }
                 at.pop();
@@ -202,7 +203,7 @@ impl Tree {
     }
 }
 
-/// A name for messages, in one line whatever it holds.
+/// Formats a name for messages, on one line whatever it contains.
 pub(super) fn show(name: &[u8]) -> String {
     String::from_utf8_lossy(name).escape_debug().to_string()
 }

@@ -1,4 +1,4 @@
-//! Disks out of copies of sysfs.
+//! Tests that read disks from copies of sysfs.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -58,7 +58,7 @@ fn write(path: &Path, content: impl AsRef<[u8]>) {
     fs::write(path, content).unwrap();
 }
 
-/// Lays out `DISKS` as the kernel does: a folder for each, links to it in `/sys/block`.
+/// Lays out `DISKS` as the kernel does: a folder for each, linked from `/sys/block`.
 fn lay_out(root: &Path) {
     fs::create_dir_all(root.join("sys/block")).unwrap();
     for (path, attributes) in DISKS {
@@ -83,7 +83,7 @@ fn dos_table(signature: u32) -> Vec<u8> {
     sectors
 }
 
-/// A GPT with its protective MS-DOS table, whose signature must not be taken for the id.
+/// A GPT with its protective MS-DOS table, whose signature must not be mistaken for the id.
 fn gpt(sector_size: usize) -> Vec<u8> {
     let mut sectors = dos_table(7);
     sectors.resize(2 * sector_size, 0);
@@ -139,7 +139,7 @@ fn disks_of_hardware_are_read_and_nothing_else() {
     ");
 }
 
-/// The digest of the ends of a disk of 4 MiB with a partition from 512 KiB to 3584 KiB.
+/// Returns the ends' digest of a 4 MiB disk with a partition from 512 KiB to 3584 KiB.
 fn ends_of(change: impl Fn(&mut Vec<u8>)) -> Option<String> {
     let root = tempfile::tempdir().unwrap();
     let folder = root.path().join("sys/devices/pci0000:00/0000:00:02.0/virtio1/block/vda");

@@ -1,4 +1,4 @@
-//! Links with their addresses out of netlink messages.
+//! Reads links with their addresses from netlink messages.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,18 +16,18 @@ use crate::network::{Address, Bond, Kind, Link, Origin};
 
 /// The links of a network.
 pub(super) struct Links {
-    /// In an order in which they can be made.
+    /// In an order in which they can be created.
     pub(super) all: Vec<Link>,
     /// Their names by their indices.
     pub(super) names: BTreeMap<u32, String>,
-    /// Links with addresses that cannot be had again.
+    /// Links with addresses that cannot be recreated.
     pub(super) left_out: Vec<String>,
 }
 
-/// Reads hardware, and what is made of it.
+/// Reads hardware links, and links that are made of them.
 ///
-/// A bridge for containers, a tunnel or a dummy leads to no hardware: it is of no use to a
-/// deployment, and it is the business of whoever made it in the new system.
+/// A bridge for containers, a tunnel or a dummy does not lead to hardware: it is of no use to a
+/// deployment, and what created it in the old system must do so in the new one.
 pub(super) fn read(
     messages: &[LinkMessage],
     addresses: &[AddressMessage],
@@ -44,11 +44,12 @@ pub(super) fn read(
     let kinds: BTreeMap<String, Kind> =
         links.iter().map(|(_, link)| (link.name.clone(), link.kind.clone())).collect();
     let master_of = |link: &Link| link.master.as_ref().and_then(|master| kinds.get(master));
-    // On Hyper-V a card is a part of another one with the same MAC address; the kernel sees to it.
+    // On Hyper-V a card is part of another one with the same MAC address, which the kernel
+    // arranges.
     links.retain(|(_, link)| !master_of(link).is_some_and(Kind::is_hardware));
     for (_, link) in &mut links {
         match master_of(link) {
-            // It gives its own to its parts.
+            // It passes its own on to its members.
             Some(Kind::Bond(_)) => link.used_mac = None,
             Some(Kind::Bridge { .. } | Kind::Vrf { .. }) => {}
             Some(Kind::Hardware | Kind::Vlan { .. }) | None => link.master = None,
@@ -69,7 +70,7 @@ pub(super) fn read(
     Links { all, names, left_out }
 }
 
-/// What of a link is not captured although it may matter.
+/// Describes what is not captured of a link although it may matter.
 fn details_left_out(link: &Link) -> Option<String> {
     match &link.kind {
         Kind::Bridge { vlan_filtering: true, .. } => {
@@ -82,13 +83,15 @@ fn details_left_out(link: &Link) -> Option<String> {
     }
 }
 
-/// Names of all links by their indices.
+/// Returns the names of all links by their indices.
 pub(super) fn names(messages: &[LinkMessage]) -> BTreeMap<u32, String> {
     let named = messages.iter().map(|message| (message.header.index, name_of(message)));
     named.filter_map(|(index, name)| Some((index, name?))).collect()
 }
 
-/// What can be made earlier. VLANs over VLANs have the higher index.
+/// Returns the rank of a kind: lower ones can be created earlier.
+///
+/// VLANs over VLANs have the higher index.
 fn rank(kind: &Kind) -> u8 {
     match kind {
         Kind::Hardware => 0,
@@ -97,7 +100,7 @@ fn rank(kind: &Kind) -> u8 {
     }
 }
 
-/// Names of hardware, of what is made of it, and so on.
+/// Returns the names of hardware, of links that are made of it, and so on.
 fn leading_to_hardware(links: &[(u32, Link)]) -> BTreeSet<String> {
     let mut kept: BTreeSet<String> = BTreeSet::new();
     loop {
@@ -122,7 +125,7 @@ fn leading_to_hardware(links: &[(u32, Link)]) -> BTreeSet<String> {
     }
 }
 
-/// Names of links of kinds that nobody here makes, with addresses.
+/// Returns the names of links with addresses whose kind is not supported here.
 fn unknown_with_addresses(
     messages: &[LinkMessage],
     addresses: &[AddressMessage],
@@ -144,7 +147,7 @@ fn name_of(message: &LinkMessage) -> Option<String> {
     })
 }
 
-/// Reads a link of a kind that can be had again, without its addresses.
+/// Reads a link of a kind that can be recreated, without its addresses.
 fn link(
     message: &LinkMessage,
     names: &BTreeMap<u32, String>,
@@ -170,7 +173,7 @@ fn link(
         link.mac = used.unwrap_or_default();
         return Some(link);
     }
-    // A new kernel sees the address that is burnt in, not one that was set since.
+    // A new kernel sees the burnt-in address, not one that was set since.
     link.mac = permanent.or_else(|| used.clone()).unwrap_or_default();
     link.used_mac = used.filter(|used| *used != link.mac);
     Some(link)
@@ -241,14 +244,14 @@ fn bridge(infos: &[InfoBridge]) -> Kind {
     Kind::Bridge { stp, forward_delay, vlan_filtering }
 }
 
-/// Whether the kernel itself accepts router advertisements (Linux, `networking/ip-sysctl.rst`).
+/// Returns whether the kernel accepts router advertisements (Linux, `networking/ip-sysctl.rst`).
 fn accepts_ra(families: &[AfSpecUnspec]) -> bool {
     let six = families.iter().find_map(|family| match family {
         AfSpecUnspec::Inet6(attributes) => Some(attributes),
         _ => None,
     });
     six.into_iter().flatten().any(|attribute| match attribute {
-        // Forwarding systems accept none unless they are told to twice.
+        // Forwarding systems accept none unless the value is 2.
         AfSpecInet6::DevConf(conf) => {
             conf.accept_ra == 2 || (conf.accept_ra == 1 && conf.forwarding == 0)
         }
@@ -256,13 +259,15 @@ fn accepts_ra(families: &[AfSpecUnspec]) -> bool {
     })
 }
 
-/// A MAC address as `ip` has it.
+/// Formats a MAC address as `ip` does.
 pub(super) fn mac_text(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":")
 }
 
-/// The addresses of a link in the order in which they were added, which decides what is preferred
-/// as the source. The kernel tells those of IPv6 in the opposite one.
+/// Returns the addresses of a link in the order in which they were added.
+///
+/// That order decides which one is preferred as the source. The kernel lists those of IPv6 in
+/// reverse.
 fn addresses_of(messages: &[AddressMessage], index: u32) -> Vec<Address> {
     let of_link = messages.iter().filter(|message| message.header.index == index);
     let (four, mut six): (Vec<_>, Vec<_>) =
@@ -271,7 +276,7 @@ fn addresses_of(messages: &[AddressMessage], index: u32) -> Vec<Address> {
     four.into_iter().chain(six).collect()
 }
 
-/// Reads an address of global scope; temporary ones of IPv6 are made anew by each system.
+/// Reads an address of global scope; each system makes up temporary ones of IPv6 anew.
 fn address(message: &AddressMessage) -> Option<Address> {
     let header = &message.header;
     let v6 = header.family == AddressFamily::Inet6;
@@ -295,8 +300,8 @@ fn address(message: &AddressMessage) -> Option<Address> {
             _ => {}
         }
     }
-    // DHCPv6 gives single addresses, advertisements give prefixes; programs that do both for the
-    // kernel leave no other mark.
+    // DHCPv6 assigns single addresses, advertisements announce prefixes; programs that handle both
+    // instead of the kernel leave no other mark.
     let by_ra =
         protocol == Some(AddressProtocol::RouterAnnouncement) || (v6 && header.prefix_len < 128);
     let origin = match (dynamic, by_ra) {

@@ -1,4 +1,4 @@
-//! Routes out of netlink messages.
+//! Reads routes from netlink messages.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -15,7 +15,7 @@ use crate::network::{Address, Kind, Link, MAIN_TABLE, Origin, Route, RouteKind};
 /// The table of a system's own addresses (ip-route(8)).
 const LOCAL_TABLE: u8 = 255;
 
-/// Reads the routes that lead over these links, or nowhere, in an order in which they can be added.
+/// Reads routes over these links, or to nowhere, in an order in which they can be added.
 pub(super) fn read(
     messages: &[RouteMessage],
     names: &BTreeMap<u32, String>,
@@ -32,11 +32,11 @@ pub(super) fn read(
         }
         routes.extend(read);
     }
-    // A gateway can only be used once the route to itself is there.
+    // A gateway can only be used once there is a route to it.
     routes.sort_by_key(|route| route.gateway.is_some());
     let direct = routes.clone();
     for route in &mut routes {
-        // Of an address with a peer the prefix is the peer's, and the gateway may be that.
+        // The prefix of an address with a peer is the peer's, and the peer may be the gateway.
         let link = links.iter().find(|link| link.name == route.link);
         let addresses: &[Address] = link.map_or(&[], |link| &link.addresses);
         route.reach_gateway(addresses, &direct);
@@ -44,7 +44,8 @@ pub(super) fn read(
     routes
 }
 
-/// Default routes of the main table over links that cannot be had again, each in a few words.
+/// Returns the main table's default routes over links that cannot be recreated, in a few words
+/// each.
 pub(super) fn lost_defaults(
     messages: &[RouteMessage],
     kept: &BTreeMap<u32, String>,
@@ -71,8 +72,10 @@ pub(super) fn lost_defaults(
     names.map(|name| format!("{LOST_DEFAULT}{name}")).collect()
 }
 
-/// Says where a route comes from that nobody signed: dhclient, the kernel's own client and others
-/// add the default route and the one to its gateway as anybody would, to no table of their own.
+/// Infers where a route comes from that nobody signed.
+///
+/// dhclient, the kernel's own client and others add the default route and the one to its gateway as
+/// anybody would, not in a table of their own.
 fn brought_along(route: &Route, links: &[Link]) -> Origin {
     let Some(link) = links.iter().find(|link| link.name == route.link) else {
         return Origin::Static;
@@ -90,9 +93,9 @@ fn brought_along(route: &Route, links: &[Link]) -> Origin {
         .unwrap_or_default()
 }
 
-/// Reads a route that the kernel did not make by itself.
+/// Reads a route that the kernel did not add by itself.
 ///
-/// Of several next hops the first is taken: one way out is enough for a deployment.
+/// Of several next hops it takes the first: one way out is enough for a deployment.
 fn route(
     message: &RouteMessage,
     names: &BTreeMap<u32, String>,
@@ -118,7 +121,7 @@ fn route(
         }
         _ => return None,
     };
-    // As a route from anywhere it would be another one.
+    // Without its source prefix it would be another route.
     if header.source_prefix_length > 0 {
         left_out.push(format!("the route to {to} from a prefix"));
         return None;
@@ -136,7 +139,7 @@ fn route(
     Some(route)
 }
 
-/// The prefix that a route leads to, in words.
+/// Describes the prefix that a route leads to.
 fn destination(message: &RouteMessage) -> String {
     let named = message.attributes.iter().find_map(|attribute| match attribute {
         RouteAttribute::Destination(address) => ip(address),

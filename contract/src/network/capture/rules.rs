@@ -1,4 +1,4 @@
-//! Rules out of netlink messages.
+//! Reads rules from netlink messages.
 
 use std::net::IpAddr;
 
@@ -7,7 +7,7 @@ use rtnetlink::packet_route::rule::{RuleAction, RuleAttribute, RuleFlags, RuleMe
 
 use crate::network::{Prefix, Rule};
 
-/// Reads the rules beside those that every system has.
+/// Reads the rules other than those that every system has.
 pub(super) fn read(messages: &[RuleMessage], left_out: &mut Vec<String>) -> Vec<Rule> {
     let mut rules = Vec::new();
     for message in messages {
@@ -20,7 +20,7 @@ pub(super) fn read(messages: &[RuleMessage], left_out: &mut Vec<String>) -> Vec<
     rules
 }
 
-/// Reads a rule; none where the kernel has it by itself, the priority where it cannot be had again.
+/// Reads a rule; `None` if the kernel adds it by itself, its priority if it cannot be recreated.
 fn rule(message: &RuleMessage) -> Result<Option<Rule>, u32> {
     let header = &message.header;
     let v6 = header.family == AddressFamily::Inet6;
@@ -50,7 +50,7 @@ fn rule(message: &RuleMessage) -> Result<Option<Rule>, u32> {
         }
     }
     rule.mark = mark.filter(|number| *number != 0).map(|number| (number, bits));
-    // A VRF brings its own; the others are those of ip-rule(8).
+    // A VRF adds its own rules; the others are those of ip-rule(8).
     if from_links || is_usual(&rule) {
         return Ok(None);
     }

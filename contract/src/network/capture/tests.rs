@@ -1,4 +1,4 @@
-//! A network out of netlink messages.
+//! Tests that capture a network from netlink messages.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -34,7 +34,7 @@ fn name(name: &str) -> LinkAttribute {
     LinkAttribute::IfName(name.to_owned())
 }
 
-/// An address with its lifetime in seconds, for ever when it is the greatest.
+/// An address with its lifetime in seconds, forever if that is `u32::MAX`.
 fn address(index: u32, address: &str, prefix_len: u8, ifa_valid: u32) -> AddressMessage {
     let address: IpAddr = address.parse().unwrap();
     let mut message = AddressMessage::default();
@@ -138,12 +138,12 @@ fn routes() -> Vec<RouteMessage> {
     ]
 }
 
-/// Cards of these names are hardware.
+/// Treats cards with these names as hardware.
 fn device(name: &str) -> Option<String> {
     name.starts_with("eth").then(|| format!("pci0000:00/{name}"))
 }
 
-/// What was captured, for people.
+/// Formats what was captured, for people.
 fn told(answers: &Answers) -> String {
     let captured = put_together(answers, device);
     let mut lines = captured.network.statements();
@@ -215,7 +215,7 @@ fn a_way_out_that_cannot_be_had_again_is_told() {
     assert_eq!(of_routes, ["the default route over br0"]);
 }
 
-/// The kernel tells the address that was added last first, and prefers it as the source.
+/// The kernel lists the address that was added last first, and prefers it as the source.
 #[test]
 fn addresses_are_in_the_order_in_which_they_were_added() {
     let told = ["192.0.2.1", "192.0.2.2", "2001:db8::2", "2001:db8::1"];
@@ -227,7 +227,7 @@ fn addresses_are_in_the_order_in_which_they_were_added() {
     assert_eq!(all, ["192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2"]);
 }
 
-/// On Hyper-V: both have the same MAC address.
+/// This happens on Hyper-V: both have the same MAC address.
 #[test]
 fn a_card_that_is_a_part_of_another_one_is_no_card_of_its_own() {
     let mac = LinkAttribute::Address(vec![2, 0, 0, 0, 0, 9]);

@@ -1,8 +1,8 @@
-//! `/etc/network/interfaces` as Alpine reads it: ifupdown-ng, and before it busybox.
+//! `/etc/network/interfaces` as Alpine reads it: with ifupdown-ng, and earlier with busybox.
 //!
-//! What the two read differently is said by commands: addresses, because busybox wants a netmask of
-//! its own for each family where ifupdown-ng has one for both. Alpine names cards in the order in
-//! which it finds them, so `nameif` looks for the MAC address.
+//! What the two read differently is written as commands: addresses, because busybox wants a netmask
+//! of its own for each family where ifupdown-ng has one for both. Alpine names cards in the order
+//! in which it finds them, so `nameif` looks for the MAC address.
 
 use super::super::{Kind, Rule};
 use super::commands::{self, word};
@@ -39,7 +39,7 @@ fn stanza(rendered: &mut Rendered, text: &mut String, entry: &Entry<'_>) {
         put!(text, "    pre-up {command}\n");
     }
     if entry.dhcp4 {
-        // Ports of switches may need longer than udhcpc waits.
+        // Ports of switches may take longer than udhcpc waits.
         put!(text, "    udhcpc_opts -b\n");
     }
     entry.rejections().for_each(|what| rendered.leave_out(text, "    ", &what));
@@ -60,7 +60,7 @@ fn stanza(rendered: &mut Rendered, text: &mut String, entry: &Entry<'_>) {
     put!(text, "    post-down ip {end} {name} || true\n");
 }
 
-/// What of a link the `ip` of busybox cannot do.
+/// Returns what the `ip` of busybox cannot do for a link.
 fn needs_iproute2(entry: &Entry<'_>) -> Vec<&'static str> {
     let crosses = |route: &Route| route.crosses_families();
     let is_special = |rule: &Rule| rule.mark.is_some() || rule.inverted;

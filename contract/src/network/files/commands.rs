@@ -5,10 +5,10 @@ use super::Route;
 use super::entry::Entry;
 use super::rendered::put;
 
-/// Commands that come before a link is up: make it, name what it is a part of, and set it.
+/// Returns the commands before a link comes up: create it, name its master, and configure it.
 ///
-/// Members of bonds and bridges are added along with these, because whoever asks for an address
-/// needs them; those of VRFs say so themselves, because they lose their routes by it.
+/// Members of bonds and bridges are added here, because DHCP on the master needs them; members of
+/// VRFs do so themselves, because joining one costs them their routes.
 pub(super) fn before(entry: &Entry<'_>) -> Vec<String> {
     let name = word(&entry.link.name);
     let mut commands = make(entry);
@@ -68,7 +68,7 @@ fn make(entry: &Entry<'_>) -> Vec<String> {
     };
     let mut commands = Vec::new();
     if entry.link.name.contains('.') {
-        // By such a name ifup makes a VLAN itself, but not always this one.
+        // For such a name ifup creates a VLAN by itself, but not always this one.
         commands.push(format!("ip link del dev {name} 2>/dev/null || true"));
     }
     commands.push(format!("ip link add {make}"));
@@ -91,7 +91,7 @@ fn bond_options(bond: &Bond) -> String {
     options
 }
 
-/// The command that adds an address.
+/// Returns the command that adds an address.
 pub(super) fn address(link: &Link, address: &Address) -> String {
     let (name, own, prefix) = (word(&link.name), address.address, address.prefix);
     match address.peer {
@@ -100,9 +100,9 @@ pub(super) fn address(link: &Link, address: &Address) -> String {
     }
 }
 
-/// The command that adds (`add`) or deletes (`del`) a route.
+/// Returns the command that adds (`add`) or deletes (`del`) a route.
 pub(super) fn route(verb: &str, route: &Route) -> String {
-    // Without a word for it, the family is that of the gateway.
+    // If `ip` does not say the family, it is that of the gateway.
     let ip = if route.crosses_families() { "ip -4" } else { ip(route.destination.is_ipv6()) };
     let mut command = format!("{ip} route {verb} ");
     if !route.kind.is_unicast() {
@@ -134,7 +134,7 @@ pub(super) fn route(verb: &str, route: &Route) -> String {
     command
 }
 
-/// The command that adds (`add`) or deletes (`del`) a rule.
+/// Returns the command that adds (`add`) or deletes (`del`) a rule.
 pub(super) fn rule(verb: &str, rule: &Rule) -> String {
     let mut command = format!("{} rule {verb}", ip(rule.v6));
     if rule.inverted {
@@ -158,7 +158,7 @@ pub(super) fn rule(verb: &str, rule: &Rule) -> String {
     command + &format!(" table {} priority {}", rule.table, rule.priority)
 }
 
-/// The command that adds (`replace`) or deletes (`del`) a neighbour.
+/// Returns the command that adds (`replace`) or deletes (`del`) a neighbour.
 pub(super) fn neighbour(verb: &str, neighbour: &Neighbour) -> String {
     let (address, link) = (neighbour.address, word(&neighbour.link));
     match verb {
@@ -170,7 +170,7 @@ pub(super) fn neighbour(verb: &str, neighbour: &Neighbour) -> String {
     }
 }
 
-/// Lines that add something when a link is up, and delete it before it goes down.
+/// Returns lines that add something when a link is up, and delete it before it goes down.
 pub(super) fn up_and_down(entry: &Entry<'_>) -> String {
     let routes = entry.routes.iter().map(|one| (route("replace", one), route("del", one)));
     let rules = entry.rules.iter().map(|one| (rule("add", one), rule("del", one)));
@@ -187,12 +187,12 @@ pub(super) fn up_and_down(entry: &Entry<'_>) -> String {
     text
 }
 
-/// The `ip` of a family.
+/// Returns the `ip` command of a family.
 fn ip(v6: bool) -> &'static str {
     if v6 { "ip -6" } else { "ip" }
 }
 
-/// A word of the shell that stands for itself, as names of links nearly always do.
+/// Quotes a word for the shell if that is needed; link names hardly ever need it.
 pub(super) fn word(text: &str) -> String {
     let is_plain = |char: char| char.is_ascii_alphanumeric() || "._:@+-".contains(char);
     if !text.is_empty() && text.chars().all(is_plain) {

@@ -1,19 +1,19 @@
-//! What is written down about each link, the same for all formats; no text is made here.
+//! What is written about each link, the same for all formats; no text is made here.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::super::{Address, Kind, Link, Neighbour, Network, Origin, Route, RouteKind, Rule};
 
-/// A link with all that is configured along with it.
+/// A link with everything that is configured along with it.
 ///
-/// What came by DHCP or by router advertisements is asked for again, so only the fact is here.
+/// What came by DHCP or by router advertisements is requested again, so only that fact is here.
 #[derive(Debug)]
 pub(super) struct Entry<'a> {
     /// The link itself.
     pub(super) link: &'a Link,
-    /// MAC address that it must be given.
+    /// MAC address to set on it.
     pub(super) mac: Option<&'a str>,
-    /// MTU that it must be given.
+    /// MTU to set on it.
     pub(super) mtu: Option<u32>,
     /// What it is a part of.
     pub(super) master: Option<&'a Link>,
@@ -21,39 +21,41 @@ pub(super) struct Entry<'a> {
     pub(super) members: Vec<&'a Link>,
     /// VLANs over it.
     pub(super) vlans: Vec<&'a Link>,
-    /// Whether an IPv4 address is asked for.
+    /// Whether an IPv4 address is requested by DHCP.
     pub(super) dhcp4: bool,
-    /// Whether an IPv6 address is asked for.
+    /// Whether an IPv6 address is requested by DHCP.
     pub(super) dhcp6: bool,
     /// Whether router advertisements are accepted.
     pub(super) ra: bool,
-    /// Second half of the addresses that are made up where routers advertise prefixes, where the
-    /// MAC address does not give it.
+    /// Second half of the addresses that are formed from advertised prefixes.
+    ///
+    /// Absent if it follows from the MAC address.
     pub(super) token: Option<Ipv6Addr>,
-    /// Metric of the default route that DHCP brings.
+    /// Metric of the default route that comes by DHCP.
     pub(super) dhcp4_metric: Option<u32>,
     /// Static addresses.
     pub(super) addresses: Vec<&'a Address>,
-    /// Static routes, those to what is on the link first; gateways may be reachable by them only.
+    /// Static routes, with those to the link itself first, because gateways may need them.
     pub(super) routes: Vec<&'a Route>,
     /// Rules.
     pub(super) rules: Vec<&'a Rule>,
     /// Neighbours.
     pub(super) neighbours: Vec<&'a Neighbour>,
-    /// Name servers that are not asked for.
+    /// Name servers that are not learned by DHCP.
     pub(super) resolvers: &'a [IpAddr],
     /// Their search list.
     pub(super) search: &'a [String],
 }
 
 impl Entry<'_> {
-    /// Advertised addresses with second halves that no format has words for, beside the first one.
+    /// Returns advertised addresses with second halves beyond the first, which no format can
+    /// express.
     pub(super) fn other_tokens(&self) -> impl Iterator<Item = String> {
         let others = tokens(self.link).filter(|token| Some(*token) != self.token);
         others.map(|token| format!("second half {token} of an address of {}", self.link.name))
     }
 
-    /// What a format leaves out that cannot be told which DHCP servers lie.
+    /// Returns what is left out by a format that cannot ignore single DHCP servers.
     pub(super) fn rejections(&self) -> impl Iterator<Item = String> {
         let servers = self.link.rejected_servers.iter();
         servers.map(|server| format!("rejection of the DHCP server {server} on {}", self.link.name))
@@ -66,8 +68,9 @@ pub(super) fn entries(network: &Network) -> Vec<Entry<'_>> {
     network.links.iter().map(|link| entry(network, link, resolving == Some(link))).collect()
 }
 
-/// Returns the entries in an order in which links can be made one after the other: VRFs before
-/// their members, bonds and bridges after them, VLANs after what they are over.
+/// Returns the entries in an order in which links can be created one after the other.
+///
+/// VRFs come before their members, bonds and bridges after them, VLANs after the link below them.
 pub(super) fn in_order(network: &Network) -> Vec<Entry<'_>> {
     let mut left = entries(network);
     let mut done: Vec<Entry<'_>> = Vec::new();
@@ -86,7 +89,8 @@ pub(super) fn in_order(network: &Network) -> Vec<Entry<'_>> {
             });
             over && in_vrf
         };
-        // What waits for itself, or for a link that is not there, comes last, as it stands.
+        // An entry that waits for itself, or for a link that is not there, comes last, as it
+        // stands.
         let next = left.iter().position(is_ready).unwrap_or(0);
         done.push(left.remove(next));
     }
@@ -140,12 +144,14 @@ fn find<'a>(network: &'a Network, name: Option<&str>) -> Option<&'a Link> {
     name.and_then(|name| network.links.iter().find(|link| link.name == name))
 }
 
-/// The MAC address that a link does not have by itself. A made one has to be named, because systemd
-/// makes up others (`MACAddressPolicy=`, systemd.link(5)), and providers let only known ones pass.
+/// Returns the MAC address that a link does not have by itself.
+///
+/// The one of a virtual link has to be named, because systemd makes up others (`MACAddressPolicy=`,
+/// systemd.link(5)), and providers let only known ones pass.
 fn mac<'a>(network: &'a Network, link: &'a Link) -> Option<&'a str> {
     let used = |link: &'a Link| link.used_mac.as_deref().unwrap_or(&link.mac);
     let given = match &link.kind {
-        // A bond gives its own to its members.
+        // A bond passes its own on to its members.
         Kind::Hardware => {
             let master = find(network, link.master.as_deref());
             let bonded = master.is_some_and(|master| matches!(master.kind, Kind::Bond(_)));
@@ -161,8 +167,9 @@ fn mac<'a>(network: &'a Network, link: &'a Link) -> Option<&'a str> {
     given.filter(|mac| !mac.is_empty())
 }
 
-/// The link along with which something of a table is configured that names no link: one with a
-/// route in that table, or else the first one with an address.
+/// Returns the link that an item of a table belongs to if the item names no link.
+///
+/// It is one with a route in that table, or else the first one with an address.
 fn home(network: &Network, table: u32) -> Option<&Link> {
     let in_table = network.routes.iter().find_map(|route| {
         (route.table == table).then(|| find(network, Some(&route.link))).flatten()
@@ -172,8 +179,10 @@ fn home(network: &Network, table: u32) -> Option<&Link> {
         .or(network.links.first())
 }
 
-/// The link along with which the name servers are written down: that of the default route, unless
-/// DHCP brings them along with it and may do so.
+/// Returns the link that the name servers belong to.
+///
+/// It is the link of the default route, unless DHCP provides name servers along with it and may do
+/// so.
 fn resolving_link(network: &Network) -> Option<&Link> {
     let asks = |link: &Link| {
         !network.fixed_resolvers && link.addresses.iter().any(|one| one.origin == Origin::Dhcp)
@@ -186,8 +195,10 @@ fn resolving_link(network: &Network) -> Option<&Link> {
     link.filter(|link| !asks(link))
 }
 
-/// Second halves of advertised addresses that do not follow from the MAC address (RFC 4291,
-/// appendix A): made up by the old system, by RFC 7217 for example, which a new one does otherwise.
+/// Returns second halves of advertised addresses that do not follow from the MAC address.
+///
+/// What follows from it is in RFC 4291, appendix A. The old system made the others up, by RFC 7217
+/// for example, and a new system makes up different ones.
 fn tokens(link: &Link) -> impl Iterator<Item = Ipv6Addr> {
     let own = eui64(link.used_mac.as_ref().unwrap_or(&link.mac));
     let advertised =
@@ -201,24 +212,24 @@ fn tokens(link: &Link) -> impl Iterator<Item = Ipv6Addr> {
     })
 }
 
-/// The second half that a MAC address gives.
+/// Returns the second half that follows from a MAC address.
 fn eui64(mac: &str) -> Option<u128> {
     let bytes: Result<Vec<u8>, _> = mac.split(':').map(|it| u8::from_str_radix(it, 16)).collect();
     let bytes = bytes.ok()?;
     let (maker, card) = bytes.split_at_checked(3)?;
     let half: [u8; 8] = [maker, &[0xff, 0xfe], card].concat().try_into().ok()?;
-    // The bit for "universally administered" is turned.
+    // The bit for "universally administered" is inverted.
     Some((u64::from_be_bytes(half) ^ (2 << 56)).into())
 }
 
-/// The words for a route that some formats have none for.
+/// Describes a route whose gateway is of the other family, for formats that cannot express it.
 pub(super) fn crossing_words(route: &Route) -> String {
     let (to, table) = (route.to(), route.table);
     format!("route to {to} of table {table}, by a gateway of the other family")
 }
 
 impl Entry<'_> {
-    /// What does for peers of addresses where there is no word for these.
+    /// Returns routes that replace peers of addresses in formats without peers.
     pub(super) fn routes_to_peers(&self) -> Vec<Route> {
         let to_peer = |one: &&Address| {
             let peer = first(one.peer?, one.prefix);
@@ -228,7 +239,7 @@ impl Entry<'_> {
     }
 }
 
-/// The first address of the prefix that an address is in.
+/// Returns the first address of the prefix that an address is in.
 fn first(address: IpAddr, prefix: u8) -> IpAddr {
     let prefix = u32::from(prefix);
     match address {
@@ -244,8 +255,9 @@ fn first(address: IpAddr, prefix: u8) -> IpAddr {
 }
 
 impl Address {
-    /// The length of the prefix that belongs to the address itself: that of one with a peer is the
-    /// peer's.
+    /// Returns the length of the prefix that belongs to the address itself.
+    ///
+    /// The prefix of an address with a peer is the peer's.
     pub(super) fn own_prefix(&self) -> u8 {
         match (self.peer, self.address) {
             (None, _) => self.prefix,
@@ -256,17 +268,17 @@ impl Address {
 }
 
 impl Route {
-    /// Whether the gateway is of the other family than the destination.
+    /// Returns whether the gateway is of another family than the destination.
     pub(super) fn crosses_families(&self) -> bool {
         self.gateway.is_some_and(|gateway| gateway.is_ipv4() != self.destination.is_ipv4())
     }
 
-    /// The destination with the length of its prefix.
+    /// Returns the destination with the length of its prefix.
     pub(super) fn to(&self) -> String {
         format!("{}/{}", self.destination, self.prefix)
     }
 
-    /// The kind as ip-route(8) writes it.
+    /// Returns the kind as ip-route(8) writes it.
     pub(super) fn kind_word(&self) -> &'static str {
         match self.kind {
             RouteKind::Unicast => "unicast",

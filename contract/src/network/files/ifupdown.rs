@@ -1,7 +1,7 @@
-//! `/etc/network/interfaces` as ifupdown of Debian reads it, with the `ip` of iproute2.
+//! `/etc/network/interfaces` as Debian's ifupdown reads it, with the `ip` of iproute2.
 //!
-//! Links are made by `ip` alone, so that neither vlan, ifenslave nor bridge-utils is needed.
-//! Stanzas go by names, so udev gives each card its name by a file of systemd.link(5).
+//! Links are created by `ip` alone, so that neither vlan, ifenslave nor bridge-utils is needed.
+//! Stanzas refer to names, so a systemd.link(5) file makes udev give each card its name.
 
 use super::super::Address;
 use super::commands::{self, word};
@@ -10,8 +10,9 @@ use super::networkd::link_file;
 use super::rendered::{Rendered, put};
 use super::{Network, words};
 
-/// Renders `interfaces`, and a `.link` file for each card, which belongs into
-/// `/etc/systemd/network`.
+/// Renders `interfaces`, with a `.link` file for each card.
+///
+/// The latter belong in `/etc/systemd/network`.
 pub(super) fn render(network: &Network) -> Rendered {
     let mut rendered = Rendered::default();
     let mut text = "auto lo\niface lo inet loopback\n".to_owned();
@@ -25,7 +26,7 @@ pub(super) fn render(network: &Network) -> Rendered {
     rendered
 }
 
-/// The stanzas of a link; they are worked off from the first to the last.
+/// Returns the stanzas of a link; ifup processes them from the first to the last.
 fn stanzas(rendered: &mut Rendered, entry: &Entry<'_>) -> String {
     let name = &entry.link.name;
     let mut text = format!("\nauto {name}\niface {name} inet manual\n");
@@ -73,7 +74,7 @@ fn address_stanza(entry: &Entry<'_>, address: &Address) -> String {
     }
 }
 
-/// Read by resolvconf, openresolv and the like; without them `resolv.conf` holds.
+/// Returns lines for resolvconf, openresolv and the like; without them `resolv.conf` applies.
 pub(super) fn resolvers(entry: &Entry<'_>) -> String {
     let mut text = String::new();
     if !entry.resolvers.is_empty() {

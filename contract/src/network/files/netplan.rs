@@ -1,13 +1,14 @@
 //! `50-anemos.yaml` for netplan 0.106: netplan(5).
 //!
-//! Written by hand: scalars are in double quotes, so that nothing is taken for a number of base 60.
+//! It is written by hand: scalars are in double quotes, so that nothing is read as a base 60
+//! number.
 
 use super::super::{Address, Bond, Kind, Rule};
 use super::entry::{Entry, crossing_words, entries};
 use super::rendered::{File, Rendered, put};
 use super::{Network, Route};
 
-/// Renders the file, which belongs into `/etc/netplan`.
+/// Renders the file, which belongs in `/etc/netplan`.
 pub(super) fn render(network: &Network) -> Rendered {
     let mut rendered = Rendered::default();
     let mut text = "network:\n  version: 2\n".to_owned();
@@ -203,7 +204,7 @@ fn route_keys(route: &Route) -> String {
     if let Some(mtu) = route.mtu {
         key("mtu", mtu.to_string());
     }
-    // Always named: that of a VRF would be taken for its members.
+    // Always named, because otherwise that of a VRF would apply to its members.
     key("table", route.table.to_string());
     text
 }
@@ -236,7 +237,7 @@ fn rules(rendered: &mut Rendered, text: &mut String, entry: &Entry<'_>) {
     }
 }
 
-/// A scalar in double quotes (YAML 1.2, 7.3.1).
+/// Returns a scalar in double quotes (YAML 1.2, 7.3.1).
 fn quoted(text: &str) -> String {
     let mut quoted = "\"".to_owned();
     for char in text.chars() {

@@ -1,7 +1,7 @@
 //! Keyfiles of NetworkManager 1.42: nm-settings-keyfile(5), nm-settings(5).
 //!
-//! Metrics and the way in which link-local addresses are made are always named, because
-//! NetworkManager's own are others than the kernel's.
+//! Metrics and the way in which link-local addresses are formed are always named, because
+//! NetworkManager's defaults differ from the kernel's.
 
 use sha2::{Digest, Sha256};
 
@@ -11,8 +11,9 @@ use super::networkd::link_file;
 use super::rendered::{File, Rendered, put};
 use super::{Network, Route};
 
-/// Renders a `.nmconnection` file for each link, for `/etc/NetworkManager/system-connections`, and
-/// a `.link` file for each card, for `/etc/systemd/network`.
+/// Renders a `.nmconnection` file for each link, with a `.link` file for each card.
+///
+/// They belong in `/etc/NetworkManager/system-connections` and `/etc/systemd/network`.
 pub(super) fn render(network: &Network) -> Rendered {
     let mut rendered = Rendered::default();
     for entry in entries(network) {
@@ -21,7 +22,7 @@ pub(super) fn render(network: &Network) -> Rendered {
             rendered.add(format!("10-{name}.link"), link);
         }
         let text = keyfile(&mut rendered, network, &entry);
-        // Anything that others may read is ignored.
+        // NetworkManager ignores anything that others may read.
         let file = File { name: format!("{name}.nmconnection"), mode: 0o600, text };
         rendered.files.push(file);
     }
@@ -91,10 +92,10 @@ fn kind_section(rendered: &mut Rendered, text: &mut String, network: &Network, l
         }
         Kind::Bond(bond) => *text += &bond_section(bond),
         Kind::Bridge { stp, forward_delay, vlan_filtering } => {
-            /// What a bridge has without being told, in hundredths of a second.
+            /// The default of a bridge, in hundredths of a second.
             const KERNELS: u32 = 1500;
             put!(text, "\n[bridge]\nstp={stp}\nvlan-filtering={vlan_filtering}\n");
-            // In whole seconds, and told to the kernel only where STP is spoken.
+            // It is in whole seconds, and passed to the kernel only with STP.
             let has_words = if *stp { forward_delay % 100 == 0 } else { *forward_delay == KERNELS };
             if has_words {
                 put!(text, "forward-delay={}\n", forward_delay / 100);
@@ -162,7 +163,7 @@ fn family(rendered: &mut Rendered, text: &mut String, entry: &Entry<'_>, family:
                 put!(text, "token={token}\n");
             }
         }
-        // Of the routes to what is on the link; all others name their own.
+        // It applies to the routes to the link itself; all others name their own.
         (_, Family::V4) => *text += "route-metric=0\n",
         (_, Family::V6) => *text += "route-metric=256\n",
     }
@@ -247,7 +248,9 @@ fn rule_text(rule: &Rule) -> String {
     text + &format!(" table {}", rule.table)
 }
 
-/// The same for the same link, so that files written twice are the same; of version 8 (RFC 9562).
+/// Returns the same UUID for the same link, so that files written twice are the same.
+///
+/// It is of version 8 (RFC 9562).
 fn uuid(link: &Link) -> String {
     let digest = Sha256::digest(format!("anemos {} {}", link.name, link.mac));
     let mut hex: Vec<char> = digest

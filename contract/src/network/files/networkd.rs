@@ -5,7 +5,7 @@ use super::entry::{Entry, entries};
 use super::rendered::{Rendered, put};
 use super::{Network, Route};
 
-/// Renders all files; they belong into `/etc/systemd/network`.
+/// Renders all files; they belong in `/etc/systemd/network`.
 pub(super) fn render(network: &Network) -> Rendered {
     let mut rendered = Rendered::default();
     for entry in entries(network) {
@@ -22,7 +22,7 @@ pub(super) fn render(network: &Network) -> Rendered {
     rendered
 }
 
-/// Renders the file by which udev gives a card its name; none for what is made or has no address.
+/// Renders the file that names a card in udev; `None` for virtual links or without an address.
 pub(super) fn link_file(link: &Link) -> Option<String> {
     is_found_by_mac(link).then(|| {
         format!("[Match]\nPermanentMACAddress={}\n\n[Link]\nName={}\n", link.mac, link.name)
@@ -78,7 +78,7 @@ fn bond_section(bond: &Bond) -> String {
 
 fn network_file(entry: &Entry<'_>) -> String {
     let link = entry.link;
-    // The permanent address: VLANs and bonds have the one in use of their cards.
+    // The permanent address, because VLANs and bonds share the address that their cards use.
     let mut text = if is_found_by_mac(link) {
         format!("[Match]\nPermanentMACAddress={}\n\n[Link]\n", link.mac)
     } else {
@@ -165,7 +165,7 @@ fn route_section(route: &Route) -> String {
     if let Some(mtu) = route.mtu {
         put!(text, "MTUBytes={mtu}\n");
     }
-    // Always named: that of a VRF would be taken for its members.
+    // Always named, because otherwise that of a VRF would apply to its members.
     text + &format!("Table={}\n", route.table)
 }
 

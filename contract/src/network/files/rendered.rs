@@ -1,6 +1,6 @@
-//! Files of one format, and what they do not say.
+//! The files of one format, with notes about what they do not say.
 
-/// Appends formatted text to a string, which takes everything.
+/// Appends formatted text to a string, which cannot fail.
 macro_rules! put {
     ($text:expr, $($arguments:tt)+) => {{
         use std::fmt::Write as _;
@@ -9,12 +9,12 @@ macro_rules! put {
 }
 pub(super) use put;
 
-/// What rendering a network in one format gives.
+/// The result of rendering a network in one format.
 #[derive(Debug, Default)]
 pub(super) struct Rendered {
     /// The files.
     pub(super) files: Vec<File>,
-    /// What the format has no words for, or needs for it.
+    /// What the format cannot express, or what it needs for that.
     pub(super) notes: Vec<String>,
 }
 
@@ -40,7 +40,7 @@ impl Rendered {
         self.note(text, indent, format!("left out: {what}"));
     }
 
-    /// Notes something, as a comment in the text, too.
+    /// Notes something, also as a comment in the text.
     pub(super) fn note(&mut self, text: &mut String, indent: &str, what: String) {
         put!(text, "{indent}# {what}\n");
         self.notes.push(what);

@@ -1,13 +1,14 @@
-//! Every network of `testdata` in every format, as a person reads it.
+//! Renders every network of `testdata` in every format, as a person reads it.
 //!
-//! Whether the programs read the same out of it is for the scenario `network/formats`.
+//! Whether the programs understand the files the same way is tested by the scenario
+//! `network/formats`.
 
 use std::fmt::Write as _;
 
 use super::*;
 use crate::network::Link;
 
-/// All files of a network, one below the other, and what is said to be left out.
+/// Returns all files of a network, one below the other, with the notes about what is left out.
 fn rendered(network: &Network) -> String {
     let mut text = String::new();
     for (name, render) in FORMATS {

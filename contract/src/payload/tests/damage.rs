@@ -1,4 +1,4 @@
-//! Whatever bytes come: no panic, and nothing outside of the destination.
+//! Claims about arbitrary bytes: no panic, and nothing outside of the destination.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use tar::EntryType;
 use super::{Planted, file, folder, gzip, hard, link, planted, script, tarball, zstd};
 use crate::payload::{Limits, inspect, unpack};
 
-/// Unpacks into a folder beside a witness; then the witness is all that lies outside.
+/// Unpacks next to a witness, which is then the only thing outside.
 fn unpack_beside_a_witness(packed: &[u8]) -> Result<(), String> {
     let place = tempfile::tempdir().unwrap();
     let witness = place.path().join("witness");
@@ -77,7 +77,7 @@ proptest! {
         for (place, byte) in changes {
             plain[place % length] = byte;
         }
-        // Either outcome is right; that it ends inside of its folder is the claim.
+        // Either outcome is right; the claim is that it stays inside its folder.
         drop(unpack_beside_a_witness(&zstd(&plain)));
     }
 

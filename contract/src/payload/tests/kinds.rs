@@ -1,4 +1,4 @@
-//! What a payload is recognised as.
+//! Claims about what a payload is recognised as.
 
 use super::{SCRIPT, file, folder, gzip, link, planted, read, script, tarball, zstd};
 use crate::payload::{Compression, Description, Kind, Limits, Settings, inspect};
@@ -54,7 +54,7 @@ fn the_file_at_the_top_decides_about_the_kind() {
         (vec![folder("deploy/"), script("deploy/deploy")], deploy("/bin/sh"), Some("deploy")),
         (vec![file("IMGBUILD", b""), folder("files/")], Kind::Imgbuild, None),
         (vec![file("image.toml", b"")], Kind::Image, None),
-        // Only the top counts.
+        // Only the top level counts.
         (vec![script("deploy"), file("doc/IMGBUILD", b"")], deploy("/bin/sh"), None),
         (vec![script("top/deploy"), file("top/a/deploy", b"")], deploy("/bin/sh"), Some("top")),
     ];

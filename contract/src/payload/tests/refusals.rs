@@ -1,4 +1,4 @@
-//! Payloads that are refused, and the words for it.
+//! Payloads that are refused, with the words for it.
 
 use tar::EntryType;
 

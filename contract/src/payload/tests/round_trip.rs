@@ -19,7 +19,7 @@ fn run(folder: &Path, program: &str, arguments: &[&str]) -> Output {
     output
 }
 
-/// All of a folder: kind and mode, time, content or target, by name.
+/// Lists everything in a folder: kind and mode, time, content or target, by name.
 fn listing(folder: &Path) -> BTreeMap<String, (u32, i64, Vec<u8>)> {
     let mut found = BTreeMap::new();
     let mut ahead = vec![folder.to_owned()];
@@ -47,7 +47,7 @@ fn executable(path: &Path) {
     fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
 }
 
-/// A folder with everything that a payload may hold.
+/// Fills a folder with everything that a payload may contain.
 fn sample(folder: &Path) {
     fs::create_dir_all(folder.join("sub/deeper")).unwrap();
     executable(&folder.join("deploy"));
@@ -182,7 +182,7 @@ proptest! {
         executable(&folder.join("deploy"));
         for (name, (content, mode, time)) in files {
             let path = folder.join(name);
-            // A name may lie below that of a file before it.
+            // A name may lie below that of an earlier file.
             if fs::create_dir_all(path.parent().unwrap()).is_err() || path.exists() {
                 continue;
             }
