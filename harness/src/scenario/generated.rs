@@ -3,9 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use proptest::prelude::*;
-use proptest::strategy::ValueTree;
-use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use rand::rngs::ChaCha8Rng;
+use rand::{RngExt, SeedableRng};
 
 use super::Scenario;
 use super::expect::{Came, Expect};
@@ -13,7 +12,7 @@ use super::run::Runner;
 use crate::classify::Class;
 use crate::fault::{Fault, Kind, Moment};
 use crate::fixture::Description;
-use crate::machine::setup::{CpuLevel, DiskOrder, DiskSetup, Firmware, Sector, Setup, Way};
+use crate::machine::setup::{Bus, CpuLevel, DiskOrder, DiskSetup, Firmware, Sector, Setup, Way};
 use crate::size::Size;
 use crate::verdict::Ending;
 
@@ -21,63 +20,91 @@ use crate::verdict::Ending;
 const CLAIM: &str = "Whatever the machine is like and befalls it, the payload boots on it, is \
                      refused, or fails as what befell it explains.";
 
+/// Disks of a machine that is drawn, at most.
+const DISKS: usize = 3;
+/// What may befall a machine that is drawn.
+const FAULTS: [Kind; 9] = [
+    Kind::SlowDisk,
+    Kind::PacketLoss,
+    Kind::LinkDown,
+    Kind::ReadError,
+    Kind::WriteError,
+    Kind::FlushError,
+    Kind::DiskFull,
+    Kind::Reset,
+    Kind::PowerCut,
+];
+
 /// Draws machines, one after the other, the same ones from the same seed.
 #[derive(Debug)]
 pub struct Drawn {
-    runner: TestRunner,
-    strategy: BoxedStrategy<Setup>,
+    random: ChaCha8Rng,
+    fixture: String,
+    buses: Vec<Bus>,
+}
+
+/// A machine as the choices that led to it: the lower a choice, the simpler the machine.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Choices {
+    fixture: String,
+    buses: Vec<Bus>,
+    /// Each below its entry of [`Self::limits`].
+    chosen: Vec<u64>,
 }
 
 impl Drawn {
     /// Machines that the kernel of a fixture has drivers for.
     pub fn new(seed: u64, fixture: &str, description: &Description) -> Self {
-        let mut bytes = [0; 32];
-        bytes[..8].copy_from_slice(&seed.to_le_bytes());
-        let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
-        let runner = TestRunner::new_with_rng(Config::default(), rng);
-        Self { runner, strategy: machines(fixture, description).boxed() }
+        let random = ChaCha8Rng::seed_from_u64(seed);
+        Self { random, fixture: fixture.to_owned(), buses: description.buses.clone() }
     }
 
-    /// Draws the next one, with the way to smaller ones.
-    pub fn draw(&mut self) -> Result<Box<dyn ValueTree<Value = Setup>>, String> {
-        self.strategy.new_tree(&mut self.runner).map_err(|reason| reason.to_string())
+    /// Draws the next one.
+    pub fn draw(&mut self) -> Choices {
+        let (fixture, buses) = (self.fixture.clone(), self.buses.clone());
+        let mut choices = Choices { fixture, buses, chosen: Vec::new() };
+        choices.chosen =
+            choices.limits().iter().map(|limit| self.random.random_range(0..*limit)).collect();
+        choices
     }
 }
 
-/// The simplest machine comes first in each choice: that is where shrinking leads.
-fn machines(fixture: &str, description: &Description) -> impl Strategy<Value = Setup> + use<> {
-    let fixture = fixture.to_owned();
-    let buses = proptest::sample::select(description.buses.clone());
-    let firmware = proptest::sample::select(vec![Firmware::Bios, Firmware::Uefi]);
-    let sector = proptest::sample::select(vec![Sector::Bytes512, Sector::Bytes4096]);
-    let cpu = proptest::sample::select(vec![CpuLevel::V2, CpuLevel::Max]);
-    let order = proptest::sample::select(vec![DiskOrder::Kept, DiskOrder::Swapped]);
-    let disk = (buses, sector, 0..4_u64).prop_map(|(bus, sector, more)| DiskSetup {
-        bus,
-        sector,
-        size: Some(Size::of_bytes((4 + more) << 30)),
-        ..DiskSetup::default()
-    });
-    let disks = proptest::collection::vec(disk, 1..=3);
-    let kinds = proptest::sample::select(vec![
-        Kind::SlowDisk,
-        Kind::PacketLoss,
-        Kind::LinkDown,
-        Kind::ReadError,
-        Kind::WriteError,
-        Kind::FlushError,
-        Kind::DiskFull,
-        Kind::Reset,
-        Kind::PowerCut,
-    ]);
-    let fault =
-        (kinds, 0..1000_u64).prop_map(|(kind, seed)| Fault { kind, at: Moment::Drawn(seed) });
-    let faults = proptest::collection::vec(fault, 0..=1);
-    // In steps of 64 MiB, the usual machine first: less and more are both unusual.
-    let memory = (0..8_u64).prop_map(|steps| Size::of_bytes((1024 - 64 * steps) << 20));
-    (firmware, cpu, 1..=2_u32, memory, order, disks, faults).prop_map(
-        move |(firmware, cpu, cpus, memory, disk_order, disks, faults)| Setup {
-            fixture: Some(fixture.clone()),
+impl Choices {
+    /// How many ways there are for each choice, in the order in which [`Self::machine`] takes them.
+    fn limits(&self) -> Vec<u64> {
+        let count = |number: usize| number as u64;
+        // Firmware, level of the processor, processors, memory, order of the disks, disks; for each
+        // disk its bus, sector and size; faults, which, and when.
+        let disk = [count(self.buses.len().max(1)), 2, 4];
+        let disks = std::iter::repeat_n(disk, DISKS).flatten();
+        let machine = [2, 2, 2, 8, 2, count(DISKS)].into_iter();
+        machine.chain(disks).chain([2, count(FAULTS.len()), 1000]).collect()
+    }
+
+    /// The machine that these choices are.
+    pub fn machine(&self) -> Setup {
+        let mut chosen = self.chosen.iter().copied();
+        let mut next = || chosen.next().unwrap_or_default();
+        let firmware = [Firmware::Bios, Firmware::Uefi][index(next(), 2)];
+        let cpu = [CpuLevel::V2, CpuLevel::Max][index(next(), 2)];
+        let cpus = if next() == 0 { 1 } else { 2 };
+        // In steps of 64 MiB, the usual machine first: less and more are both unusual.
+        let memory = Size::of_bytes((1024 - 64 * next()) << 20);
+        let disk_order = [DiskOrder::Kept, DiskOrder::Swapped][index(next(), 2)];
+        let number = 1 + index(next(), DISKS);
+        let mut disks: Vec<_> = (0..DISKS)
+            .map(|_| DiskSetup {
+                bus: self.buses.get(index(next(), self.buses.len())).copied().unwrap_or_default(),
+                sector: [Sector::Bytes512, Sector::Bytes4096][index(next(), 2)],
+                size: Some(Size::of_bytes((4 + next()) << 30)),
+                ..DiskSetup::default()
+            })
+            .collect();
+        disks.truncate(number);
+        let (any, kind, seed) = (next(), next(), next());
+        let fault = Fault { kind: FAULTS[index(kind, FAULTS.len())], at: Moment::Drawn(seed) };
+        Setup {
+            fixture: Some(self.fixture.clone()),
             firmware,
             cpu,
             cpus: Some(cpus),
@@ -85,10 +112,32 @@ fn machines(fixture: &str, description: &Description) -> impl Strategy<Value = S
             entry: Way::Direct,
             disk_order,
             disks,
-            faults,
+            faults: if any == 0 { Vec::new() } else { vec![fault] },
             ..Setup::default()
-        },
-    )
+        }
+    }
+
+    /// Simpler ones: each choice as low as can be, then half as high, then one lower.
+    fn simpler(&self) -> impl Iterator<Item = Self> + use<> {
+        let whole = self.clone();
+        (0..self.chosen.len()).flat_map(move |at| {
+            let was = whole.chosen[at];
+            let mut lower = vec![0, was / 2, was.saturating_sub(1)];
+            lower.dedup();
+            lower.retain(|choice| *choice < was);
+            let whole = whole.clone();
+            lower.into_iter().map(move |choice| {
+                let mut simpler = whole.clone();
+                simpler.chosen[at] = choice;
+                simpler
+            })
+        })
+    }
+}
+
+/// A choice as an index of what there is to choose from.
+fn index(choice: u64, count: usize) -> usize {
+    usize::try_from(choice).unwrap_or_default().min(count.saturating_sub(1))
 }
 
 /// Whether a failure of this class is what a fault explains.
@@ -130,23 +179,35 @@ pub struct Contradiction {
 
 /// Looks for the smallest machine that still fails, trying at most `most` others.
 pub async fn shrink(
-    tree: &mut dyn ValueTree<Value = Setup>,
+    mut smallest: Choices,
     reason: String,
     most: u32,
     mut fails: impl AsyncFnMut(Setup) -> io::Result<Option<String>>,
 ) -> io::Result<Contradiction> {
-    let mut found = Contradiction { machine: tree.current(), reason, tried: 0 };
-    let mut smaller = tree.simplify();
-    while smaller && found.tried < most {
-        found.tried += 1;
-        if let Some(reason) = fails(tree.current()).await? {
-            (found.machine, found.reason) = (tree.current(), reason);
-            smaller = tree.simplify();
-        } else {
-            smaller = tree.complicate();
+    let mut found = Contradiction { machine: smallest.machine(), reason, tried: 0 };
+    loop {
+        let mut failing = None;
+        for simpler in smallest.simpler() {
+            let machine = simpler.machine();
+            // A choice about a disk or a fault that is not there changes nothing.
+            if machine == found.machine {
+                continue;
+            }
+            if found.tried == most {
+                return Ok(found);
+            }
+            found.tried += 1;
+            if let Some(reason) = fails(machine.clone()).await? {
+                (found.machine, found.reason) = (machine, reason);
+                failing = Some(simpler);
+                break;
+            }
+        }
+        match failing {
+            Some(simpler) => smallest = simpler,
+            None => return Ok(found),
         }
     }
-    Ok(found)
 }
 
 /// A generated machine as a scenario that runs with any other.
@@ -196,7 +257,6 @@ impl Runner {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::setup::Bus;
     use crate::verdict::Verdict;
 
     fn description() -> Description {
@@ -208,7 +268,7 @@ mod tests {
 
     fn draw(seed: u64, number: usize) -> Vec<Setup> {
         let mut drawn = Drawn::new(seed, "debian-12", &description());
-        (0..number).map(|_| drawn.draw().unwrap().current()).collect()
+        (0..number).map(|_| drawn.draw().machine()).collect()
     }
 
     #[test]
@@ -272,12 +332,12 @@ mod tests {
         // Fails with two disks or more, whatever else it is like.
         let fails = |machine: &Setup| machine.disks.len() >= 2;
         let mut drawn = Drawn::new(3, "debian-12", &description());
-        let mut tree = drawn.draw().unwrap();
-        while !fails(&tree.current()) {
-            tree = drawn.draw().unwrap();
+        let mut choices = drawn.draw();
+        while !fails(&choices.machine()) {
+            choices = drawn.draw();
         }
         let reason = |machine: &Setup| fails(machine).then(|| "two disks".to_owned());
-        let found = shrink(&mut *tree, "first".into(), 100, async |machine| Ok(reason(&machine)));
+        let found = shrink(choices, "first".into(), 100, async |machine| Ok(reason(&machine)));
         let found = found.await.unwrap();
         let usual = DiskSetup { size: Some(Size::of_bytes(4 << 30)), ..DiskSetup::default() };
         assert_eq!(found.machine.disks, [usual, usual]);

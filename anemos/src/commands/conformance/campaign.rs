@@ -17,7 +17,7 @@ pub(super) async fn run(
     runner: &Runner,
 ) -> anyhow::Result<(Vec<Run>, Vec<Outcome>)> {
     let payload = runner.payload.clone().context("finding --payload")?;
-    let faults = campaign::draw(seed, number).map_err(anyhow::Error::msg)?;
+    let faults = campaign::draw(seed, number);
     let one = |(place, fault): (usize, Fault)| {
         let name = format!("campaign/{seed}-{place}");
         let scenario = campaign::scenario(&name, &payload, &runner.root, &fault);

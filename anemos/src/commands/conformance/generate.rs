@@ -68,17 +68,17 @@ impl GenerateArgs {
         payload: &Path,
     ) -> anyhow::Result<Outcome> {
         let began = Instant::now();
-        let mut tree = drawn.draw().map_err(anyhow::Error::msg)?;
+        let choices = drawn.draw();
         let scenario = |part: &str, machine| {
             generated::scenario(&format!("generated/{name}{part}"), payload, machine)
         };
-        let first = scenario("", tree.current());
+        let first = scenario("", choices.machine());
         let mut outcome = runner.skip(&first, "");
         outcome.differences.clear();
         outcome.verdict = Ending::Passed;
         if let Some(reason) = runner.contradicts(&first).await? {
             let mut tried = 0;
-            let smallest = generated::shrink(&mut *tree, reason, MOST_TRIED, async |machine| {
+            let smallest = generated::shrink(choices, reason, MOST_TRIED, async |machine| {
                 tried += 1;
                 runner.contradicts(&scenario(&format!("-smaller-{tried}"), machine)).await
             });
