@@ -1,4 +1,4 @@
-//! What systems of Alpine need to boot, on machines and in disk images.
+//! What Alpine systems need to boot, on machines and in disk images.
 
 use std::path::Path;
 
@@ -6,11 +6,11 @@ use crate::error::{Problem, file};
 use crate::project::{Project, Target};
 use crate::root::Root;
 
-/// Its kernels, by their names: others that begin so are firmware, headers or PAM.
+/// Names of its kernel packages; other packages that begin like this are firmware, headers or PAM.
 pub(crate) const KERNELS: &[&str] =
     &["linux-lts", "linux-virt", "linux-edge", "linux-stable", "linux-rpi"];
 
-/// Returns the parameter without which its initramfs does not load the driver of the root file system.
+/// Returns the parameter that its initramfs needs to load the driver of the root file system.
 pub(crate) fn root_parameter(target: &Target, filesystem: &str) -> Option<String> {
     (*target == Target::Alpine).then(|| format!("rootfstype={filesystem}"))
 }
@@ -24,13 +24,14 @@ pub(crate) fn check(target: &Target, filesystem: &str) -> Result<(), Problem> {
     Err(Problem::refused(reason, "use ext4 in the format"))
 }
 
-/// Tells whether a kernel is to be installed, so that something is to boot.
+/// Returns whether a kernel is to be installed, so that the system can boot.
 pub(crate) fn has_kernel(project: &Project) -> bool {
     project.packages.iter().any(|package| KERNELS.contains(&package.as_str()))
 }
 
-/// Lets people log in at the serial console. systemd does so by itself, and init of busybox has a line for
-/// each terminal.
+/// Lets people log in at the serial console.
+///
+/// systemd does this by itself; the init of busybox needs a line for each terminal.
 pub(crate) fn login_at(console: &str, root: &Root) -> Result<(), Problem> {
     let path = Path::new("etc/inittab");
     let own = root.read(path).map_err(file("reading /etc/inittab"))?;
@@ -39,7 +40,7 @@ pub(crate) fn login_at(console: &str, root: &Root) -> Result<(), Problem> {
     root.rewrite(path, &[&own[..], line.as_bytes()].concat()).map_err(file("writing /etc/inittab"))
 }
 
-/// Returns the line for a console such as `ttyS0,115200n8`, unless it has one or is a screen.
+/// Returns the line for a console such as `ttyS0,115200n8`, unless there is one or it is a screen.
 fn getty(inittab: &str, console: &str) -> Option<String> {
     let (name, options) = console.split_once(',').unwrap_or((console, ""));
     let is_screen =
@@ -49,7 +50,7 @@ fn getty(inittab: &str, console: &str) -> Option<String> {
         return None;
     }
     let speed: String = options.chars().take_while(char::is_ascii_digit).collect();
-    // Zero: whatever the kernel has set.
+    // Zero keeps whatever the kernel has set.
     let speed = if speed.is_empty() { "0" } else { &speed };
     Some(format!(
         "\n# The console of the machine\n{name}::respawn:/sbin/getty -L {speed} {name} vt100\n"

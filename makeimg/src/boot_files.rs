@@ -6,8 +6,9 @@ use crate::error::Problem;
 use crate::project::{Project, Target};
 use crate::root::Root;
 
-/// Programs that make an initramfs for each kernel, from hooks of the distribution's packages. Arch has
-/// others, which `provision` must call.
+/// Programs that make an initramfs for each kernel, called by hooks of the distribution's packages.
+///
+/// Arch has others, which `provision` must call.
 fn generators(target: &Target) -> &'static [&'static str] {
     match target {
         Target::Arch => &["usr/bin/mkinitcpio"],
@@ -19,11 +20,12 @@ fn generators(target: &Target) -> &'static [&'static str] {
 /// How the names of kernels begin.
 const KERNEL: &str = "vmlinuz";
 
-/// Refuses a system with a kernel that packages have left without a file to boot by; `failed` is what went
-/// wrong while they were installed.
+/// Refuses a system whose packages have left a kernel without a file that it needs to boot.
 ///
-/// pacman(8) reports hooks that fail and ends well all the same; the boot loader then finds no kernel, or
-/// starts one that does not find its root. Nothing is checked where no program makes an initramfs: then
+/// `failed` is what went wrong while the packages were installed. pacman(8) reports hooks that fail
+/// but still exits with success; the boot loader then finds no kernel, or starts one that does not
+/// find its root. Nothing is checked if no program makes an initramfs, because then `provision` may
+/// make it.
 /// `provision` may.
 pub(crate) fn check(project: &Project, root: &Root, failed: &[String]) -> Result<(), Problem> {
     if !generators(&project.target).iter().any(|program| root.has(Path::new(program))) {
@@ -31,7 +33,7 @@ pub(crate) fn check(project: &Project, root: &Root, failed: &[String]) -> Result
     }
     let mut kernels = kernels(root);
     if project.target == Target::Arch {
-        // A hook copies the kernel from here, and gives it the name of its package.
+        // A hook copies the kernel from here and names the copy after its package.
         for version in root.names("usr/lib/modules") {
             let folder = Path::new("usr/lib/modules").join(&version);
             if !root.has(&folder.join(KERNEL)) {
@@ -69,7 +71,7 @@ fn is_empty(root: &Root, path: &Path) -> bool {
     root.size(path).unwrap_or_default() == 0
 }
 
-/// Returns the kernels in `/boot`, by their paths.
+/// Returns the paths of the kernels in `/boot`.
 pub(crate) fn kernels(root: &Root) -> Vec<PathBuf> {
     let names = root.names("boot").into_iter().filter(|name| {
         name.strip_prefix(KERNEL).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
@@ -93,7 +95,7 @@ pub(crate) fn initramfs(root: &Root, kernel: &Path) -> Option<String> {
 mod tests {
     use super::*;
 
-    /// A system with these files, each with one byte in it unless its name ends in `=`.
+    /// Checks a system with these files, each with one byte in it unless its name ends in `=`.
     fn checked(target: &str, files: &[&str], failed: &[&str]) -> Result<(), String> {
         let image = tempfile::tempdir().unwrap();
         let root = Root::open(image.path()).unwrap();

@@ -19,7 +19,7 @@ use crate::project::{Project, Target};
 use crate::step::Watch;
 use crate::{path, tools};
 
-/// The tool that will do it, which is there.
+/// The tool to use; it has been found on this host.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Tool {
     Pacstrap,
@@ -57,12 +57,12 @@ impl Bootstrap {
         let pacman = match tool {
             Tool::Pacstrap => {
                 arch::check(options)?;
-                // `setup` may yet write the configuration.
+                // `setup` may still write the configuration.
                 let is_later = project.format == Format::Custom;
                 if is_later { None } else { Some(Pacman::find(project, watch)?) }
             }
             Tool::Apk | Tool::Mmdebstrap | Tool::Debootstrap => {
-                // Whatever else it cannot do is found while its command is made.
+                // Making the command finds whatever else the tool cannot do.
                 command(tool, project, options, Path::new("/"))?;
                 None
             }
@@ -70,8 +70,9 @@ impl Bootstrap {
         Ok(Self { tool, pacman })
     }
 
-    /// Installs the packages, for a machine or an image. Returns what has failed meanwhile although the
-    /// tool went on.
+    /// Installs the packages, for a machine or an image.
+    ///
+    /// Returns what failed on the way without stopping the tool.
     pub(crate) fn run(
         &self,
         project: &Project,
@@ -104,10 +105,10 @@ impl Bootstrap {
         Ok(hooks.failed())
     }
 
-    /// Asks the mirrors for everything that is to be installed into a root file system of `room` bytes, and
-    /// installs nothing.
+    /// Asks the mirrors for everything that is to be installed, without installing it.
     ///
-    /// What is fetched for that is removed again, unless the options name a cache.
+    /// `room` is the size of the root file system in bytes. What is fetched for this is removed
+    /// again, unless the options name a cache.
     pub(crate) fn simulate(
         &self,
         project: &Project,
@@ -129,12 +130,14 @@ impl Bootstrap {
             Tool::Debootstrap => command.arg("--print-debs"),
             Tool::Mmdebstrap | Tool::Apk | Tool::Pacstrap => command.arg("--simulate"),
         };
-        // The tools unmount what they have mounted, but not when they are killed.
+        // The tools unmount what they have mounted, but not if they are killed.
         Ok(command.announced(self.tool.name(), watch).enclosed().run(watch)?)
     }
 
-    /// Returns the lines by which the new system finds the mirrors that it was built from, where its
-    /// packages bring none: of pacman's mirror list, or of the repositories of apk.
+    /// Returns the lines with which the new system finds the mirrors that it was built from.
+    ///
+    /// They are for a system whose packages bring none: lines of pacman's mirror list, or of the
+    /// repositories of apk.
     pub(crate) fn mirrors(
         &self,
         project: &Project,

@@ -1,4 +1,4 @@
-//! The whole of a build: its steps, one after the other.
+//! Runs a whole build, step by step.
 
 use std::env;
 use std::fs;
@@ -21,7 +21,7 @@ use crate::stage::step;
 use crate::step::{Step, Watch};
 use crate::{files, generators, hostconf, patches, provision, templates, tools};
 
-/// A build that nothing foreseen stands against.
+/// A build that has passed all checks.
 #[derive(Debug)]
 pub struct Build {
     project: Project,
@@ -30,23 +30,23 @@ pub struct Build {
     inputs: Inputs,
     settings: Vec<Setting>,
     secrets: Secrets,
-    /// What it is installed on, where that is no image.
+    /// The machine to install on, unless an image is made.
     machine: Option<Machine>,
-    /// The settings of GRUB there, as packages have brought them.
+    /// The settings of GRUB there, as packages have installed them.
     packaged: machine::boot::Settings,
 }
 
-/// What a build has left.
+/// The result of a build.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Made {
-    /// The result; the format custom has its own.
+    /// Where the result is; the format custom has its own.
     pub path: Option<PathBuf>,
 }
 
 impl Build {
     /// Finds inputs and tools, and refuses what cannot be built; nothing is changed.
     ///
-    /// The format is not looked at: the caller has a root folder of its own for [`Build::steps`].
+    /// The format is ignored, because the caller has its own root folder for [`Build::steps`].
     pub fn prepare(
         project: Project,
         options: &Options,
@@ -88,12 +88,12 @@ impl Build {
         &self.project
     }
 
-    /// Has the system take over from a machine what it is to have.
+    /// Makes the system take over from a machine what it needs.
     pub(crate) fn install_on(&mut self, machine: Machine) {
         self.machine = Some(machine);
     }
 
-    /// Returns the settings of GRUB as packages have brought them.
+    /// Returns the settings of GRUB as packages have installed them.
     pub(crate) fn packaged(&self) -> &machine::boot::Settings {
         &self.packaged
     }
@@ -103,14 +103,14 @@ impl Build {
         self.secrets.check(watch)
     }
 
-    /// Asks the mirrors for all packages for a root file system of `room` bytes, and installs nothing.
+    /// Asks the mirrors for all packages for a root file system of `room` bytes; installs nothing.
     pub(crate) fn simulate(&self, room: u64, watch: &mut dyn Watch) -> Result<(), Problem> {
         self.bootstrap.simulate(&self.project, &self.options, room, watch)
     }
 
-    /// Builds the system in a root folder that is there, mounted or not: bootstrap to provision.
+    /// Builds the system in an existing root folder, mounted or not: bootstrap to provision.
     ///
-    /// Nothing that this mounts stays mounted, whatever comes of it.
+    /// Nothing that this mounts stays mounted, even if it fails.
     pub fn steps(&mut self, folder: &Path, watch: &mut dyn Watch) -> Result<(), MakeError> {
         let (project, inputs, secrets) = (&self.project, &self.inputs, &mut self.secrets);
         let packaged = &mut self.packaged;
@@ -121,7 +121,7 @@ impl Build {
             let how = (&self.options, self.machine.is_some());
             let failed = self.bootstrap.run(project, how, folder, watch)?;
             boot_files::check(project, &root, &failed)?;
-            // GRUB of Alpine writes one that names the root of the building host.
+            // GRUB of Alpine writes a menu that names the root of the building host.
             if project.target == Target::Alpine && !had_menu {
                 output::forget_boot_menu(&root)?;
             }
@@ -151,7 +151,7 @@ impl Build {
     }
 }
 
-/// Builds an image, in the folder of the options, where it gets its name at the very end.
+/// Builds an image in the folder of the options, and gives it its name at the very end.
 pub fn build(
     project: Project,
     options: &Options,
@@ -176,7 +176,7 @@ pub fn build(
     Ok(Made { path })
 }
 
-/// Makes the place for the root folder, after everything that can be refused was.
+/// Makes the place for the root folder, after everything that can be refused has been checked.
 fn start(
     project: Project,
     options: &Options,
@@ -191,7 +191,7 @@ fn start(
     };
     let finding = || file(format!("finding the output folder {}", output.display()));
     fs::create_dir_all(&output).map_err(finding())?;
-    // What stands there is known by its real name, or not at all.
+    // Resolve the real name of what is there, or fail.
     let output = fs::canonicalize(&output).map_err(finding())?;
     output::check_place(&build.project, &options.inputs, &output)?;
     let work = Work::create(&output, &build.project.imgname, watch)?;
@@ -202,13 +202,14 @@ fn start(
     let root = work.root();
     let set_up = provision::on_host(Function::Setup, &mut build.project, &root, None, watch);
     let Err(problem) = set_up else { return Ok((build, work, epoch)) };
-    // Why the build failed counts more than what could not be cleaned up; that was said.
+    // The reason why the build failed matters more than what could not be cleaned up, and that was
+    // reported.
     let _said = cleanup(&mut build.project, &root, false, watch);
     let _said = leave(work, options.keep, watch);
     Err(problem)
 }
 
-/// Calls `cleanup` and tells it what came of the build.
+/// Calls `cleanup` and passes it the result of the build.
 fn cleanup(
     project: &mut Project,
     root: &Path,
@@ -219,7 +220,7 @@ fn cleanup(
     provision::on_host(Function::Cleanup, project, root, result, watch)
 }
 
-/// Removes the folder that was worked in, or keeps it; what stands against that is said.
+/// Removes or keeps the work folder, and reports what stops it from being removed.
 fn leave(work: Work, keep: bool, watch: &mut dyn Watch) -> Result<(), Problem> {
     if keep {
         work.keep(watch);

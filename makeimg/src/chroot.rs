@@ -1,4 +1,4 @@
-//! Runs a script in the image, in namespaces of its own, so that nothing of it stays.
+//! Runs a script in the image, in namespaces of its own, so that nothing of it is left behind.
 
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
@@ -12,11 +12,12 @@ use crate::project::Project;
 use crate::root::Root;
 use crate::step::Watch;
 
-/// Mounts what programs expect, then changes into the image: `$1` is its root folder, `$2` the folder
-/// of the script, `$3` the project.
+/// Mounts what programs expect, then changes into the image.
 ///
-/// All of it is in a mount namespace, and every process in a PID namespace: both end with this shell.
-/// A user namespace may not mount a proc where the host hides parts of it, nor a sysfs of its own.
+/// `$1` is its root folder, `$2` the folder of the script, `$3` the project. Everything is in a
+/// mount namespace, and every process in a PID namespace, so both end with this shell. A user
+/// namespace may not mount a proc if the host hides parts of its own, nor may it mount a sysfs of
+/// its own.
 const ENTER: &str = r#"
 mount -t proc proc "$1/proc" 2>/dev/null || mount --rbind /proc "$1/proc"
 mount --rbind /sys "$1/sys"
@@ -32,7 +33,7 @@ chroot "$1" /bin/sh /run/makeimg/script
 exit $?
 "#;
 
-/// Runs a script in the image; `shown` is what errors call it.
+/// Runs a script in the image; errors call it `shown`.
 ///
 /// The script finds `values` as `/run/makeimg/values` and the project as `/run/makeimg/project`.
 pub(crate) fn run(
@@ -42,7 +43,7 @@ pub(crate) fn run(
     watch: &mut dyn Watch,
 ) -> Result<(), Problem> {
     let private = private::folder(project.scratch.as_deref())?;
-    // In the image others may go on to the project, for whom its own modes count.
+    // Other users in the image may look at the project, whose own modes decide whether they can.
     let work = private.path().join("makeimg");
     for folder in [&work, &work.join("project")] {
         let making = file(format!("making {}", folder.display()));
@@ -59,7 +60,7 @@ pub(crate) fn run(
         .envs(&project.environment)
         .env("HOME", "/root")
         .env("PATH", PATH)
-        // adduser of busybox gives it to new users, and it may be a shell that the image does not have.
+        // adduser of busybox gives this shell to new users, and the image may not have the host's.
         .env("SHELL", "/bin/sh")
         .without("TMPDIR")
         .without("TMP")

@@ -1,4 +1,4 @@
-//! `SOURCE_DATE_EPOCH`: the time that a reproducible result is from.
+//! `SOURCE_DATE_EPOCH`: the time of a reproducible result.
 
 use crate::error::Problem;
 use crate::project::Project;

@@ -1,4 +1,4 @@
-//! Runs programs, so that what they say is heard at once and a failure tells which one it was.
+//! Runs programs so that their output is shown at once, and errors name the program that failed.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -21,31 +21,31 @@ pub(crate) struct Command {
     shown: Option<String>,
 }
 
-/// Why a program did not do its work.
+/// Why a program failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
-    /// It could not be started, or not be listened to.
+    /// It could not be started, or its output not be read.
     #[error("running {command}")]
     Run {
-        /// What it is called, or the whole command line.
+        /// Its name, or the whole command line.
         command: String,
         /// The reason.
         source: io::Error,
     },
-    /// It ended badly.
+    /// It exited with a failure.
     #[error("{command} ended with {status}{}", appended(tail))]
     Status {
-        /// What it is called, or the whole command line.
+        /// Its name, or the whole command line.
         command: String,
-        /// How it ended.
+        /// How it exited.
         status: ExitStatus,
-        /// The last lines of what it said, from the first on that calls itself an error.
+        /// The last lines of its output, beginning with the first that calls itself an error.
         tail: String,
     },
 }
 
 impl Command {
-    /// Describes a call of `program`, which is searched in `PATH`.
+    /// Describes a call of `program`, which is searched for in `PATH`.
     pub(crate) fn new(program: impl AsRef<OsStr>) -> Self {
         Self {
             program: program.as_ref().to_owned(),
@@ -71,7 +71,7 @@ impl Command {
         self
     }
 
-    /// Sets a variable of the program's environment; the rest is ours.
+    /// Sets a variable of the program's environment, which is otherwise the same as ours.
     #[must_use]
     pub(crate) fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         self.environment.push((name.as_ref().to_owned(), Some(value.as_ref().to_owned())));
@@ -87,7 +87,7 @@ impl Command {
         variables.into_iter().fold(self, |command, (name, value)| command.env(name, value))
     }
 
-    /// Takes a variable out of the program's environment.
+    /// Removes a variable from the program's environment.
     #[must_use]
     pub(crate) fn without(mut self, name: &str) -> Self {
         self.environment.push((name.into(), None));
@@ -108,23 +108,23 @@ impl Command {
         self
     }
 
-    /// Says what errors call this command instead of its whole line.
+    /// Sets what errors call this command instead of its whole line.
     #[must_use]
     pub(crate) fn shown(mut self, shown: impl Into<String>) -> Self {
         self.shown = Some(shown.into());
         self
     }
 
-    /// Tells the whole command line to `watch`; from then on errors call this command `shown`.
+    /// Shows the whole command line to `watch`; from then on, errors call this command `shown`.
     ///
-    /// For lines so long that nobody would find in them what went wrong.
+    /// This is for lines so long that nobody would find in them what went wrong.
     #[must_use]
     pub(crate) fn announced(self, shown: &str, watch: &mut dyn Watch) -> Self {
         watch.line(&self.line());
         self.shown(shown)
     }
 
-    /// Has another program start this one, whose name it keeps.
+    /// Makes another program start this one, whose name stays in errors.
     #[must_use]
     pub(crate) fn started_by(self, program: &str, first: &[&str]) -> Self {
         let shown = Some(self.line());
@@ -133,20 +133,20 @@ impl Command {
         Self { program: program.into(), arguments, shown, ..self }
     }
 
-    /// Has the program run in a mount namespace of its own: what it mounts ends with it.
+    /// Runs the program in a mount namespace of its own, so that its mounts end with it.
     #[must_use]
     pub(crate) fn enclosed(self) -> Self {
         self.started_by("unshare", &["--mount"])
     }
 
-    /// Returns what it is called, else the command line as a shell would read it.
+    /// Returns its name, or else the command line as a shell would read it.
     pub(crate) fn line(&self) -> String {
         let words = std::iter::once(&self.program).chain(&self.arguments);
         let line = || words.map(|word| quote::word(&word.to_string_lossy())).collect::<Vec<_>>();
         self.shown.clone().unwrap_or_else(|| line().join(" "))
     }
 
-    /// Runs the program to its end, without a terminal; every line it says goes to `watch`.
+    /// Runs the program to its end, without a terminal; every line of its output goes to `watch`.
     pub(crate) fn run(&self, watch: &mut dyn Watch) -> Result<(), CommandError> {
         let (reader, child) = self.start(None)?;
         self.end(child, reader, watch).map(drop)
@@ -163,7 +163,7 @@ impl Command {
         self.described().status().map_err(|source| self.not_run(source))
     }
 
-    /// Starts it with its messages, and its output unless that goes elsewhere, in one pipe.
+    /// Starts it with its messages in a pipe, and its output too unless that goes elsewhere.
     fn start(&self, stdout: Option<Stdio>) -> Result<(PipeReader, Child), CommandError> {
         let started = io::pipe().and_then(|(reader, writer)| {
             let output = match stdout {

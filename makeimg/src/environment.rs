@@ -9,7 +9,7 @@ use contract::payload::environment::{FILE, Mistake, parse};
 
 use crate::error::{Problem, file};
 
-/// Reads the file; without it there are no variables.
+/// Reads the file; if it does not exist, there are no variables.
 pub(crate) fn read(folder: &Path) -> Result<BTreeMap<String, String>, Problem> {
     match fs::read_to_string(folder.join(FILE)) {
         Ok(text) => Ok(parse(&text)?),

@@ -1,4 +1,4 @@
-//! Why an image was not built: the step that stopped, and its problem.
+//! Why an image was not built: the step that failed, and its problem.
 
 use std::error::Error;
 use std::io;
@@ -6,31 +6,31 @@ use std::io;
 use crate::command::CommandError;
 use crate::step::Step;
 
-/// A step that stopped.
+/// A step that failed.
 #[derive(Debug, thiserror::Error)]
 #[error("step {step}")]
 pub struct MakeError {
     /// The step.
     pub step: Step,
-    /// What stopped it.
+    /// Why it failed.
     #[source]
     pub problem: Problem,
 }
 
 impl MakeError {
-    /// Returns reason and way out if this was foreseen, and found before anything was built.
+    /// Returns reason and hint if this was foreseen, and found before anything was built.
     pub fn refusal(&self) -> Option<(String, String)> {
         let hint = self.hint().filter(|_| self.step <= Step::Prepare)?;
         Some((self.problem.describe(), hint.to_owned()))
     }
 
-    /// Returns the way out if this was foreseen, whenever it was found.
+    /// Returns the hint if this was foreseen, no matter when it was found.
     pub fn hint(&self) -> Option<&str> {
         self.problem.hint()
     }
 }
 
-/// What can stop a step.
+/// What can make a step fail.
 #[derive(Debug, thiserror::Error)]
 pub enum Problem {
     /// Something that was foreseen.
@@ -38,36 +38,36 @@ pub enum Problem {
     Refused {
         /// What is wrong.
         reason: String,
-        /// The way out.
+        /// How to fix it.
         hint: String,
     },
-    /// A line of a file of the project.
+    /// A mistake in a line of a file of the project.
     #[error("{file}, line {line}: {reason}")]
     Text {
         /// The file.
         file: String,
-        /// Its line, from 1.
+        /// The line number, from 1.
         line: usize,
         /// What is wrong with it.
         reason: String,
-        /// The way out.
+        /// How to fix it.
         hint: String,
     },
-    /// A program.
+    /// A program that failed.
     #[error(transparent)]
     Command(#[from] CommandError),
-    /// A file of the system.
+    /// A file operation that failed.
     #[error("{doing}")]
     File {
-        /// What was tried, as a gerund with its object.
+        /// What was attempted, as a gerund with its object.
         doing: String,
-        /// Why it did not work.
+        /// Why it failed.
         source: io::Error,
     },
-    /// A problem with the object it is about.
+    /// A problem, with what it concerns.
     #[error("{about}")]
     About {
-        /// The object, with what was done to it.
+        /// What the problem is about, including what was done to it.
         about: String,
         /// The problem.
         source: Box<Problem>,
@@ -92,7 +92,7 @@ impl Problem {
         text
     }
 
-    /// Returns the way out, where one is known.
+    /// Returns the hint, if there is one.
     fn hint(&self) -> Option<&str> {
         match self {
             Self::Refused { hint, .. } | Self::Text { hint, .. } => Some(hint),
@@ -101,13 +101,13 @@ impl Problem {
         }
     }
 
-    /// Says what this problem is about.
+    /// Names what this problem is about.
     pub(crate) fn about(self, about: impl Into<String>) -> Self {
         Self::About { about: about.into(), source: Box::new(self) }
     }
 }
 
-/// Says what was done to a file when it did not work.
+/// Names what was done to a file when it failed.
 pub(crate) fn file<E: Into<io::Error>>(doing: impl Into<String>) -> impl FnOnce(E) -> Problem {
     move |source| Problem::File { doing: doing.into(), source: source.into() }
 }

@@ -1,4 +1,4 @@
-//! Has a shell read IMGBUILD.
+//! Lets a shell read IMGBUILD.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -60,7 +60,7 @@ fn read(folder: &Path, format: Option<&str>, watch: &mut dyn Watch) -> Result<Pr
     let changed = answer.after.iter().filter(|(name, value)| {
         !shell::is_internal(name) && answer.before.get(*name) != Some(value)
     });
-    // Those of anemos.env must be seen in the image too, by programs as well as by functions.
+    // The image must see those of anemos.env too, in programs as well as in functions.
     let own = changed.map(|(name, _)| name.clone()).chain(environment.keys().cloned());
     let own: BTreeSet<String> = own.collect();
     let mut project = Project::from_variables(folder, answer.after, own, format)?;
@@ -70,7 +70,7 @@ fn read(folder: &Path, format: Option<&str>, watch: &mut dyn Watch) -> Result<Pr
     Ok(project)
 }
 
-/// A shell tells file and line of a mistake; only the first counts.
+/// Lets a shell find the first mistake, with its file and line.
 fn check_syntax(folder: &Path, watch: &mut dyn Watch) -> Result<(), Problem> {
     let check = Command::new("sh").arg("-n").arg(FILE).folder(folder);
     let Err(error) = check.run(watch) else { return Ok(()) };
@@ -88,7 +88,7 @@ fn check_syntax(folder: &Path, watch: &mut dyn Watch) -> Result<(), Problem> {
     }
 }
 
-/// Reads a file of the project that may be missing.
+/// Reads a file of the project, if it exists.
 pub(crate) fn optional(folder: &Path, name: &str) -> Result<Option<Vec<u8>>, Problem> {
     match fs::read(folder.join(name)) {
         Ok(bytes) => Ok(Some(bytes)),
@@ -162,7 +162,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(48))]
 
-        /// Every printable character, quotes and newlines, as text and as what a shell would run.
+        /// All printable characters, quotes and newlines, as text and as what a shell would run.
         #[test]
         fn any_value_survives(
             values in proptest::collection::btree_map("x_[a-zA-Z0-9_]{0,8}", "([ -~\\n\\t]|\\PC|['\"$`\\\\]){0,60}", 1..6),

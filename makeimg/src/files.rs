@@ -1,4 +1,4 @@
-//! Copies input files into the image: owner root, modes kept, symlinks as they are.
+//! Copies input files into the image, owned by root, with their modes and symlinks unchanged.
 
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;

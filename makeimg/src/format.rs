@@ -9,7 +9,7 @@ use crate::error::Problem;
 pub enum Format {
     /// One disk image.
     Raw(Raw),
-    /// An archive; the word says how it is compressed, as the end of its name.
+    /// An archive; the word is its file name extension, which names the compression.
     Tar(String),
     /// The root folder itself.
     Dir,
@@ -22,7 +22,7 @@ pub enum Format {
 pub struct Raw {
     /// How large it is.
     pub size: Size,
-    /// How its partitions are written down.
+    /// The kind of its partition table.
     pub table: PartitionTable,
     /// What mkfs(8) takes as `--type`.
     pub filesystem: String,
@@ -35,19 +35,19 @@ pub struct Size(pub u64);
 /// A kind of partition table.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum PartitionTable {
-    /// The one of DOS.
+    /// The DOS partition table.
     Msdos,
-    /// The one of UEFI.
+    /// The partition table of UEFI.
     Gpt,
 }
 
-/// What is taken for `format` where IMGBUILD has none.
+/// The value of `format` if IMGBUILD sets none.
 pub(crate) const DEFAULT: &str = "raw 8G msdos ext4";
 
-/// Below this there is no room for a partition at 1 MiB and a file system in it.
+/// A smaller image has no room for a partition at 1 MiB with a file system in it.
 const SMALLEST: u64 = 2 << 20;
 
-/// The features of ext4 that GRUB 2.06 reads, whatever the mke2fs(8) at hand has for defaults.
+/// The features of ext4 that GRUB 2.06 reads, whatever the defaults of the host's mke2fs(8) are.
 pub(crate) const EXT4_FEATURES: &str = "none,has_journal,ext_attr,resize_inode,dir_index,filetype,\
                                         extent,64bit,flex_bg,sparse_super,large_file,huge_file,\
                                         dir_nlink,extra_isize,metadata_csum";
@@ -77,7 +77,7 @@ impl Raw {
     fn parse(text: &str, words: &[&str]) -> Result<Self, Problem> {
         let mut words = words.iter().copied().peekable();
         let is_table = |word: &&str| PartitionTable::parse(word).is_some();
-        // The first one may be left out where what follows cannot be a size.
+        // The first word can be left out if the next one cannot be a size.
         let size = match words.next_if(|word| !is_table(word)) {
             None => Size(8 << 30),
             Some(word) => Size::parse(word)
@@ -112,7 +112,7 @@ impl PartitionTable {
         }
     }
 
-    /// Returns the word that sfdisk(8) has for it.
+    /// Returns its name in sfdisk(8).
     pub(crate) fn label(self) -> &'static str {
         match self {
             Self::Msdos => "dos",

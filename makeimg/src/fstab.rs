@@ -1,13 +1,13 @@
-//! `/etc/fstab`, where nobody else has said what the root is.
+//! Writes `/etc/fstab`, unless something else already names the root in it.
 
 use std::path::Path;
 
 use crate::error::{Problem, file};
 use crate::root::Root;
 
-/// Adds these lines, unless the file has one for the root; tells whether it did.
+/// Adds these lines, unless the file has one for the root; returns whether it did.
 ///
-/// Those that it has for other places stay, and ours for the same ones are left out.
+/// Its lines for other places stay, and ours for those places are left out.
 pub(crate) fn write(root: &Root, lines: &str) -> Result<bool, Problem> {
     let path = Path::new("etc/fstab");
     let own = root.read(path).map_err(file("reading /etc/fstab"))?.unwrap_or_default();
@@ -16,14 +16,14 @@ pub(crate) fn write(root: &Root, lines: &str) -> Result<bool, Problem> {
     Ok(true)
 }
 
-/// Returns the whole table, or nothing where it has a root already.
+/// Returns the whole table, or nothing if it has a root already.
 fn completed(own: &str, lines: &str) -> Option<String> {
     let taken: Vec<&str> = own.lines().filter_map(place).collect();
     if taken.contains(&"/") {
         return None;
     }
     let ours = lines.lines().filter(|line| place(line).is_none_or(|place| !taken.contains(&place)));
-    // Distributions leave a comment where there is nothing; Alpine has lines for a CD and a USB stick.
+    // Without entries, distributions leave a comment; Alpine has lines for a CD and a USB stick.
     let kept = own.lines().filter(|_| !taken.is_empty());
     Some(kept.chain(ours).flat_map(|line| [line, "\n"]).collect())
 }

@@ -1,9 +1,8 @@
-//! Makes the programs that build an initramfs put in the drivers of any machine, as long as an image is
-//! built.
+//! Makes initramfs generators include the drivers of any machine while an image is built.
 //!
-//! Some look at the machine that they run on: mkinitcpio's hook `autodetect`, dracut's `hostonly`, and
-//! initramfs-tools with `MODULES=dep`. The image boots on another machine, or from another kernel.
-//! Alpine's mkinitfs has a fixed list.
+//! Some look at the machine that they run on: mkinitcpio's hook `autodetect`, dracut's `hostonly`,
+//! and initramfs-tools with `MODULES=dep`. The image boots on another machine, or from another
+//! kernel. Alpine's mkinitfs has a fixed list.
 
 use std::path::Path;
 
@@ -15,13 +14,13 @@ use crate::root::Root;
 struct Setting {
     path: &'static str,
     text: &'static str,
-    /// The folders that it is in, which are removed with it unless something else is in them.
+    /// The folders that it is in, which are removed with it if they are empty then.
     folders: &'static [&'static str],
     /// The generator, whose packages own these folders.
     program: &'static str,
 }
 
-/// mkinitcpio.conf(5): a Bash script, of which this is one, too.
+/// Settings for mkinitcpio.conf(5), which is a Bash script, and so is this.
 const MKINITCPIO: Setting = Setting {
     path: "etc/mkinitcpio.conf.d/zz-makeimg.conf",
     text: "for makeimg in \"${!HOOKS[@]}\"; do\n    \
@@ -29,14 +28,14 @@ const MKINITCPIO: Setting = Setting {
     folders: &["etc/mkinitcpio.conf.d"],
     program: "usr/bin/mkinitcpio",
 };
-/// initramfs.conf(5).
+/// Settings for initramfs.conf(5).
 const INITRAMFS_TOOLS: Setting = Setting {
     path: "etc/initramfs-tools/conf.d/zz-makeimg",
     text: "MODULES=most\n",
     folders: &["etc/initramfs-tools/conf.d", "etc/initramfs-tools"],
     program: "usr/sbin/update-initramfs",
 };
-/// dracut.conf(5).
+/// Settings for dracut.conf(5).
 const DRACUT: Setting = Setting {
     path: "etc/dracut.conf.d/zz-makeimg.conf",
     text: "hostonly=\"no\"\n",
@@ -52,7 +51,7 @@ fn settings(target: &Target) -> &'static [Setting] {
     }
 }
 
-/// Writes the settings, before any package is there.
+/// Writes the settings before any package is installed.
 pub(crate) fn prepare(project: &Project, root: &Root) -> Result<(), Problem> {
     for Setting { path, text, .. } in settings(&project.target) {
         root.place(Path::new(path), &mut text.as_bytes(), 0o644)
@@ -61,7 +60,7 @@ pub(crate) fn prepare(project: &Project, root: &Root) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Removes them again: from now on an initramfs is made on the machine that it is for.
+/// Removes them again: from now on, an initramfs is made on the machine that it is for.
 pub(crate) fn restore(project: &Project, root: &Root) -> Result<(), Problem> {
     for Setting { path, folders, program, .. } in settings(&project.target) {
         let path = Path::new(path);

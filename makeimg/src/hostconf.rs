@@ -1,4 +1,4 @@
-//! Copies what `hostconf` names from the building host, where the distribution's tool does not.
+//! Copies what `hostconf` names from the building host, unless the distribution's tool does so.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use crate::project::{HostItem, Project, Target};
 use crate::root::Root;
 use crate::step::Watch;
 
-/// Copies the items. pacstrap has done so itself.
+/// Copies the items; pacstrap has already done so itself.
 pub(crate) fn copy(project: &Project, root: &Root, watch: &mut dyn Watch) -> Result<(), Problem> {
     match project.target {
         Target::Arch => return Ok(()),
@@ -22,7 +22,7 @@ pub(crate) fn copy(project: &Project, root: &Root, watch: &mut dyn Watch) -> Res
         Target::Alpine => {}
     }
     let mut found = Vec::new();
-    // apk copies the keys that it was given; older ones only into a database that they make.
+    // apk copies the keys that it gets; older versions do so only if they create the database.
     found.extend(keys(&project.folder.join("keys"))?);
     if project.hostconf.contains(&HostItem::Keyring) {
         found.extend(keys(Path::new("/etc/apk/keys"))?);

@@ -1,7 +1,7 @@
-//! Installs a system onto a disk, as a machine that boots by itself and lets its owner in.
+//! Installs a system onto a disk, as a machine that boots by itself and lets its owner log in.
 //!
-//! This is what becomes of the formats `raw`, `tar` and `dir` in the deploy environment: no image is
-//! made, so that memory does not have to hold one.
+//! In the deploy environment, this replaces the formats `raw`, `tar` and `dir`: no image is made,
+//! so that memory does not have to hold one.
 
 use crate::alpine;
 use crate::build::Build;
@@ -17,8 +17,8 @@ use crate::step::{Step, Watch};
 
 /// Installs onto the disk of a machine.
 ///
-/// What can be refused is refused before anything is written. On failure the disk is left as it is at
-/// that moment, unmounted: half of a system.
+/// What can be refused is refused before anything is written. On failure the disk is left as it is
+/// at that moment: unmounted, with half of a system on it.
 pub fn install(
     project: Project,
     options: &Options,
@@ -39,17 +39,17 @@ pub fn install(
     });
     let unmounted = disk.unmount(&machine.root);
     if let (Err(_), Err(problem)) = (&done, &unmounted) {
-        // Why the build failed counts more.
+        // The reason why the build failed matters more.
         watch.line(&problem.describe());
     }
     done?;
     unmounted.map_err(|problem| MakeError { step: Step::Finish, problem })
 }
 
-/// Refuses what could not be installed on a machine, and asks the mirrors for all packages; nothing is
-/// changed.
+/// Refuses what could not be installed on a machine; nothing is changed.
 ///
-/// For the format custom nobody is asked: `setup` may be what makes packages available.
+/// Asks the mirrors for all packages, except for the format custom, because then `setup` may be
+/// what makes packages available.
 pub fn check(
     project: Project,
     options: &Options,

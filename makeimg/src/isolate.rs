@@ -1,4 +1,4 @@
-//! Runs a build where it cannot leave anything behind, and where nobody needs to be root.
+//! Runs a build where it can leave nothing behind, without the need to be root.
 //!
 //! The caller starts its own program once more by [`isolated`], in a mount and a PID namespace that
 //! end with it, and for everybody but root in a user namespace, where the build is root.
@@ -13,8 +13,10 @@ use crate::error::{MakeError, Problem};
 use crate::step::{Step, Watch};
 use crate::{path, tools};
 
-/// The program must not be PID 1 of the namespace: one that is an init would take itself for it, and
-/// signals that have no handler would not end it.
+/// Keeps the program from being PID 1 of the namespace.
+///
+/// A program that is also an init would take itself for the init, and signals without a handler
+/// would not end it.
 const FIRST: &str = r#""$@"; exit $?"#;
 
 /// Arguments of setpriv(1).
@@ -30,7 +32,7 @@ pub fn isolated(
 ) -> Result<ExitStatus, MakeError> {
     let mut run = || {
         let namespaces = namespaces(watch)?;
-        // When we are killed, nothing goes on behind our back.
+        // If we are killed, nothing continues behind our back.
         let command = if dies_with_us(watch) {
             Command::new("setpriv").args(DIE).arg("unshare")
         } else {
@@ -42,15 +44,15 @@ pub fn isolated(
     run().map_err(|problem| MakeError { step: Step::Evaluate, problem })
 }
 
-/// Tells whether there is a setpriv(1) that has the build die with us; that of busybox has not.
+/// Returns whether setpriv(1) can make the build die with us; that of busybox cannot.
 fn dies_with_us(watch: &mut dyn Watch) -> bool {
     let there = path::find("setpriv").is_some();
-    // What it says of an option that it does not know is of no use.
+    // Its message about an unknown option is of no use.
     let tried = || Command::new("sh").args(["-c", "exec setpriv \"$@\" true 2>/dev/null", "sh"]);
     there && tried().args(DIE).run(watch).is_ok()
 }
 
-/// Returns the namespaces that we need, once it is known that we can have them.
+/// Returns the namespaces that we need, after checking that we can get them.
 fn namespaces(watch: &mut dyn Watch) -> Result<Vec<&'static str>, Problem> {
     tools::require("unshare", "every build")?;
     let root = nix::unistd::geteuid().is_root();
@@ -77,9 +79,9 @@ fn namespaces(watch: &mut dyn Watch) -> Result<Vec<&'static str>, Problem> {
     }
 }
 
-/// Tells whether we are in a user namespace, where root is not that of the machine.
+/// Returns whether we are in a user namespace, where root is not root of the machine.
 pub(crate) fn in_user_namespace() -> bool {
-    // Without procfs nothing could be mounted either.
+    // Without procfs, nothing could be mounted either.
     let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
     map.split_whitespace().collect::<Vec<_>>() != ["0", "0", "4294967295"]
 }

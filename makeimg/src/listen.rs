@@ -1,4 +1,4 @@
-//! Hears what a program says until it has ended, whoever else still holds its output.
+//! Reads a program's output until the program has ended, even if others still hold the output open.
 
 use std::collections::VecDeque;
 use std::io::{self, Read};
@@ -9,38 +9,40 @@ use std::time::Duration;
 
 use crate::step::Watch;
 
-/// How many lines of what a program said an error quotes.
+/// How many lines of a program's messages an error quotes.
 const TAIL_LINES: usize = 12;
-/// Between two looks whether a program has ended that says nothing.
+/// How often a silent program is checked for whether it has ended.
 const TURN: Duration = Duration::from_millis(100);
-/// The silence that follows the last words of a program that has ended.
+/// How long it must be silent, after a program has ended, until its output counts as complete.
 const SILENCE: Duration = Duration::from_secs(1);
-/// A chunk that is read at once, which is also what a pipe holds (pipe(7)).
+/// A chunk that is read at once, which is also the capacity of a pipe (pipe(7)).
 const CHUNK: usize = 1 << 16;
-/// The most that can be on their way when a program ends, three for each of two pipes: one in the pipe,
-/// one in the thread that reads it, one that was handed over. More is said by what it has left behind.
+/// The most chunks that can be on their way when a program ends.
+///
+/// These are three for each of two pipes: one in the pipe, one in the thread that reads it, one
+/// that was handed over. More can only come from what it has left behind.
 const ON_THEIR_WAY: usize = 6;
 
-/// Where something was read.
+/// What was read from.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Source {
     Messages,
     Output,
 }
 
-/// What was heard.
+/// What was read.
 #[derive(Debug, Default)]
 pub(crate) struct Heard {
-    /// The output, if that is not among the messages.
+    /// The output, unless it is among the messages.
     pub(crate) output: Vec<u8>,
     tail: VecDeque<String>,
-    /// The begin of a line.
+    /// The beginning of a line.
     line: Vec<u8>,
 }
 
 /// Passes lines of messages on until the program has ended, and collects its output meanwhile.
 ///
-/// What it leaves in the background may hold both for as long as it likes.
+/// What the program leaves in the background may hold both open for as long as it likes.
 pub(crate) fn listen(
     child: &mut Child,
     messages: impl Read + Send + 'static,
@@ -77,7 +79,7 @@ pub(crate) fn listen(
     Ok(heard)
 }
 
-/// Reads to the end in a thread, which stays behind where that does not come.
+/// Reads to the end in a thread, which stays behind if the end does not come.
 fn read(
     mut from: impl Read + Send + 'static,
     source: Source,
@@ -111,7 +113,7 @@ impl Heard {
     }
 
     fn end_line(&mut self, watch: &mut dyn Watch) {
-        // Progress bars go back to the begin of their line: its last state is what counts.
+        // Progress bars return to the beginning of their line, and only their last state matters.
         let text = String::from_utf8_lossy(&self.line);
         let text = text.trim_end().rsplit('\r').next().unwrap_or_default().to_owned();
         self.line.clear();
@@ -128,8 +130,9 @@ impl Heard {
     }
 }
 
-/// The lines from the first on that calls itself an error, or all of them: what apt(8), pacman(8) and
-/// apk(8) say before that is of what went well.
+/// Returns the lines from the first that calls itself an error, or else all of them.
+///
+/// What apt(8), pacman(8) and apk(8) print before that is about what went well.
 fn telling(lines: &[String]) -> &[String] {
     let is_error = |line: &String| {
         ["E: ", "Err:", "error: ", "ERROR: "].iter().any(|word| line.starts_with(word))

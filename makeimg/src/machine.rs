@@ -20,21 +20,22 @@ pub struct Machine {
     pub firmware: Firmware,
     /// An empty folder to mount the new root on.
     pub root: PathBuf,
-    /// Its name, for a system that is given none.
+    /// Its name, for a system whose project sets none.
     pub hostname: Option<String>,
     /// Its serial console, as the kernel names it: `ttyS0,115200`.
     pub console: Option<String>,
-    /// Files for the programs that set links up, in a folder for each.
+    /// Files for the programs that configure the network, with a folder for each program.
     pub network: Option<PathBuf>,
-    /// Public keys that root is let in with.
+    /// Public keys that can log in as root.
     pub authorized_keys: Option<PathBuf>,
     /// The folder with the host keys of its SSH server.
     pub host_keys: Option<PathBuf>,
 }
 
 impl Machine {
-    /// Returns the machine that the environment of a payload tells of (`ANEMOS_FIRMWARE`,
-    /// `ANEMOS_ROOT`, `ANEMOS_NETWORK`, …), with this disk.
+    /// Returns the machine that the environment of a payload describes, with this disk.
+    ///
+    /// The variables are `ANEMOS_FIRMWARE`, `ANEMOS_ROOT`, `ANEMOS_NETWORK`, ….
     pub fn from_environment(disk: &Path) -> Self {
         let text = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
         let path = |name: &str| text(name).map(PathBuf::from);

@@ -1,4 +1,4 @@
-//! How much can be kept in a folder, which may lie in memory.
+//! Measures the room in a folder, which may be in memory.
 
 use std::fs;
 use std::path::Path;
@@ -7,11 +7,13 @@ use contract::memory::Memory;
 use nix::sys::statfs::{FsType, statfs};
 use nix::sys::statvfs::statvfs;
 
-/// File systems that have no disk; that of an initramfs is one of them (statfs(2), `linux/magic.h`).
+/// File systems without a disk, such as that of an initramfs (statfs(2), `linux/magic.h`).
 const IN_MEMORY: [FsType; 2] = [FsType(0x0102_1994), FsType(0x8584_58f6)];
 
-/// Returns the bytes that there is room for: those of the file system or, where that lies in memory, those
-/// that the kernel could give (`MemAvailable` of proc(5)). Zero if nobody knows.
+/// Returns the bytes that there is room for; zero if nobody knows.
+///
+/// They are the free bytes of the file system or, if that is in memory, the bytes that the kernel
+/// could give (`MemAvailable` of proc(5)).
 pub(crate) fn available(folder: &Path) -> u64 {
     let bytes =
         |found: nix::sys::statvfs::Statvfs| found.blocks_available() * found.fragment_size();
@@ -22,7 +24,7 @@ pub(crate) fn available(folder: &Path) -> u64 {
     }
     let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let of_memory = Memory::parse(&text).map_or(0, |memory| memory.available);
-    // A ramfs has no limit and says that it has no blocks.
+    // A ramfs has no limit and reports zero blocks.
     if of_disk == 0 { of_memory } else { of_memory.min(of_disk) }
 }
 

@@ -1,7 +1,8 @@
 //! The file `modes`: modes and owners that git cannot keep.
 //!
-//! One `MODE OWNER:GROUP PATH` a line, blank lines and lines that begin with `#` aside. `-` leaves a
-//! mode or an owner as it is. Names are those of the image's own `/etc/passwd` and `/etc/group`.
+//! Each line is `MODE OWNER:GROUP PATH`; blank lines and lines that begin with `#` are skipped. `-`
+//! leaves a mode or an owner unchanged. Names are looked up in the image's own `/etc/passwd` and
+//! `/etc/group`.
 
 use std::path::{Path, PathBuf};
 
@@ -21,7 +22,7 @@ pub(crate) struct Setting {
     path: PathBuf,
 }
 
-/// Reads the file of a project; without it nothing is set.
+/// Reads the file of a project; if it does not exist, nothing is set.
 pub(crate) fn read(project: &Path) -> Result<Vec<Setting>, Problem> {
     let bytes = optional(project, FILE)?.unwrap_or_default();
     parse(&String::from_utf8_lossy(&bytes))
@@ -83,7 +84,7 @@ pub(crate) fn set(root: &Root, settings: &[Setting]) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Returns the number of a user or a group, which may be written as one.
+/// Returns the number of a user or a group by its name, which may also be a number.
 fn number(root: &Root, line: usize, list: &str, name: &str) -> Result<u32, Problem> {
     if let Ok(number) = name.parse() {
         return Ok(number);

@@ -1,4 +1,4 @@
-//! What becomes of the root folder: a disk image, an archive, the folder itself, or what setup made.
+//! Turns the root folder into the result, as its format requires.
 
 mod archive;
 mod filesystem;
@@ -35,7 +35,7 @@ pub(crate) fn check(project: &Project) -> Result<(), Problem> {
     }
 }
 
-/// Refuses a result that would replace what no build has made.
+/// Refuses a result that would replace something that no build has made.
 pub(crate) fn check_place(
     project: &Project,
     inputs: &[PathBuf],
@@ -64,9 +64,10 @@ pub(crate) fn name(project: &Project) -> Option<String> {
     }
 }
 
-/// Makes the result of the root folder, and gives it its name as the very last step.
+/// Makes the result from the root folder, and gives it its name as the very last step.
 ///
-/// An image has host keys and hashes of passwords in it, if no secrets: it is for its owner alone.
+/// An image contains host keys and hashes of passwords, maybe secrets too, so only its owner can
+/// read it.
 pub(crate) fn finish(
     project: &Project,
     work: &Work,
@@ -89,7 +90,7 @@ pub(crate) fn finish(
         return Ok(Some(result));
     }
     fs::set_permissions(&partial, Permissions::from_mode(0o600)).map_err(naming())?;
-    // After a power cut, an older result is there or this one, and never a part of it.
+    // After a power cut there is an older result or this one, and never a part of it.
     File::open(&partial).and_then(|partial| partial.sync_all()).map_err(naming())?;
     fs::rename(&partial, &result).map_err(naming())?;
     Ok(Some(result))

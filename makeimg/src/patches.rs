@@ -1,4 +1,4 @@
-//! Applies patches to files of the image by patch(1), without fuzz and without anything left over.
+//! Applies patches to files of the image by patch(1), without fuzz and without leftovers.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,9 +9,10 @@ use crate::private;
 use crate::root::Root;
 use crate::step::Watch;
 
-/// Applies patches, each to the file it is named after, whose mode and owner stay.
+/// Applies patches, each to the file that it is named after, whose mode and owner stay.
 ///
-/// The work is done in a folder of our own in `scratch`, so that patch(1) can leave nothing in the image.
+/// The work is done in our own folder in `scratch`, so that patch(1) can leave nothing in the
+/// image.
 pub(crate) fn apply<'a>(
     root: &Root,
     patches: impl IntoIterator<Item = (&'a PathBuf, &'a PathBuf)>,

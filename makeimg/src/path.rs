@@ -15,10 +15,10 @@ pub(crate) fn find_in(path: Option<&OsStr>, program: &str) -> Option<PathBuf> {
     folders.map(|folder| folder.join(program)).find(|file| runs(file))
 }
 
-/// Folders that the `PATH` of root alone has.
+/// Folders that only the `PATH` of root contains.
 const ADMINISTRATOR: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
 
-/// Returns our own `PATH`, with the folders of root's at its end where they are missing.
+/// Returns our own `PATH`, with the missing folders of root's at its end.
 ///
 /// The tools of distributions take it for granted that root calls them.
 pub(crate) fn path() -> OsString {
@@ -29,11 +29,11 @@ pub(crate) fn path() -> OsString {
             folders.push(folder);
         }
     }
-    // No folder that came out of a PATH has a colon in it.
+    // No folder from a PATH contains a colon.
     env::join_paths(folders).unwrap_or(path)
 }
 
-/// Finds a program in our own `PATH`, or in the folders that only root's has.
+/// Finds a program in our own `PATH`, or in the folders that only root's contains.
 pub(crate) fn find(program: &str) -> Option<PathBuf> {
     find_in(Some(&path()), program)
 }

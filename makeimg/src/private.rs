@@ -1,4 +1,4 @@
-//! Folders and files that only the builder can read: values of variables are secrets at times.
+//! Folders and files that only the builder can read, because variables may hold secrets.
 
 use std::fs::{OpenOptions, Permissions};
 use std::io::Write;
@@ -9,8 +9,10 @@ use tempfile::TempDir;
 
 use crate::error::{Problem, file};
 
-/// Makes a folder for as long as it is held: in the one of the build, which the next build removes when
-/// this one is killed, else where temporary files go.
+/// Makes a folder that exists as long as it is held.
+///
+/// It is in the folder of the build if there is one, which the next build removes if this one is
+/// killed, else where temporary files go.
 pub(crate) fn folder(within: Option<&Path>) -> Result<TempDir, Problem> {
     let mut builder = tempfile::Builder::new();
     builder.permissions(Permissions::from_mode(0o700));

@@ -1,4 +1,4 @@
-//! An IMGBUILD that has been read, with the folder it is in.
+//! An IMGBUILD that has been read, with its folder.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use crate::error::Problem;
 use crate::format::{self, Format};
 
-/// Variables by their names, with exactly the bytes of their values.
+/// Variables by their names, with the exact bytes of their values.
 pub type Variables = BTreeMap<String, OsString>;
 
 /// The distribution that is built.
@@ -39,24 +39,24 @@ pub enum HostItem {
 /// A function with a fixed meaning.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Function {
-    /// Makes the place of the root folder, for the format custom.
+    /// Makes the place for the root folder, for the format custom.
     Setup,
-    /// Works in the image.
+    /// Runs in the image.
     Provision,
-    /// Takes back what setup has made.
+    /// Undoes what setup has done.
     Cleanup,
 }
 
 /// An IMGBUILD that has been read.
 #[derive(Clone, Debug)]
 pub struct Project {
-    /// The folder that holds IMGBUILD, from `/`.
+    /// The folder that holds IMGBUILD, as an absolute path.
     pub folder: PathBuf,
     /// The name of the image.
     pub imgname: String,
     /// The distribution.
     pub target: Target,
-    /// The effective format: that of the command line, else of IMGBUILD, else the default.
+    /// The effective format: from the command line, else from IMGBUILD, else the default.
     pub format: Format,
     /// What is copied from the building host.
     pub hostconf: BTreeSet<HostItem>,
@@ -64,13 +64,13 @@ pub struct Project {
     pub packages: Vec<String>,
     /// The functions that IMGBUILD has.
     pub functions: BTreeSet<Function>,
-    /// All variables that the shell had in the end, those of the environment too.
+    /// All variables that the shell had in the end, including those of the environment.
     pub variables: Variables,
-    /// Those of them that IMGBUILD has made, changed or been given a default for.
+    /// The variables that IMGBUILD has made, changed or got a default for.
     pub own: BTreeSet<String>,
-    /// What `anemos.env` says, which every program is told.
+    /// The variables of `anemos.env`, which every program gets.
     pub environment: BTreeMap<String, String>,
-    /// The folder of the build that temporary files go into, where there is one.
+    /// The folder of the build for temporary files, if there is one.
     pub(crate) scratch: Option<PathBuf>,
 }
 
@@ -98,7 +98,7 @@ impl fmt::Display for Target {
 }
 
 impl Project {
-    /// Gives the variables of an IMGBUILD their meaning.
+    /// Interprets the variables of an IMGBUILD.
     pub(crate) fn from_variables(
         folder: &Path,
         mut variables: Variables,
@@ -140,13 +140,13 @@ impl Project {
         text(&self.variables, name)
     }
 
-    /// Returns a variable that `anemos.env` exports, else one of our own environment.
+    /// Returns a variable that `anemos.env` exports, or else one of our own environment.
     pub(crate) fn exported(&self, name: &str) -> Option<String> {
         let ours = || env::var_os(name).map(|value| value.to_string_lossy().into_owned());
         self.environment.get(name).cloned().or_else(ours)
     }
 
-    /// Returns the values of a variable that holds one a line.
+    /// Returns the values of a variable that holds one per line.
     pub(crate) fn list(&self, name: &str) -> Result<Vec<String>, Problem> {
         list(&self.variables, name)
     }
@@ -159,7 +159,7 @@ impl Project {
     }
 }
 
-/// A package's name goes into a comma-separated list, and must not pass for an option.
+/// Returns whether a name does not fit in a comma-separated list, or would pass for an option.
 fn is_odd(package: &str) -> bool {
     package.starts_with('-') || package.contains(|c: char| c.is_whitespace() || c == ',')
 }

@@ -29,8 +29,10 @@ pub(crate) fn provision(
     })
 }
 
-/// Calls a function of IMGBUILD on the host with the root folder, and takes over the variables that
-/// it leaves: what `setup` has noted is there for `provision` and `cleanup`.
+/// Calls a function of IMGBUILD on the host with the root folder.
+///
+/// Takes over the variables that it leaves, so that `provision` and `cleanup` get what `setup` has
+/// noted.
 pub(crate) fn on_host(
     function: Function,
     project: &mut Project,

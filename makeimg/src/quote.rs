@@ -1,6 +1,6 @@
 //! Quotes words for a POSIX shell.
 
-/// Quotes a word when it needs it.
+/// Quotes a word if necessary.
 pub(crate) fn word(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "%+,-./:=@_^".contains(c);
     if !word.is_empty() && word.chars().all(plain) {

@@ -1,4 +1,4 @@
-//! Name resolution in the image, as long as something runs there.
+//! Name resolution in the image while something runs there.
 
 use std::fs;
 use std::path::Path;
@@ -7,14 +7,14 @@ use crate::error::{Problem, file};
 use crate::root::Root;
 
 const CONF: &str = "etc/resolv.conf";
-/// What the image's own is called meanwhile, in the same folder.
+/// The temporary name of the image's own file, in the same folder.
 const ASIDE: &str = ".resolv.conf.makeimg";
 
-/// Does `work` with the host's resolver in the image, whose own comes back afterwards.
+/// Does `work` with the host's resolver in the image, and restores the image's own afterwards.
 ///
-/// What `work` itself puts there stays.
+/// If `work` itself puts a file there, that file stays.
 pub(crate) fn with(root: &Root, work: impl FnOnce() -> Result<(), Problem>) -> Result<(), Problem> {
-    // A host without one resolves no names, and so will the image.
+    // A host without one resolves no names, and neither will the image.
     let Ok(ours) = fs::read("/etc/resolv.conf") else { return work() };
     let conf = Path::new(CONF);
     let putting = || file("putting resolv.conf in place");

@@ -1,7 +1,7 @@
-//! The root folder of an image: nothing that is done to it can leave it by one of its symlinks.
+//! The root folder of an image, which nothing done to it can leave by a symlink.
 //!
-//! Paths are resolved by openat2(2) as if this folder were `/`, so that a file for `/bin` lands in the
-//! image's own `usr/bin`, and one for `/etc/mtab` never in the `/proc` of the host.
+//! Paths are resolved by openat2(2) as if this folder were `/`, so that a file for `/bin` lands in
+//! the image's own `usr/bin`, and one for `/etc/mtab` never in the `/proc` of the host.
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -16,7 +16,7 @@ use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat2, readlinkat, rena
 use nix::sys::stat::{FchmodatFlags, FileStat, Mode, SFlag, fchmod, fchmodat, fstatat, mkdirat};
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fchownat, symlinkat, unlinkat};
 
-/// What a file is called until it is whole.
+/// The name of a file until it is complete.
 const PARTIAL: &str = ".makeimg-partial";
 
 /// The root folder of an image.
@@ -33,7 +33,7 @@ impl Root {
         Ok(Self { path: path.to_path_buf(), folder })
     }
 
-    /// Returns where it is on the host.
+    /// Returns its path on the host.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
@@ -44,7 +44,7 @@ impl Root {
         openat2(&self.folder, path, how)
     }
 
-    /// Opens the folder that `path` is in, made where it is missing, and returns the last name.
+    /// Opens the folder that contains `path`, creating it if necessary, and returns the last name.
     fn parent(&self, path: &Path) -> io::Result<(OwnedFd, OsString)> {
         let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
         let mut folder = PathBuf::from("/");
@@ -56,7 +56,7 @@ impl Root {
             opened = match self.resolve(&folder, flags) {
                 Err(Errno::ENOENT) => {
                     mkdirat(&opened, part, Mode::from_bits_truncate(0o755))?;
-                    // The umask may have taken bits away.
+                    // The umask may have removed bits.
                     let made = self.resolve(&folder, OFlag::O_RDONLY | OFlag::O_DIRECTORY)?;
                     fchmod(&made, Mode::from_bits_truncate(0o755))?;
                     self.resolve(&folder, flags)?
@@ -67,12 +67,12 @@ impl Root {
         Ok((opened, name.to_owned()))
     }
 
-    /// Makes a folder, and those it is in, where it is missing.
+    /// Makes a folder and its parents, if they are missing.
     pub(crate) fn folder(&self, path: &str) -> io::Result<()> {
         self.parent(&Path::new(path).join("x")).map(drop)
     }
 
-    /// Returns the content of a file, symlinks followed inside the root; `None` if there is none.
+    /// Returns the content of a file, following symlinks inside the root; `None` if there is none.
     pub(crate) fn read(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
         let opened = match self.resolve(path, OFlag::O_RDONLY | OFlag::O_NONBLOCK) {
             Err(Errno::ENOENT) => return Ok(None),
@@ -83,12 +83,12 @@ impl Root {
         Ok(Some(bytes))
     }
 
-    /// Tells whether there is something, a dangling symlink too.
+    /// Returns whether the path exists; a dangling symlink does, too.
     pub(crate) fn has(&self, path: &Path) -> bool {
         self.resolve(path, OFlag::O_PATH | OFlag::O_NOFOLLOW).is_ok()
     }
 
-    /// Returns the names in a folder, sorted; none if there is no such folder.
+    /// Returns the sorted names in a folder; none if there is no such folder.
     pub(crate) fn names(&self, path: &str) -> Vec<String> {
         let opened = self.resolve(Path::new(path), OFlag::O_RDONLY | OFlag::O_DIRECTORY);
         let listed = opened.ok().and_then(|folder| nix::dir::Dir::from_fd(folder).ok());
@@ -99,7 +99,7 @@ impl Root {
         names
     }
 
-    /// Puts a file in place, owned by root, in one step; what had that name is replaced.
+    /// Puts a file in place in one step, owned by root; what had that name is replaced.
     pub(crate) fn place(&self, path: &Path, from: &mut dyn Read, mode: u32) -> io::Result<()> {
         let (folder, name) = self.parent(path)?;
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_NOFOLLOW;
@@ -111,7 +111,7 @@ impl Root {
             Ok(renameat(&folder, PARTIAL, &folder, name.as_os_str())?)
         });
         if written.is_err() {
-            // What counts is why it could not be written.
+            // What matters is why it could not be written.
             let _gone = unlinkat(&folder, PARTIAL, UnlinkatFlags::NoRemoveDir);
         }
         written
@@ -128,13 +128,13 @@ impl Root {
         Ok(renameat(&folder, PARTIAL, &folder, name.as_os_str())?)
     }
 
-    /// Writes a file anew that is there, and leaves its mode and owner.
+    /// Replaces the content of an existing file, without changing its mode and owner.
     pub(crate) fn rewrite(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         let mut file = File::from(self.resolve(path, OFlag::O_WRONLY | OFlag::O_TRUNC)?);
         file.write_all(bytes)
     }
 
-    /// Sets mode and owner of what is there; a symlink is not followed, and has no mode.
+    /// Sets mode and owner of a path; a symlink is not followed, and has no mode.
     pub(crate) fn set(
         &self,
         path: &Path,
@@ -149,7 +149,7 @@ impl Root {
         }
         let kind = SFlag::from_bits_truncate(found.st_mode & SFlag::S_IFMT.bits());
         if kind != SFlag::S_IFLNK {
-            // Giving a file to somebody else has taken set-user-ID away.
+            // Changing the owner has removed set-user-ID.
             let mode = Mode::from_bits_truncate(mode.unwrap_or(found.st_mode) & 0o7777);
             fchmodat(&folder, name.as_os_str(), mode, FchmodatFlags::FollowSymlink)?;
         }
@@ -161,7 +161,7 @@ impl Root {
         Ok(fstatat(&opened, "", AtFlags::AT_EMPTY_PATH)?)
     }
 
-    /// Gives what is there another name in the same folder.
+    /// Gives a path another name in the same folder.
     pub(crate) fn rename(&self, path: &Path, to: &str) -> io::Result<()> {
         let (folder, name) = self.parent(path)?;
         Ok(renameat(&folder, name.as_os_str(), &folder, to)?)
@@ -173,7 +173,7 @@ impl Root {
         Ok(unlinkat(&folder, name.as_os_str(), UnlinkatFlags::NoRemoveDir)?)
     }
 
-    /// Removes a folder if nothing is in it; what is not empty, or missing, stays.
+    /// Removes a folder if it is empty; it is not an error if it is not, or if it is missing.
     pub(crate) fn remove_empty(&self, path: &Path) -> io::Result<()> {
         if !self.has(path) {
             return Ok(());
@@ -185,7 +185,7 @@ impl Root {
         }
     }
 
-    /// Returns the size of a file in bytes, symlinks followed inside the root; `None` if there is none.
+    /// Returns the size of a file in bytes, if it exists, following symlinks inside the root.
     pub(crate) fn size(&self, path: &Path) -> Option<u64> {
         let opened = self.resolve(path, OFlag::O_PATH).ok()?;
         let found = fstatat(&opened, "", AtFlags::AT_EMPTY_PATH).ok()?;
@@ -199,7 +199,7 @@ impl Root {
     }
 }
 
-/// Returns the bytes that the files below a folder take, hard links counted once.
+/// Returns the bytes that the files below a folder take, counting hard links once.
 pub(crate) fn taken(folder: &Path) -> io::Result<u64> {
     let (mut bytes, mut seen, mut folders) = (0, BTreeSet::new(), vec![folder.to_path_buf()]);
     while let Some(folder) = folders.pop() {

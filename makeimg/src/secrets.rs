@@ -1,9 +1,10 @@
-//! The folder `secrets`: what must be in the image and in no repository.
+//! The folder `secrets`: what must be in the image but not in a repository.
 //!
-//! A file there is a secret, called by its path in that folder. An executable one is run, and what it
-//! prints is the secret; otherwise its content is. What lies in a folder of `secrets` is placed in the
-//! image at that path, 0600 and owned by root; what lies directly in it is there for templates alone.
-//! `secrets.revealed`, made by [`reveal`], takes its place where it exists: nothing is run then.
+//! A file there is a secret, named by its path in that folder. If it is executable, it is run, and
+//! what it prints is the secret; otherwise its content is. What is in a subfolder of `secrets` is
+//! placed in the image at that path, 0600 and owned by root; what is directly in `secrets` is only
+//! for templates. If `secrets.revealed` exists, which [`reveal`] makes, it replaces `secrets`, and
+//! nothing is run.
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder};
@@ -19,7 +20,7 @@ use crate::root::Root;
 use crate::stage;
 use crate::step::{Step, Watch};
 
-/// The folder of what was revealed.
+/// The folder of revealed secrets.
 const REVEALED: &str = "secrets.revealed";
 
 /// The secrets of a project, not yet revealed.
@@ -32,7 +33,7 @@ pub(crate) struct Secrets {
 }
 
 impl Secrets {
-    /// Finds the secrets of a project, and reveals none.
+    /// Finds the secrets of a project without revealing them.
     pub(crate) fn find(project: &Path) -> Result<Self, Problem> {
         let revealed = project.join(REVEALED);
         let run = !revealed.is_dir();
@@ -40,17 +41,17 @@ impl Secrets {
         Ok(Self { project: project.into(), sources: below(&folder)?, run, known: BTreeMap::new() })
     }
 
-    /// Tells whether there are none.
+    /// Returns whether there are none.
     pub(crate) fn is_empty(&self) -> bool {
         self.sources.is_empty()
     }
 
-    /// Tells whether there is one with this path in the folder.
+    /// Returns whether there is one with this path in the folder.
     pub(crate) fn has(&self, name: &Path) -> bool {
         self.sources.contains_key(name)
     }
 
-    /// Refuses secrets that cannot be revealed; those that can are known from then on.
+    /// Reveals all secrets, and refuses those that cannot be revealed.
     pub(crate) fn check(&mut self, watch: &mut dyn Watch) -> Result<(), Problem> {
         let names: Vec<PathBuf> = self.sources.keys().cloned().collect();
         for name in &names {
@@ -62,7 +63,7 @@ impl Secrets {
         Ok(())
     }
 
-    /// Returns a secret by its path in the folder; a program is run once only.
+    /// Returns a secret by its path in the folder; a program is only run once.
     pub(crate) fn get(
         &mut self,
         name: &Path,
@@ -102,7 +103,7 @@ impl Secrets {
 
 /// Reveals all secrets of a project into `secrets.revealed`, which only the caller can read.
 ///
-/// Returns that folder. An older one is replaced, once every secret could be revealed.
+/// Returns that folder. An older one is replaced once every secret has been revealed.
 pub fn reveal(project: &Path, watch: &mut dyn Watch) -> Result<PathBuf, MakeError> {
     stage::step(watch, Step::Prepare, |watch| {
         let folder = project.join(REVEALED);
@@ -113,7 +114,8 @@ pub fn reveal(project: &Path, watch: &mut dyn Watch) -> Result<PathBuf, MakeErro
             let hint = "put them into the folder secrets, beside IMGBUILD";
             return Err(Problem::refused("there are no secrets to reveal", hint));
         }
-        // All of them before any is written: nothing is left of what only some programs told.
+        // Reveal all of them before writing any, so that nothing is left if only some programs
+        // succeed.
         let names: Vec<PathBuf> = secrets.sources.keys().cloned().collect();
         for name in &names {
             secrets.get(name, watch)?;
@@ -126,7 +128,7 @@ pub fn reveal(project: &Path, watch: &mut dyn Watch) -> Result<PathBuf, MakeErro
                 fs::rename(&partial, &folder).map_err(naming)
             });
         if placed.is_err() {
-            // Why it could not be written counts more than what could not be removed.
+            // The reason why it could not be written matters more than what could not be removed.
             let _left = remove(&partial);
         }
         placed.map(|()| folder)

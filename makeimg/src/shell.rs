@@ -1,10 +1,10 @@
-//! What we say to a POSIX shell, and how it answers.
+//! What we send to a POSIX shell, and how it answers.
 //!
-//! IMGBUILD is never scanned. A shell reads it and then prints its variables, each ended by a zero
-//! byte, which no value can hold. The names come from what `set` prints: a line of a value that looks
-//! like an assignment only adds a name to ask for, and the shell knows whether there is such a
-//! variable. Descriptor 9 is our way back, which nothing of IMGBUILD has, and whatever that prints goes to
-//! the messages.
+//! IMGBUILD is never scanned. A shell reads it and then prints its variables, each followed by a
+//! zero byte, which no value can contain. The names come from the output of `set`: a line of a
+//! value that looks like an assignment only adds a name to ask for, and the shell knows whether
+//! there is such a variable. Descriptor 9 leads back to us and is closed for IMGBUILD, whose output
+//! goes to the messages.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -34,7 +34,7 @@ __makeimg_dump() {
 exec 9>&1 1>&2
 "#;
 
-/// Reads IMGBUILD once, and tells its variables before and after, and its functions.
+/// Reads IMGBUILD once, and prints its variables before and after, and its functions.
 pub(crate) fn evaluation() -> String {
     let read = r"
 __makeimg_dump :before
@@ -49,7 +49,7 @@ printf ':end\000' >&9
     format!("{DUMP}{read}")
 }
 
-/// Says that the shell ended while it read IMGBUILD again.
+/// Reads IMGBUILD again, and reports it if that ends the shell.
 const READ_AGAIN: &str = r"
 trap 'echo makeimg: IMGBUILD ended the shell that read it again >&2' EXIT
 . ./IMGBUILD >/dev/null 2>&1 9>&-
@@ -57,8 +57,9 @@ set +efux
 trap - EXIT
 ";
 
-/// Calls a function of IMGBUILD on the host: `$1` is the file of values, `$2` the function, `$3` its
-/// argument; tells all variables afterwards, for what comes later.
+/// Calls a function of IMGBUILD on the host, and prints all variables afterwards for later steps.
+///
+/// `$1` is the file of values, `$2` the function, `$3` its argument.
 pub(crate) fn call() -> String {
     let call = r#"
 . "$__makeimg_values"
@@ -71,7 +72,7 @@ printf ':end\000' >&9
     format!("{DUMP}{arguments}{READ_AGAIN}{call}")
 }
 
-/// Calls `provision` in the image, where the project and the values are below `/run/makeimg`.
+/// Calls `provision` in the image, which has the project and the values below `/run/makeimg`.
 pub(crate) fn provision() -> String {
     let call = r"
 cd /
@@ -82,7 +83,7 @@ provision
     format!("cd /run/makeimg/project\n{READ_AGAIN}{call}")
 }
 
-/// Writes variables down so that a shell sets them; one that IMGBUILD made read-only stays.
+/// Writes assignments for a shell, which skips variables that IMGBUILD made read-only.
 pub(crate) fn assignments<'a>(
     variables: impl IntoIterator<Item = (&'a str, &'a OsStr)>,
 ) -> Vec<u8> {
@@ -101,7 +102,7 @@ pub(crate) struct Answer {
     pub(crate) before: Variables,
     pub(crate) after: Variables,
     pub(crate) functions: Vec<String>,
-    /// The shell came to the end of what it was told.
+    /// The shell came to the end of its commands.
     pub(crate) ended: bool,
 }
 
@@ -127,7 +128,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Answer {
     answer
 }
 
-/// Variables that shells keep for themselves.
+/// Returns whether shells keep this variable for themselves.
 pub(crate) fn is_internal(name: &str) -> bool {
     let names = [
         "_",

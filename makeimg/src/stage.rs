@@ -1,11 +1,11 @@
-//! Does one step of a build, announced and timed.
+//! Does one step of a build, and reports it with its time.
 
 use std::time::Instant;
 
 use crate::error::{MakeError, Problem};
 use crate::step::{Step, Watch};
 
-/// Does one step, announced and timed.
+/// Does one step, and reports it with its time.
 pub(crate) fn step<T>(
     watch: &mut dyn Watch,
     step: Step,

@@ -1,14 +1,14 @@
-//! The steps of a build, as a watcher hears of them.
+//! The steps of a build, as a watcher sees them.
 
 use std::fmt;
 use std::time::Duration;
 
-/// A step, in the order they are done.
+/// A step; steps are done in this order.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Step {
     /// A shell reads IMGBUILD.
     Evaluate,
-    /// The place for the root folder is made, by `setup` for the format custom.
+    /// The place for the root folder is made; for the format custom, `setup` makes it.
     Prepare,
     /// The distribution's tool installs packages.
     Bootstrap,
@@ -24,7 +24,7 @@ pub enum Step {
     Provision,
     /// The result is packed and gets its name.
     Finish,
-    /// `cleanup` runs, whatever came of the others.
+    /// `cleanup` runs, whether the others succeeded or not.
     Cleanup,
 }
 
@@ -45,13 +45,13 @@ impl fmt::Display for Step {
     }
 }
 
-/// Is told what a build does.
+/// Gets reports on a build.
 pub trait Watch {
     /// A step begins.
     fn begins(&mut self, step: Step);
-    /// A step has ended after `took`; `failure` tells why if it did not do well.
+    /// A step has ended after `took`; if it failed, `failure` says why.
     fn ended(&mut self, step: Step, took: Duration, failure: Option<&str>);
-    /// A program of this step has said something, or the step itself has.
+    /// A program of this step, or the step itself, has printed a line.
     fn line(&mut self, line: &str);
 }
 
@@ -59,7 +59,7 @@ pub trait Watch {
 pub(crate) mod tests {
     use super::*;
 
-    /// Keeps what is said.
+    /// Keeps all lines.
     #[derive(Default)]
     pub(crate) struct Said(pub(crate) Vec<String>);
 

@@ -1,6 +1,6 @@
 //! Renders templates: `${NAME}` is a variable, `${secret:PATH}` a secret, `$$` a dollar sign.
 //!
-//! Any other dollar sign stays as it is, since configuration files are full of them.
+//! Any other dollar sign stays as it is, because configuration files are full of them.
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -13,12 +13,12 @@ use crate::root::Root;
 use crate::secrets::Secrets;
 use crate::step::Watch;
 
-/// Bits that let group and others in.
+/// Permission bits of group and others.
 const OTHERS: u32 = 0o077;
 
 /// Renders templates, each to its path in the image, with the template's mode.
 ///
-/// What holds a secret is for its owner alone.
+/// If the result contains a secret, only its owner can read it.
 pub(crate) fn render<'a>(
     root: &Root,
     templates: impl IntoIterator<Item = (&'a PathBuf, &'a PathBuf)>,
@@ -36,7 +36,7 @@ pub(crate) fn render<'a>(
                 return Ok(variables.get(name).map(|value| value.as_bytes().to_vec()));
             };
             secret = true;
-            // As a shell does it with the output of a program.
+            // Strip newlines like a shell does it with the output of a program.
             let value = secrets.get(Path::new(name), watch)?;
             Ok(value.map(|value| without_newlines(value).to_vec()))
         });
@@ -48,9 +48,9 @@ pub(crate) fn render<'a>(
     Ok(())
 }
 
-/// Refuses templates that could not be rendered, and writes nothing.
+/// Refuses templates that could not be rendered, without writing anything.
 ///
-/// Without `variables` their names may be any: `setup` is yet to set some.
+/// Without `variables`, any name is accepted, because `setup` may still set some.
 pub(crate) fn check<'a>(
     templates: impl IntoIterator<Item = &'a PathBuf>,
     variables: Option<&Variables>,

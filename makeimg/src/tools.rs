@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::error::Problem;
 use crate::path;
 
-/// The Debian packages that hold the programs we call.
+/// The Debian packages of the programs we call.
 const PACKAGES: &[(&str, &str)] = &[
     ("bzip2", "bzip2"),
     ("compress", "ncompress"),
@@ -34,14 +34,14 @@ const PACKAGES: &[(&str, &str)] = &[
     ("zstd", "zstd"),
 ];
 
-/// What Debian 12 has no package of, and the way to it.
+/// Programs that Debian 12 has no package of, and how to get them.
 const ELSEWHERE: &[(&str, &str)] = &[(
     "apk",
     "take a base initramfs with apk (`anemos base build --distribution alpine`, or `--add` with \
      Alpine's package apk-tools and its libraries); on a workstation, put apk into PATH",
 )];
 
-/// Finds a program, or says which package has it.
+/// Finds a program, or reports which package contains it.
 pub(crate) fn require(program: &str, why: &str) -> Result<PathBuf, Problem> {
     path::find(program).ok_or_else(|| {
         if let Some((_, hint)) = ELSEWHERE.iter().find(|(name, _)| *name == program) {

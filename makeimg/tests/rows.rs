@@ -19,7 +19,7 @@ use std::fs;
 use makeimg::Step;
 use world::{Log, SMALLEST, World};
 
-/// Not a row: the build that the others start in namespaces of its own.
+/// Runs the build that the others start in namespaces of its own; this is not a row.
 #[test]
 fn worker() {
     world::work();
@@ -159,7 +159,7 @@ fn row_46_values_of_variables_are_for_root_alone() {
         "| 600\n".to_owned(),
         "| 755 /run/makeimg\n".to_owned(),
         "| 600 /run/makeimg/values\n".to_owned(),
-        // The next build removes it there, when this one is killed.
+        // If this one is killed, the next build removes it there.
         format!("| {}", work.display()),
     ] {
         assert!(told.contains(&line), "{line}: {told}");
@@ -403,7 +403,7 @@ fn row_60_tools_are_needed_by_target_alone() {
 fn row_60_a_setpriv_that_knows_little_is_done_without() {
     let world = smallest("");
     world.program("bin/setpriv", "#!/bin/sh\nexit 1\n");
-    // The test's own environment has another one: so the worker is what makes the namespaces.
+    // The test's own environment differs, so it must be the worker that makes the namespaces.
     let world = world.with("MAKEIMG_OUTER", "1");
     assert_eq!(world.builds().made, Some(world.path("out/small")));
 }

@@ -8,12 +8,13 @@ use crate::error::{Problem, file};
 use crate::options::Options;
 use crate::project::Project;
 
-/// What is installed where IMGBUILD names no packages.
+/// What is installed if IMGBUILD names no packages.
 const DEFAULT: &str = "alpine-base";
 
-/// Makes the command line that makes the database of packages.
+/// Makes the command line that creates the database of packages.
 ///
-/// apk 2.14 and 3 make none while they simulate, and do not look for packages without one.
+/// apk 2.14 and 3 do not create it while they simulate, and without it they do not look for
+/// packages.
 pub(super) fn database(
     project: &Project,
     options: &Options,
@@ -37,7 +38,7 @@ pub(super) fn command(
 
 fn common(project: &Project, options: &Options, root: &Path) -> Result<Command, Problem> {
     let mut command = Command::new("apk").arg("--root").arg(root);
-    // Without keys in the image, apk would trust nobody: the host's are what it has to go by.
+    // Without keys in the image apk would trust nobody, so the host's keys take their place.
     let (own, host) = (project.folder.join("keys"), Path::new("/etc/apk/keys"));
     if let Some(keys) = [own.as_path(), host].into_iter().find(|folder| folder.is_dir()) {
         command = command.arg("--keys-dir").arg(keys);
@@ -50,7 +51,7 @@ fn common(project: &Project, options: &Options, root: &Path) -> Result<Command, 
     Ok(command.args(project.list("bootstrap_options")?))
 }
 
-/// The list of repositories beside IMGBUILD, else that of the host.
+/// Returns the list of repositories beside IMGBUILD, or else that of the host.
 fn list(project: &Project) -> Option<PathBuf> {
     let lists = [project.folder.join("repositories"), PathBuf::from("/etc/apk/repositories")];
     lists.into_iter().find(|list| list.is_file())

@@ -20,15 +20,20 @@ use crate::project::{HostItem, Project};
 use crate::root::Root;
 use crate::step::Watch;
 
-/// Where the root folder gets another name: the image has this folder, and everybody may write to it.
+/// Where the root folder gets another name.
+///
+/// The image has this folder, and everybody can write to it.
 const NAMES: &str = "/var/tmp";
 
-/// Starts pacstrap in a user namespace, where it makes one of its own: newuidmap looks into these files
-/// for that. `$1` is the root folder, `$2` another name for it, and then comes the command.
+/// Starts pacstrap in a user namespace, where it makes one of its own.
 ///
-/// pacstrap makes links such as `/dev/fd` that lead to the `/proc` of the root folder by its name on the
-/// host, which is dangling for programs that have changed into it. So the folder gets a name that leads
-/// to the same place from both sides, as long as packages are installed.
+/// newuidmap looks into these files for that. `$1` is the root folder, `$2` another name for it,
+/// and then comes the command.
+///
+/// pacstrap makes links such as `/dev/fd` that point to the `/proc` of the root folder by its name
+/// on the host; for programs that have changed into the root folder, such a link is dangling. So
+/// the folder gets a name that leads to the same place from both sides while packages are
+/// installed.
 const NESTED: &str = r#"
 root=$1 name=$2
 shift 2
@@ -50,7 +55,7 @@ umount "$name"
 exit $status
 "#;
 
-/// Installs the packages; a system for a machine gets the keyring for its updates, too.
+/// Installs the packages; a system for a machine also gets the keyring for its updates.
 pub(super) fn run(
     pacman: &Pacman,
     project: &Project,
@@ -66,8 +71,8 @@ pub(super) fn run(
         pacman.configuration.write_verified(&copy, packages)?;
         ready.configuration = Some(copy);
     }
-    // A ring of the host has its private key in it, and belongs to nobody else. With hostconf pacstrap copies
-    // what it can of that.
+    // A keyring of the host contains its private key, which nobody else may have. With hostconf,
+    // pacstrap copies what it can of that keyring.
     let is_own = matches!(pacman.keys, Keys::Files { .. });
     if let Some(ring) = ready.ring.as_ref().filter(|_| is_own)
         && (for_machine || project.hostconf.contains(&HostItem::Keyring))
@@ -100,7 +105,7 @@ pub(super) fn run(
         dress(command, project, options).announced("pacstrap", watch).run(watch)
     };
     if let Some(packages) = packages {
-        // They may lie in memory, and another try may want others.
+        // They may be in memory, and another attempt may need other packages.
         fs::remove_dir_all(&packages).map_err(file("removing packages that were verified"))?;
     }
     Ok(installed?)

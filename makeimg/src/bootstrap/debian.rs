@@ -12,12 +12,12 @@ use crate::options::Options;
 use crate::project::{Project, Target};
 use crate::root::Root;
 
-/// Nobody reads a half-made system, so dpkg(1) need not have every file on the disk before the next.
+/// Spares dpkg(1) from syncing each file to disk, because nobody reads a half-made system.
 const HURRY: &str = "--setup-hook=mkdir -p \"$1/etc/dpkg/dpkg.cfg.d\" && \
                      echo force-unsafe-io >\"$1/etc/dpkg/dpkg.cfg.d/makeimg\"";
 const CALM_DOWN: &str = "--customize-hook=rm \"$1/etc/dpkg/dpkg.cfg.d/makeimg\"";
 
-/// Where keys are that apt trusts for every mirror.
+/// Where apt looks for keys that it trusts for every mirror.
 const TRUSTED: &str = "etc/apt/trusted.gpg.d";
 
 /// Makes the command line of mmdebstrap.
@@ -30,7 +30,7 @@ pub(super) fn mmdebstrap(
     let command =
         Command::new("mmdebstrap").args(["--mode=root", "--verbose", "--skip=check/empty"]);
     let command = command.args([HURRY, CALM_DOWN]);
-    // With a keyring of one's own, the one that it would name is the wrong one.
+    // With a keyring of one's own, the one that mmdebstrap would name is the wrong one.
     let named = keyring(project, options)?.is_some();
     let command = if named { command.arg("--skip=check/signed-by") } else { command };
     let command = common(command, project, options)?;
@@ -77,7 +77,7 @@ fn common(mut command: Command, project: &Project, options: &Options) -> Result<
     Ok(command.args(project.list("bootstrap_options")?))
 }
 
-/// Returns the keyring of the option, else of IMGBUILD.
+/// Returns the keyring of the option, or else of IMGBUILD.
 fn keyring(project: &Project, options: &Options) -> Result<Option<PathBuf>, Problem> {
     let keyring = match &options.keyring {
         Some(keyring) => std::path::absolute(keyring).unwrap_or_else(|_| keyring.clone()),
@@ -93,10 +93,10 @@ fn keyring(project: &Project, options: &Options) -> Result<Option<PathBuf>, Prob
     Ok(Some(keyring))
 }
 
-/// Returns options with a copy of the keyring that everybody can read, and what keeps it there.
+/// Returns options with a copy of the keyring that everybody can read, and a guard of the copy.
 ///
-/// apt verifies signatures as another user, who cannot enter private folders, and says of a keyring
-/// there that it has no key.
+/// apt verifies signatures as another user, who cannot enter private folders, and if the keyring is
+/// in one, apt claims that it has no key.
 pub(super) fn publish_keyring(
     project: &Project,
     options: &Options,
@@ -113,8 +113,9 @@ pub(super) fn publish_keyring(
     Ok((Options { keyring: Some(public), ..options.clone() }, Some(folder)))
 }
 
-/// Lets apt(8) of a system trust the keyring that it was installed with, if that was named: nothing could be
-/// updated from a mirror of somebody's own otherwise.
+/// Lets apt(8) of a system trust the keyring that it was installed with, if one was named.
+///
+/// Otherwise nothing could be updated from somebody's own mirror.
 pub(super) fn keep_keyring(
     project: &Project,
     options: &Options,
@@ -131,15 +132,16 @@ pub(super) fn keep_keyring(
     root.place(&path, &mut &*bytes, 0o644).map_err(keeping())
 }
 
-/// apt takes files by their ending: text has another one than bytes (apt-key(8)).
+/// Returns a name for apt, which tells text from binary keys by the extension (apt-key(8)).
 fn trusted_name(keyring: &Path, bytes: &[u8]) -> String {
     let stem = keyring.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let ending = if bytes.starts_with(b"-----BEGIN ") { "asc" } else { "gpg" };
     format!("{stem}.{ending}")
 }
 
-/// Returns the mirror of the option, else of the environment, else of IMGBUILD; or none, for the
-/// tool's own default.
+/// Returns the mirror of the option, else of the environment, else of IMGBUILD.
+///
+/// Without any, the tool uses its own default.
 fn mirrors(project: &Project, options: &Options) -> Result<Vec<String>, Problem> {
     let environment = || project.exported("MIRROR").filter(|mirror| !mirror.trim().is_empty());
     let text = match options.mirror.clone().or_else(environment) {

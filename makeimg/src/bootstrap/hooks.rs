@@ -1,19 +1,19 @@
-//! Notices what fails while packages are installed, although the tool goes on.
+//! Notices what fails while packages are installed, even if the tool carries on.
 //!
-//! pacman(8) reports a hook or a script of a package that fails, and ends with status 0. apk(8) goes on, too,
-//! but ends with another status.
+//! pacman(8) reports it if a hook or a script of a package fails, but exits with status 0. apk(8)
+//! carries on, too, but exits with another status.
 
 use std::time::Duration;
 
 use crate::step::{Step, Watch};
 
-/// What pacman says of a program that ended with another status than 0.
+/// What pacman prints if a program exits with a status other than 0.
 const FAILED: &str = "error: command failed to execute correctly";
 
 /// Passes on what a tool says, and remembers what failed.
 pub(super) struct Hooks<'a> {
     watch: &'a mut dyn Watch,
-    /// What pacman was doing when it said something last.
+    /// What pacman was doing, according to its last message.
     doing: Option<String>,
     failed: Vec<String>,
     /// What apk calls errors.
@@ -26,8 +26,10 @@ impl<'a> Hooks<'a> {
         Self { watch, doing: None, failed: Vec::new(), errors: Vec::new() }
     }
 
-    /// Passes over errors of apk if all of them are of the trigger of GRUB, which makes a menu: it cannot in a
-    /// folder that is not on a disk, and another menu takes its place. apk calls it again in the new system.
+    /// Drops apk's errors if all of them come from the trigger of GRUB, which makes a menu.
+    ///
+    /// The trigger cannot do that in a folder that is not on a disk, and another menu takes its
+    /// place. apk calls it again in the new system.
     pub(super) fn only_lacks_a_menu(&mut self) -> bool {
         let only = !self.errors.is_empty() && self.errors.iter().all(|error| is_of_menu(error));
         if only {
@@ -36,7 +38,7 @@ impl<'a> Hooks<'a> {
         only
     }
 
-    /// Reports what failed, once more at the end, and returns it.
+    /// Reports everything that failed once more at the end, and returns it.
     pub(super) fn failed(self) -> Vec<String> {
         for failed in &self.failed {
             self.watch
@@ -67,8 +69,10 @@ impl Watch for Hooks<'_> {
     }
 }
 
-/// Reads `ERROR: lib/apk/exec/grub-2.06-r0.trigger: exited with error 1` of apk 3, and
-/// `ERROR: grub-2.06-r0.trigger: script exited with error 1` of apk 2.14.
+/// Returns whether an error comes from the trigger of GRUB.
+///
+/// apk 3 prints `ERROR: lib/apk/exec/grub-2.06-r0.trigger: exited with error 1`, apk 2.14 `ERROR:
+/// grub-2.06-r0.trigger: script exited with error 1`.
 fn is_of_menu(error: &str) -> bool {
     let script = error.trim_start_matches("ERROR: ").split(": ").next().unwrap_or_default();
     let name = script.rsplit('/').next().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Has a machine start the system that was installed on it: fstab(5) and GRUB.
+//! Makes a machine boot the system that was installed on it, by fstab(5) and GRUB.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -19,13 +19,13 @@ use crate::root::Root;
 use crate::step::Watch;
 use contract::firmware::Firmware;
 
-/// Where Debian's grub-mkconfig finds more files of settings.
+/// Where Debian's grub-mkconfig finds more settings files.
 const MORE_SETTINGS: &str = "etc/default/grub.d";
 
-/// The files with settings of GRUB by their paths.
+/// The settings files of GRUB by their paths.
 pub(crate) type Settings = BTreeMap<String, Vec<u8>>;
 
-/// Reads the settings of GRUB that a system has.
+/// Reads the settings that a system has for GRUB.
 pub(crate) fn settings(root: &Root) -> Result<Settings, Problem> {
     let more = root.names(MORE_SETTINGS).into_iter().map(|name| format!("{MORE_SETTINGS}/{name}"));
     let mut found = Settings::new();
@@ -38,7 +38,7 @@ pub(crate) fn settings(root: &Root) -> Result<Settings, Problem> {
 
 /// Writes the table of file systems and installs GRUB, by the new system's own programs.
 ///
-/// Settings of GRUB that are not as packages have brought them are the project's.
+/// If the settings of GRUB differ from what the packages brought, they are the project's.
 pub(crate) fn install(
     machine: &Machine,
     disk: &Disk,
@@ -59,7 +59,7 @@ pub(crate) fn install(
             let place = Path::new("etc/default/grub.d/anemos.cfg");
             root.place(place, &mut settings.as_bytes(), 0o644)
         }
-        // Their grub-mkconfig reads one file alone.
+        // Their grub-mkconfig reads only one file.
         Target::Arch | Target::Alpine => {
             let place = Path::new("etc/default/grub");
             root.read(place).and_then(|own| {
@@ -77,7 +77,7 @@ pub(crate) fn install(
     chroot::run(&root, project, ("installing GRUB in the new system", &script, b""), watch)
 }
 
-/// GRUB's programs are content with none, and the machine would not be.
+/// Refuses a system without a kernel, which GRUB's programs would accept.
 fn has_kernel(root: &Root) -> Result<(), Problem> {
     if !boot_files::kernels(root).is_empty() {
         return Ok(());
@@ -86,8 +86,9 @@ fn has_kernel(root: &Root) -> Result<(), Problem> {
     Err(Problem::refused("there is no kernel in /boot of the new system", hint))
 }
 
-/// Without udev there are no names by UUID, and grub-mkconfig falls back to the device's name, which is
-/// another one on the next kernel or bus.
+/// Refuses a system that would name its root by device, which changes with the kernel or bus.
+///
+/// Without udev there are no names by UUID, and grub-mkconfig falls back to the device's name.
 fn name_by_uuid(disk: &Disk) -> Result<(), Problem> {
     let names = Path::new("/dev/disk/by-uuid");
     let link = names.join(&disk.uuid);
@@ -104,8 +105,9 @@ fn script(firmware: Firmware, target: &Target, disk: &Disk) -> String {
             let device = quote::word(&disk.device.to_string_lossy());
             format!("grub-install --target=i386-pc {device}")
         }
-        // By shim, so that secure boot holds, and where firmware without boot entries looks. The signed
-        // GRUB has its configuration in EFI/debian, whatever the distribution's settings call it.
+        // Boot by shim, so that secure boot works, and also from where firmware without boot
+        // entries looks. The signed GRUB has its configuration in EFI/debian, whatever name the
+        // distribution's settings give it.
         (Firmware::Uefi, Target::Debian { .. }) => {
             "grub-install --target=x86_64-efi --efi-directory=/boot/efi --bootloader-id=debian \
              --no-nvram --force-extra-removable"
@@ -116,11 +118,12 @@ fn script(firmware: Firmware, target: &Target, disk: &Disk) -> String {
                 .to_owned()
         }
     };
-    // Programs of the distribution lie in folders that a deploy environment need not have in PATH.
+    // Programs of the distribution are in folders that may not be in the PATH of a deploy
+    // environment.
     format!("set -e\n{install}\ngrub-mkconfig -o /boot/grub/grub.cfg\n")
 }
 
-/// Returns what is added to the settings of GRUB.
+/// Returns the text that is added to the settings of GRUB.
 fn written(
     root: &Root,
     packaged: &Settings,
@@ -132,8 +135,10 @@ fn written(
     Ok(if as_packaged { defaults(console) + &parameters } else { parameters })
 }
 
-/// The last console named is `/dev/console`, so the one that people look at comes last. Parameters of
-/// other settings, which a shell reads before, stay.
+/// Returns the setting for the kernel's parameters.
+///
+/// The last console named becomes `/dev/console`, so the one that people look at comes last.
+/// Parameters from other settings stay, because a shell reads those before.
 fn parameters(console: Option<&str>, root: Option<String>) -> String {
     let mut consoles = vec!["tty0"];
     consoles.extend(console.filter(|console| *console != "tty0"));
@@ -142,7 +147,7 @@ fn parameters(console: Option<&str>, root: Option<String>) -> String {
     format!("GRUB_CMDLINE_LINUX=\"$GRUB_CMDLINE_LINUX {}\"\n", parameters.join(" "))
 }
 
-/// What takes the place of the settings that packages have, which are for somebody at a screen.
+/// Returns what replaces the packaged settings, which suit somebody at a screen.
 fn defaults(console: Option<&str>) -> String {
     let mut text = "GRUB_TIMEOUT=1\nGRUB_CMDLINE_LINUX_DEFAULT=\n".to_owned();
     if let Some(serial) = console.and_then(|console| console.strip_prefix("ttyS")) {

@@ -18,18 +18,20 @@ use crate::step::Watch;
 use crate::tools;
 use contract::firmware::Firmware;
 
-/// Room for the boot loaders of several systems and for updates of the firmware, and the least that is
-/// FAT32 on a disk with sectors of 4096 bytes.
+/// Size of the ESP.
+///
+/// It has room for the boot loaders of several systems and for updates of the firmware, and is the
+/// smallest size that is FAT32 on a disk with sectors of 4096 bytes.
 const ESP_MIB: u64 = 260;
-/// The root of the smallest of the distributions with a kernel; most need three times as much.
+/// Size of the smallest distribution's root with a kernel; most need three times as much.
 const ROOT_MIB: u64 = 512;
 /// Where the ESP is mounted in the new system.
 const ESP_FOLDER: &str = "boot/efi";
 
-/// File systems that GRUB reads, and that we can give a UUID for fstab(5) to name.
+/// File systems that GRUB reads and that we can give a UUID, by which fstab(5) names them.
 const FILESYSTEMS: [&str; 5] = ["ext2", "ext3", "ext4", "xfs", "btrfs"];
 
-/// What the kernel says of a block device, in `/sys/dev/block`.
+/// What the kernel reports about a block device, in `/sys/dev/block`.
 #[derive(Clone, Copy, Debug, Default)]
 struct Facts {
     bytes: u64,
@@ -43,14 +45,16 @@ impl Facts {
         let folder = Path::new(&folder);
         let sectors = fs::read_to_string(folder.join("size"))?;
         Ok(Self {
-            // Of 512 bytes, whatever the disk has.
+            // These are sectors of 512 bytes, whatever the sector size of the disk is.
             bytes: sectors.trim().parse::<u64>().map_err(io::Error::other)? * 512,
             is_partition: folder.join("partition").exists(),
             is_mapped: folder.join("dm").exists(),
         })
     }
 
-    /// Returns what is wrong with it, and the way out. A disk may be read-only until it is written.
+    /// Returns what is wrong with it, and how to fix it.
+    ///
+    /// A disk may be read-only until it is written.
     fn refused(self, firmware: Firmware) -> Option<(String, &'static str)> {
         let esp = if firmware == Firmware::Uefi { ESP_MIB } else { 0 };
         let least = Size((esp + ROOT_MIB) << 20);
@@ -80,22 +84,24 @@ pub(crate) struct Disk {
     firmware: Firmware,
     /// The file system of the root folder.
     pub(crate) filesystem: String,
-    /// What its file system is known by.
+    /// The UUID of its root file system.
     pub(crate) uuid: String,
-    /// The same of the ESP, as FAT writes it.
+    /// The ID of the ESP, as FAT writes it.
     pub(crate) esp_id: String,
 }
 
 impl Disk {
-    /// Refuses a disk that is none, too small or in use, a file system that would not boot, and
-    /// missing tools.
+    /// Refuses what the system cannot be installed on.
+    ///
+    /// That is something other than a disk, a disk that is too small or in use, and a file system
+    /// that would not boot. Missing tools are refused, too.
     pub(crate) fn find(machine: &Machine, filesystem: &str) -> Result<Self, Problem> {
         let shown = machine.disk.display();
         let refused = |reason: &str, hint: &str| {
             Err(Problem::refused(format!("{shown} {reason}"), hint.to_owned()))
         };
         let looking = || file(format!("looking at {shown}"));
-        // A symlink may stand beside one to another disk whose name is that of a partition of ours.
+        // A symlink to another disk may have the name of a partition of ours.
         let device = fs::canonicalize(&machine.disk).map_err(looking())?;
         let found = fs::metadata(&device).map_err(looking())?;
         if !found.file_type().is_block_device() {
@@ -105,7 +111,8 @@ impl Disk {
         if let Some((reason, hint)) = facts.refused(machine.firmware) {
             return refused(&reason, hint);
         }
-        // Linux gives a device that is mounted, or part of something, to nobody else (open(2)).
+        // If a device is mounted, or part of something, Linux does not give it to anybody else
+        // (open(2)).
         if let Err(error) = OpenOptions::new().read(true).custom_flags(libc::O_EXCL).open(&device) {
             return match error.kind() {
                 io::ErrorKind::ResourceBusy => refused("is in use", "unmount what is on it first"),
@@ -138,36 +145,38 @@ impl Disk {
         })
     }
 
-    /// What is left for the root file system, in bytes.
+    /// Returns the room that is left for the root file system, in bytes.
     pub(crate) fn root_bytes(&self) -> u64 {
         let esp = if self.firmware == Firmware::Uefi { ESP_MIB } else { 0 };
-        // A MiB before the first partition and one after the last, and the one of GRUB.
+        // A MiB before the first partition, one after the last, and the one of GRUB.
         self.bytes.saturating_sub((esp + 3) << 20)
     }
 
-    /// The partition with the root file system.
+    /// Returns the partition with the root file system.
     pub(crate) fn root(&self) -> PathBuf {
         self.partition(2)
     }
 
-    /// The ESP, on machines that have one.
+    /// Returns the ESP, on machines that have one.
     pub(crate) fn esp(&self) -> Option<PathBuf> {
         (self.firmware == Firmware::Uefi).then(|| self.partition(1))
     }
 
-    /// The kernel puts a `p` before the number where the name of the disk ends in a digit
-    /// (Linux, `block/partitions/core.c`).
+    /// Returns a partition by its number.
+    ///
+    /// If the name of the disk ends in a digit, the kernel puts a `p` before the number (Linux,
+    /// `block/partitions/core.c`).
     fn partition(&self, number: u8) -> PathBuf {
         let name = self.device.as_os_str().to_string_lossy();
         let infix = if name.ends_with(|last: char| last.is_ascii_digit()) { "p" } else { "" };
         PathBuf::from(format!("{name}{infix}{number}"))
     }
 
-    /// Fails for a block device that is no partition of this disk.
+    /// Fails for a block device that is not a partition of this disk.
     fn owns(&self, partition: &Path) -> io::Result<()> {
         let number = fs::metadata(partition)?.rdev();
         let number = format!("{}:{}", major(number), minor(number));
-        // In sysfs a partition lies in the folder of its disk.
+        // In sysfs, a partition is in the folder of its disk.
         let folder = fs::canonicalize(Path::new("/sys/dev/block").join(number))?;
         let parent = fs::read_to_string(folder.join("../dev")).unwrap_or_default();
         let disk = format!("{}:{}", major(self.number), minor(self.number));
@@ -211,7 +220,7 @@ impl Disk {
         if let Some(esp) = self.esp() {
             let id = self.esp_id.replace('-', "");
             let mkfs = Command::new(tools::require("mkfs.vfat", "the ESP")?);
-            // At this size it would choose FAT16, which UEFI knows from removable media alone.
+            // For this size it would choose FAT16, which UEFI only knows on removable media.
             mkfs.args(["-F", "32", "-i", &id, "-n", "ESP"]).arg(esp).run(watch)?;
         }
         let mkfs = tools::require(&format!("mkfs.{}", self.filesystem), "the root file system")?;
@@ -234,7 +243,7 @@ impl Disk {
         Ok(())
     }
 
-    /// Mounts the ESP in the new system, where there is one.
+    /// Mounts the ESP in the new system, if there is one.
     pub(crate) fn mount_esp(&self, root: &Path, watch: &mut dyn Watch) -> Result<(), Problem> {
         let Some(esp) = self.esp() else { return Ok(()) };
         let folder = root.join(ESP_FOLDER);
@@ -247,7 +256,7 @@ impl Disk {
         let esp = root.join(ESP_FOLDER);
         if self.esp().is_some() {
             match umount2(&esp, MntFlags::UMOUNT_NOFOLLOW) {
-                // It is mounted at the end only.
+                // It is only mounted at the end.
                 Err(Errno::EINVAL | Errno::ENOENT) => {}
                 done => done.map_err(file(format!("unmounting {}", esp.display())))?,
             }
@@ -255,7 +264,7 @@ impl Disk {
         umount2(root, MntFlags::empty()).map_err(file(format!("unmounting {}", root.display())))
     }
 
-    /// The lines of fstab(5).
+    /// Returns the lines of fstab(5).
     pub(crate) fn table(&self) -> String {
         let check = u8::from(self.filesystem.starts_with("ext"));
         let root = format!("UUID={} / {} defaults 0 {check}\n", self.uuid, self.filesystem);
@@ -264,7 +273,7 @@ impl Disk {
     }
 }
 
-/// A random UUID, as the kernel draws it (random(4)).
+/// Returns a random UUID from the kernel (random(4)).
 fn random_uuid() -> io::Result<String> {
     let mut text = String::new();
     File::open("/proc/sys/kernel/random/uuid")?.read_to_string(&mut text)?;
@@ -329,11 +338,11 @@ mod tests {
         }
     }
 
-    /// A part of a file as a disk, as long as this lives.
+    /// A part of a file as a disk, while this value lives.
     struct Loop(PathBuf);
 
     impl Loop {
-        /// Or says why there is none.
+        /// Makes the loop device, or reports why it cannot.
         #[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
         fn of(file: &Path, first_mib: u64, mib: u64) -> Option<Self> {
             let (offset, size) = ((first_mib << 20).to_string(), (mib << 20).to_string());
@@ -355,7 +364,7 @@ mod tests {
         }
     }
 
-    /// A folder with a file that has room for a disk.
+    /// Makes a folder with a file that has room for a disk.
     fn image() -> (tempfile::TempDir, PathBuf) {
         let folder = tempfile::tempdir().unwrap();
         let image = folder.path().join("image");
@@ -392,7 +401,7 @@ mod tests {
         let (folder, image) = image();
         let at = |name: &str| folder.path().join(name);
         let mut loops = Vec::new();
-        // Where sfdisk puts the partitions, which the kernel may not show us.
+        // Show the partitions where sfdisk puts them, because the kernel may not show them here.
         for (name, first, mib) in [("disk", 0, 1024), ("disk1", 1, 260), ("disk2", 261, 762)] {
             let Some(part) = Loop::of(&image, first, mib) else { return };
             std::os::unix::fs::symlink(&part.0, at(name)).unwrap();
@@ -415,7 +424,8 @@ mod tests {
             disk.mount(&root, &mut said).unwrap();
             assert_ne!(device(&root), device(folder.path()), "{:?}", said.0);
             if with_esp {
-                // Not every kernel has FAT, and then this is the failure that leaves the root mounted.
+                // Not every kernel has FAT; without it, this is the failure that leaves the root
+                // mounted.
                 let _mounted_or_not = disk.mount_esp(&root, &mut said);
             }
             disk.unmount(&root).unwrap();

@@ -1,11 +1,11 @@
-//! What a machine needs to boot and to be reached, beside what IMGBUILD asks for.
+//! What a machine needs to boot and to be reachable, besides what IMGBUILD asks for.
 
 use crate::alpine;
 use crate::error::Problem;
 use crate::project::{Project, Target};
 use contract::firmware::Firmware;
 
-/// Refuses packages that take the place of what sets a machine up.
+/// Refuses packages that replace what configures a machine.
 pub(crate) fn check(project: &Project) -> Result<(), Problem> {
     let other = ["sysvinit-core", "runit-init"];
     let debian = matches!(project.target, Target::Debian { .. });
@@ -19,7 +19,7 @@ pub(crate) fn check(project: &Project) -> Result<(), Problem> {
     }
 }
 
-/// Adds the packages that are missing. Of several that do the same, one is enough.
+/// Adds the packages that are missing; of several that do the same, one is enough.
 pub(crate) fn complete(project: &mut Project, firmware: Firmware, filesystem: &str) {
     let needed: Vec<&[&str]> = match &project.target {
         Target::Debian { .. } => {
@@ -65,7 +65,7 @@ pub(crate) fn complete(project: &mut Project, firmware: Firmware, filesystem: &s
                 &["grub"],
                 &["openssh", "dropbear"],
                 &["iproute2"],
-                // The clock of a machine is wrong sooner or later, and certificates fail then.
+                // The clock of a machine goes wrong sooner or later, and certificates fail then.
                 &["chrony", "openntpd", "ntpsec"],
             ];
             common.iter().chain(boot).copied().collect()
@@ -83,8 +83,9 @@ pub(crate) fn complete(project: &mut Project, firmware: Firmware, filesystem: &s
     add(&mut project.packages, &[repair]);
 }
 
-/// Adds the first of a choice, unless one of it is there; a dash at the end stands for any that begins
-/// so.
+/// Adds the first of a choice, unless one of them is there.
+///
+/// A dash at the end stands for any name that begins like this.
 fn add(packages: &mut Vec<String>, choice: &[&str]) {
     let is = |package: &String, name: &str| {
         package == name || (name.ends_with('-') && package.starts_with(name))

@@ -1,4 +1,4 @@
-//! What the new system takes over from the machine, before the project's own files come.
+//! What the new system takes over from the machine before the project's own files are copied.
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
@@ -14,9 +14,9 @@ use crate::project::{Project, Target};
 use crate::root::Root;
 use crate::step::Watch;
 
-/// The services of systemd(1), with any program that sets links up.
+/// The services of systemd(1) that go with any program that configures the network.
 const UNITS: &[&str] = &["systemd-resolved", "ssh", "sshd", "dropbear"];
-/// The time service that systemd brings along, and packages with another one, which conflicts with it.
+/// The time service of systemd, and the packages of others, which conflict with it.
 const TIME: &str = "systemd-timesyncd";
 const OTHER_TIME: [&str; 4] = ["chrony", "ntp", "ntpsec", "openntpd"];
 
@@ -28,20 +28,22 @@ const OPENRC: &[(&str, &str)] = &[
     // acpid lets a hypervisor turn the machine off.
     ("sshd dropbear acpid crond chronyd openntpd ntpd", "default"),
 ];
-/// Where busybox has a time service of its own, which must not run beside another one.
+/// The time service of busybox, which must not run beside another one.
 const BUSYBOX_TIME: &str = "ntpd";
 
-/// A program that sets links up, and where its files go.
+/// A program that configures the network, with the folder of its files.
 struct Links {
-    /// The folder below that of the network.
+    /// The subfolder of the folder with the network files.
     from: &'static str,
     to: &'static str,
-    /// What systemd(1) starts for it. No other one may be: networkd without a file of its own has the
-    /// system wait for links for two minutes.
+    /// The unit that systemd(1) starts for it.
+    ///
+    /// No other one may be started: without a file of its own, networkd makes the system wait for
+    /// links for two minutes.
     unit: &'static str,
 }
 
-/// Gives the new system name, network and keys of the machine, and starts what it needs for them.
+/// Gives the new system the machine's name, network and keys, and starts the services it needs.
 pub(crate) fn apply(
     machine: &Machine,
     project: &Project,
@@ -74,8 +76,9 @@ pub(crate) fn apply(
     services(project, root, watch)
 }
 
-/// Names the mirrors that packages came from, where packages have brought a list without any: nothing
-/// could be updated otherwise.
+/// Names the mirrors that packages came from, if the packaged list names none.
+///
+/// Otherwise nothing could be updated.
 fn mirror_list(
     target: &Target,
     mirrors: &[String],
@@ -111,7 +114,7 @@ fn network(
     let links = links(project);
     watch.line(&format!("network: files of {} go to /{}", links.from, links.to));
     for (name, path) in files(&folder.join(links.from))? {
-        // Names of cards are udev's matter, whoever sets the links up.
+        // udev names the cards, whichever program configures the network.
         let is_link = Path::new(&name).extension() == Some(OsStr::new("link"));
         let to = if is_link { "etc/systemd/network" } else { links.to };
         let mode = if to.contains("systemd") || links.from == "alpine" { 0o644 } else { 0o600 };
@@ -126,7 +129,7 @@ fn network(
     put(root, "etc/resolv.conf", &read(&folder.join("resolv.conf"))?, 0o644)
 }
 
-/// The program that sets links up: the one that IMGBUILD asks for, else the usual one.
+/// Returns the program that configures the network: what IMGBUILD asks for, or else the usual one.
 fn links(project: &Project) -> Links {
     let has = |name: &str| project.packages.iter().any(|package| package == name);
     let (from, to, unit) = match &project.target {
@@ -143,7 +146,7 @@ fn links(project: &Project) -> Links {
     Links { from, to, unit }
 }
 
-/// The keys of the running system, instead of those that packages have drawn; without any, those stay.
+/// Replaces the generated host keys by those of the running system, if it has any.
 fn host_keys(machine: &Machine, root: &Root) -> Result<(), Problem> {
     let Some(folder) = &machine.host_keys else { return Ok(()) };
     let inherited = files(folder)?;
@@ -162,7 +165,7 @@ fn host_keys(machine: &Machine, root: &Root) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Has those services start that the distribution leaves off.
+/// Enables the services that the distribution leaves off.
 fn services(project: &Project, root: &Root, watch: &mut dyn Watch) -> Result<(), Problem> {
     let script = starting(project, root);
     chroot::run(root, project, ("having services start", &script, b""), watch)
@@ -192,7 +195,7 @@ fn starting(project: &Project, root: &Root) -> String {
     script
 }
 
-/// The files of a folder by their names; none where there is no such folder.
+/// Returns the files of a folder by their names; none if there is no such folder.
 fn files(folder: &Path) -> Result<Vec<(String, PathBuf)>, Problem> {
     let list = || -> io::Result<_> {
         let mut found = Vec::new();

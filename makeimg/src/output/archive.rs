@@ -8,7 +8,7 @@ use crate::error::Problem;
 use crate::step::Watch;
 use crate::tools;
 
-/// The compressions that GNU tar knows by the end of a name, and the programs it calls for them.
+/// The file name extensions by which GNU tar chooses a compression, with the programs it calls.
 const KNOWN: &[(&str, &str)] = &[
     ("gz", "gzip"),
     ("bz2", "bzip2"),
@@ -20,7 +20,7 @@ const KNOWN: &[(&str, &str)] = &[
     ("Z", "compress"),
 ];
 
-/// Refuses a compression that tar(1) would not do, as it would without a word.
+/// Refuses a compression that tar(1) does not know, because tar would silently not compress.
 pub(super) fn check(compression: &str) -> Result<(), Problem> {
     tools::require("tar", "format tar")?;
     let known = KNOWN.iter().find(|(suffix, _)| *suffix == compression);

@@ -1,4 +1,4 @@
-//! Makes a file system with the root folder in it at a place of the image.
+//! Makes a file system that contains the root folder, at an offset in the image.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -21,14 +21,14 @@ pub(super) struct Filesystem<'a> {
     pub(super) bytes: u64,
 }
 
-/// Sets the times that mke2fs takes from the root folder, and that are always new.
+/// Times that mke2fs takes from the root folder or that are always new, so that we set them.
 const TIMES: [&str; 3] = ["atime", "ctime", "crtime"];
 
 fn is_ext(filesystem: &str) -> bool {
     ["ext2", "ext3", "ext4"].contains(&filesystem)
 }
 
-/// Tells whether we give it a UUID, which `/etc/fstab` can then name.
+/// Returns whether we give it a UUID, which `/etc/fstab` can then name.
 pub(super) fn has_uuid(filesystem: &str) -> bool {
     is_ext(filesystem) || ["btrfs", "xfs"].contains(&filesystem)
 }
@@ -47,7 +47,7 @@ pub(super) fn check(filesystem: &str) -> Result<(), Problem> {
 }
 
 impl Filesystem<'_> {
-    /// Makes it, with the files of a folder.
+    /// Makes it, with the files of a folder in it.
     pub(super) fn make(
         &self,
         folder: &Path,
@@ -110,7 +110,7 @@ impl Filesystem<'_> {
     }
 }
 
-/// Passes on what debugfs(8) says, but for its version.
+/// Passes on the messages of debugfs(8), except for its version.
 struct WithoutBanner<'a>(&'a mut dyn Watch);
 
 impl Watch for WithoutBanner<'_> {
@@ -129,7 +129,7 @@ impl Watch for WithoutBanner<'_> {
     }
 }
 
-/// Returns what debugfs(8) is told, for each inode that is taken: they are, from the first on.
+/// Returns the commands for debugfs(8) for each inode in use; these are consecutive.
 fn times(super_block: &str, epoch: i64) -> String {
     let number = |name: &str| {
         let value = super_block.lines().find_map(|line| line.strip_prefix(name));
@@ -141,14 +141,14 @@ fn times(super_block: &str, epoch: i64) -> String {
     inodes.map(each).collect()
 }
 
-/// Mounts the file system and copies the root folder into it; only root can.
+/// Mounts the file system and copies the root folder into it; only root can do that.
 fn fill(folder: &Path, separate: &Path, watch: &mut dyn Watch) -> Result<(), Problem> {
     const FILL: &str = r#"mkdir "$2.mounted"; mount -o loop "$2" "$2.mounted"; cp -a "$1/." "$2.mounted"; umount "$2.mounted"; rmdir "$2.mounted""#;
     let fill = Command::new("unshare").args(["--mount", "sh", "-euc", FILL, "sh"]);
     Ok(fill.args([folder, separate]).shown("copying into the mounted file system").run(watch)?)
 }
 
-/// Copies a file to a place of the image, and leaves holes where it is empty.
+/// Copies a file to an offset in the image, and leaves holes where it is empty.
 fn copy(from: &Path, image: &Path, offset: u64) -> io::Result<()> {
     let (mut from, mut image) = (File::open(from)?, OpenOptions::new().write(true).open(image)?);
     let mut buffer = vec![0; 1 << 20];

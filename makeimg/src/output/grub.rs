@@ -1,4 +1,4 @@
-//! Makes a disk image bootable by BIOS when the image itself brings GRUB and a kernel.
+//! Makes a disk image bootable by BIOS if the image itself contains GRUB and a kernel.
 
 use std::fs::File;
 use std::io;
@@ -15,32 +15,33 @@ use crate::project::{Project, Target};
 use crate::root::Root;
 use crate::step::Watch;
 
-/// Where packages put what is copied to the disk.
+/// Where packages install what is copied to the disk.
 const MODULES: &str = "usr/lib/grub/i386-pc";
 /// The code of a boot sector, before the disk's number and the partition table.
 const BOOT_CODE: usize = 440;
-/// In boot.img: the first sector of core.img.
+/// Offset in boot.img: the first sector of core.img.
 const FIRST_SECTOR: usize = 92;
-/// In core.img: the sector of the rest of it.
+/// Offset in core.img: the sector of the rest of it.
 const SECOND_SECTOR: usize = 500;
-/// Sectors before the first partition, and those of the one for GRUB.
+/// Bytes between the boot sector and the first partition, and in the partition for GRUB.
 const ROOM: usize = 2047 * 512;
 
-/// The configuration of GRUB, which has the menu.
+/// The configuration of GRUB, which contains the menu.
 const CONFIGURATION: &str = "boot/grub/grub.cfg";
 
-/// The serial console of images, whose machine nobody knows.
+/// The serial console of images, because nobody knows their machine yet.
 const SERIAL: &str = "ttyS0,115200";
 
-/// What is written outside of the file system.
+/// What is written outside the file system.
 #[derive(Debug)]
 pub(super) struct Boot {
     boot: Vec<u8>,
     core: Vec<u8>,
 }
 
-/// Puts GRUB's files and configuration into the image; returns `None`, and says so, where it has no
-/// GRUB for BIOS or no kernel.
+/// Puts GRUB's files and configuration into the image.
+///
+/// Returns `None`, and logs it, if the image has no GRUB for BIOS or no kernel.
 pub(super) fn prepare(
     project: &Project,
     raw: &Raw,
@@ -58,7 +59,7 @@ pub(super) fn prepare(
         watch.line("the image has no GRUB for BIOS, or no kernel: nothing makes it bootable here");
         return Ok(None);
     };
-    // `provision` may have brought the kernel.
+    // `provision` may have installed the kernel.
     alpine::check(&project.target, &raw.filesystem)?;
     let placing = || file("writing GRUB's files");
     for name in &root.names(MODULES) {
@@ -99,13 +100,14 @@ pub(super) fn prepare(
     Ok(Some(boot))
 }
 
-/// Tells whether there is a menu.
+/// Returns whether there is a menu.
 pub(crate) fn has_menu(root: &Root) -> bool {
     root.has(Path::new(CONFIGURATION))
 }
 
-/// Removes a menu that packages have made, as the trigger of Alpine's GRUB does: they know the building
-/// host and not the machine. One that comes later is the project's.
+/// Removes a menu that packages have made, as the trigger of Alpine's GRUB does.
+///
+/// Packages know the building host and not the machine. A menu that comes later is the project's.
 pub(crate) fn forget_menu(root: &Root) -> Result<(), Problem> {
     let configuration = Path::new(CONFIGURATION);
     if !root.has(configuration) {
@@ -129,7 +131,7 @@ fn kernel(root: &Root) -> Option<PathBuf> {
     boot_files::kernels(root).into_iter().max_by_key(|path| version(&path.to_string_lossy()))
 }
 
-/// Splits a name so that 6.10 comes after 6.9.
+/// Splits a name so that 6.10 sorts after 6.9.
 fn version(name: &str) -> Vec<(u64, String)> {
     let words = name.split(|c: char| !c.is_ascii_alphanumeric());
     words.map(|word| (word.parse().unwrap_or_default(), word.to_owned())).collect()
@@ -144,7 +146,7 @@ fn menu(
     let initramfs = boot_files::initramfs(root, kernel);
     let device = match (&initramfs, table) {
         (Some(_), _) => format!("UUID={}", identity.filesystem),
-        // The kernel alone knows partitions, and no file systems, by their numbers.
+        // The kernel alone can find partitions by their IDs, but not file systems.
         (None, PartitionTable::Msdos) => format!("PARTUUID={}-01", identity.disk_id()),
         (None, PartitionTable::Gpt) => format!("PARTUUID={}", identity.partition),
     };
@@ -159,9 +161,9 @@ fn menu(
 }
 
 impl Boot {
-    /// Writes the boot sector and what it loads.
+    /// Writes the boot sector and the code that it loads.
     pub(super) fn write(&self, image: &File, table: PartitionTable) -> io::Result<()> {
-        // As made, core.img lies behind the boot sector.
+        // core.img expects to be right after the boot sector.
         let first: u64 = match table {
             PartitionTable::Msdos => 1,
             PartitionTable::Gpt => 2048,

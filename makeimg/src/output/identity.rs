@@ -1,4 +1,4 @@
-//! The numbers by which a disk image and its parts are known.
+//! The unique IDs of a disk image and its parts.
 
 use std::fs::File;
 use std::io::Read;
@@ -8,25 +8,25 @@ use sha2::{Digest, Sha256};
 use crate::error::{Problem, file};
 use crate::project::Project;
 
-/// What the image and its parts are called, by numbers that nothing else has.
+/// The unique IDs of the image and its parts.
 #[derive(Clone, Debug)]
 pub(super) struct Identity {
-    /// Of the disk.
+    /// The ID of the disk.
     pub(super) disk: String,
-    /// Of the file system.
+    /// The ID of the file system.
     pub(super) filesystem: String,
-    /// Of the partition.
+    /// The ID of the partition.
     pub(super) partition: String,
 }
 
 impl Identity {
-    /// Returns the number that a DOS partition table has for its disk.
+    /// Returns the ID that a DOS partition table has for its disk.
     pub(super) fn disk_id(&self) -> &str {
         self.disk.get(..8).unwrap_or_default()
     }
 }
 
-/// Draws the numbers; with an `epoch` they follow from that and the name of the image.
+/// Draws the IDs; with an `epoch`, they follow from that and the name of the image.
 pub(super) fn draw(project: &Project, epoch: Option<i64>) -> Result<Identity, Problem> {
     let mut seed = vec![0; 32];
     match epoch {

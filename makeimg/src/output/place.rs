@@ -1,4 +1,4 @@
-//! The place of a result that is a folder: what stands there, and whether it may be replaced.
+//! Decides whether a result that is a folder may replace what is in its place.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Write};
@@ -10,7 +10,7 @@ use super::work::Work;
 use crate::error::{Problem, file};
 use crate::project::Project;
 
-/// Refuses a folder that no build has made, and one that holds what the build reads.
+/// Refuses to replace a folder that no build has made, or that holds what the build reads.
 pub(super) fn check(project: &Project, inputs: &[PathBuf], result: &Path) -> Result<(), Problem> {
     let looking = || file(format!("looking at {}", result.display()));
     let found = match fs::symlink_metadata(result) {
@@ -38,33 +38,35 @@ pub(super) fn check(project: &Project, inputs: &[PathBuf], result: &Path) -> Res
     Err(Problem::refused(reason, format!("remove it, {hint}")))
 }
 
-/// Gives a root folder its name; an older one goes into the folder of the build.
+/// Gives a root folder its name; an older one moves into the folder of the build.
 pub(super) fn take(work: &Work, result: &Path) -> io::Result<()> {
     let (root, older) = (work.root(), work.join("older"));
-    // First of all: a mark of what is not there yet allows nothing.
+    // The mark comes first: as long as the folder is not there, the mark allows nothing.
     File::create(mark(result))?.write_all(&known_by(&fs::symlink_metadata(&root)?))?;
-    // A folder cannot replace one that is not empty.
+    // rename(2) cannot replace a folder that is not empty.
     let had = match fs::rename(result, &older) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => false,
         done => done.map(|()| true)?,
     };
     let named = fs::rename(&root, result);
     if had && named.is_err() {
-        // What counts is why the new one could not be named.
+        // What matters is why the new one could not get its name.
         let _back = fs::rename(&older, result);
     }
     named
 }
 
-/// The file beside the result that tells which folder a build has made.
+/// Returns the file beside the result that records which folder a build has made.
 fn mark(result: &Path) -> PathBuf {
     let name = result.file_name().unwrap_or_default().to_string_lossy();
     result.with_file_name(format!(".{name}.makeimg-made"))
 }
 
-/// A number may be that of a later folder too, but not together with the time it was made.
+/// Returns what a folder is recognised by: its number, with its creation time.
+///
+/// A later folder may get the same number, but not with the same creation time.
 fn known_by(folder: &Metadata) -> Vec<u8> {
-    // File systems without that time have their numbers alone.
+    // On file systems without that time, the number has to be enough.
     let made = folder.created().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
     format!("{} {}\n", folder.ino(), made.unwrap_or_default().as_nanos()).into_bytes()
 }

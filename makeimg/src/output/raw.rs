@@ -1,4 +1,4 @@
-//! Makes a disk image of the root folder: one partition, without a loop device.
+//! Makes a disk image of the root folder, with one partition and without a loop device.
 
 use std::fs::{self, File, OpenOptions};
 use std::path::Path;
@@ -19,11 +19,11 @@ use crate::step::Watch;
 use crate::tools;
 
 const SECTOR: u64 = 512;
-/// Partitions begin at a multiple of this: 1 MiB.
+/// Partitions begin at a multiple of this number of sectors: 1 MiB.
 const ALIGNMENT: u64 = 2048;
-/// Sectors have 32 bits there.
+/// The largest disk whose sectors a DOS partition table can number, with 32 bits.
 const LARGEST_MSDOS: u64 = SECTOR << 32;
-/// The copy of a GPT at the end of the disk.
+/// Sectors of the copy of a GPT at the end of the disk.
 const GPT_END: u64 = 33;
 
 /// Refuses what cannot be made here.
@@ -91,7 +91,7 @@ pub(super) fn make(
     image.and_then(|image| boot.write(&image, raw.table)).map_err(file("writing GRUB"))
 }
 
-/// Refuses a root folder that has no room, before a tool says so in its own words.
+/// Refuses an image that is too small for the root folder, before a tool does so less clearly.
 fn room(folder: &Path, bytes: u64) -> Result<Size, Problem> {
     let taken = root::taken(folder).map_err(file("measuring the root folder"))?;
     if taken <= bytes {
@@ -102,7 +102,7 @@ fn room(folder: &Path, bytes: u64) -> Result<Size, Problem> {
     Err(Problem::refused(reason, "make SIZE of the format larger"))
 }
 
-/// Returns what sfdisk(8) is told.
+/// Returns the input for sfdisk(8).
 fn table(
     kind: PartitionTable,
     identity: &Identity,

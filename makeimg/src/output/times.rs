@@ -12,7 +12,7 @@ use nix::sys::time::TimeSpec;
 
 use crate::error::{Problem, file};
 
-/// Sets later times back, for a reproducible result.
+/// Sets times after the epoch back to it, for a reproducible result.
 pub(super) fn clamp(root: &Path, epoch: Option<i64>) -> Result<(), Problem> {
     let Some(epoch) = epoch else { return Ok(()) };
     clamp_below(root, epoch).map_err(file("setting the times of files back"))

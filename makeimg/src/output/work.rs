@@ -1,4 +1,4 @@
-//! The folder that a build works in, beside the result, until that gets its name.
+//! The folder beside the result that a build works in until the result gets its name.
 
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
@@ -19,7 +19,7 @@ pub(crate) struct Work {
 }
 
 impl Work {
-    /// Makes the folder in one that is there; one that a killed build has left is removed first.
+    /// Makes the folder inside an existing one; what a killed build has left is removed first.
     pub(crate) fn create(
         output: &Path,
         imgname: &str,
@@ -54,12 +54,12 @@ impl Work {
         self.folder.join("root")
     }
 
-    /// Returns a name in the folder.
+    /// Returns a path in the folder.
     pub(crate) fn join(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
 
-    /// Unmounts what is mounted below the folder, the last first, and says so.
+    /// Unmounts what is mounted below the folder, the last mount first, and logs it.
     pub(crate) fn unmount(&self, watch: &mut dyn Watch) -> Result<(), Problem> {
         for mounted in self.mounted()?.iter().rev() {
             watch.line(&format!("unmounting {}", mounted.display()));
@@ -92,20 +92,20 @@ impl Work {
         fs::remove_dir_all(&self.folder)
     }
 
-    /// Leaves the folder, and says where it is.
+    /// Leaves the folder, and reports where it is.
     pub(crate) fn keep(self, watch: &mut dyn Watch) {
         watch.line(&format!("kept: {}", self.folder.display()));
     }
 }
 
-/// The lock is beside the folder, which comes and goes.
+/// Returns the lock file, which is beside the folder because the folder comes and goes.
 fn lock(folder: &Path) -> PathBuf {
     let mut name = folder.as_os_str().to_owned();
     name.push(".lock");
     name.into()
 }
 
-/// The kernel writes blanks and such as three octal digits.
+/// Decodes a mount point, in which the kernel writes blanks and the like as three octal digits.
 fn unescaped(point: &str) -> String {
     let known = [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")];
     known.iter().fold(point.to_owned(), |text, (from, to)| text.replace(from, to))

@@ -1,11 +1,12 @@
-//! apk itself, with a repository and packages made here, and signatures checked.
+//! Tests the real apk with a repository and packages made here, and with signatures checked.
 
 use std::fs;
 
 use crate::world::World;
 
-/// Makes a key, two packages, and a repository of them, all of it signed, in the format apk-v2(5): gzip
-/// streams of tar segments, which have no zeroes at their end.
+/// Makes a key, two packages, and a repository of them, all of it signed.
+///
+/// The format is apk-v2(5): gzip streams of tar segments, without zeroes at their end.
 const REPOSITORY: &str = r#"
 arch=$(apk --print-arch)
 mkdir -p project/keys repo/$arch busybox/usr/bin busybox/etc alpine-base/etc
@@ -60,7 +61,7 @@ apk index --allow-untrusted --output index.tar.gz repo/$arch/*.apk >&2
 sign index.tar.gz repo/$arch/APKINDEX.tar.gz
 "#;
 
-/// Returns a project with the real apk, or says why there is none.
+/// Returns a project with the real apk, or reports why there is none.
 fn project() -> Option<World> {
     let world = World::new(
         "imgname=alpine\ntarget=alpine\nformat=tar\nprovision() { cat /etc/os-release >/provisioned; }\n",

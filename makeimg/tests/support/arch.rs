@@ -1,4 +1,4 @@
-//! pacstrap itself, with a repository and packages made here, and signatures checked.
+//! Tests the real pacstrap with a repository and packages made here, and with signatures checked.
 
 use std::fs;
 
@@ -46,7 +46,7 @@ repo-add --quiet --sign test.db.tar.gz ./*.pkg.tar.gz >/dev/null
 gpgconf --kill all
 "#;
 
-/// Packages of a kernel: one that is complete, and one whose hook does not make the initramfs.
+/// Packages of kernels: one that is complete, and one whose hook does not make the initramfs.
 const KERNELS: &str = r#"
 export GNUPGHOME=$PWD/gnupg
 for name in linux-good linux-bad; do
@@ -78,7 +78,7 @@ repo-add --quiet --sign test.db.tar.gz ./linux-*.pkg.tar.gz >/dev/null
 gpgconf --kill all
 "#;
 
-/// The keys as the package archlinux-keyring has them.
+/// The keys in the layout of the package archlinux-keyring.
 const KEYS: &str = r"
 export GNUPGHOME=$PWD/gnupg
 mkdir project/keyring
@@ -88,7 +88,7 @@ gpg --batch --quiet --with-colons --list-keys | sed -n 's/^fpr:*\([0-9A-F]*\):/\
 gpgconf --kill all
 ";
 
-/// The whole of pacman's configuration: no repository but ours, and nothing that is not signed.
+/// Returns the whole configuration of pacman: only our repository, and everything must be signed.
 fn configuration(world: &World, ring: &str) -> String {
     format!(
         "[options]\nArchitecture = x86_64\nSigLevel = Required DatabaseRequired\n\
@@ -98,7 +98,7 @@ fn configuration(world: &World, ring: &str) -> String {
     )
 }
 
-/// Returns a project with the real pacstrap, or says why there is none.
+/// Returns a project with the real pacstrap, or reports why there is none.
 fn project() -> Option<World> {
     let world = World::new(
         "imgname=arch\ntarget=arch\nformat=tar\nprovision() { cat /etc/os-release >/provisioned; }\n",
@@ -156,7 +156,7 @@ fn pacstrap_needs_no_root() {
 #[test]
 fn pacstrap_refuses_a_package_that_was_changed_after_it_was_signed() {
     let Some(world) = project() else { return };
-    // Still the size that the repository has for it, and a good archive.
+    // It still has the size that the repository states, and is a good archive.
     world.output(
         "printf 'X' | dd of=repo/base-1-1-x86_64.pkg.tar.gz bs=1 seek=9 conv=notrunc status=none",
     );
@@ -171,7 +171,7 @@ fn pacman_takes_the_keys_beside_the_description() {
     let Some(world) = project() else { return };
     world.output(KEYS);
     world.write("project/pacman.conf", &configuration(&world, "nowhere"));
-    // Longer than the path of a socket may be, as one in somebody's home soon is.
+    // Longer than the path of a socket can be, as a path in somebody's home easily is.
     let mut world = world;
     world.options.output = Some(format!("out/{}", "long-".repeat(20)).into());
     let outcome = world.builds();

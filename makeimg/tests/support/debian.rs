@@ -1,10 +1,10 @@
-//! mmdebstrap itself, with a repository and a package made here, and signatures checked.
+//! Tests the real mmdebstrap with a repository and a package made here, checking signatures.
 
 use std::fs;
 
 use crate::world::World;
 
-/// Makes two keys, a package with a shell in it, and a repository that the first key has signed.
+/// Makes two keys, a package with a shell in it, and a repository signed by the first key.
 const REPOSITORY: &str = r#"
 mkdir -m 700 gnupg
 mkdir -p repo package/DEBIAN package/usr/bin package/etc
@@ -41,7 +41,7 @@ gpg --batch --quiet --local-user good@makeimg.invalid --clearsign --output InRel
 gpgconf --kill all
 "#;
 
-/// Returns a project with the real mmdebstrap, or says why there is none.
+/// Returns a project with the real mmdebstrap, or reports why there is none.
 fn project(more: &str) -> Option<World> {
     let world = World::new(&format!(
         "imgname=tiny\ntarget=debian\nformat=tar\npackages=tiny\ndebian_variant=extract\n\

@@ -1,4 +1,4 @@
-//! Rows 42 to 45, the formats, and what they all promise.
+//! Rows 42 to 45: the formats, and what all of them promise.
 
 use std::fs;
 
@@ -11,7 +11,8 @@ fn smallest(more: &str) -> World {
 #[test]
 fn row_42_format_raw_makes_a_disk_image() {
     let world = smallest("format='raw 64M gpt'\n");
-    // What newer tools have for defaults must not count: the GRUB of an older image cannot read it.
+    // The defaults of newer tools must not matter, because the GRUB of an older image cannot read
+    // them.
     world.write(
         "mke2fs.conf",
         "[fs_types]\next4 = {\nfeatures = has_journal,extent,mmp,encrypt\n}\n",
@@ -82,7 +83,7 @@ fn row_44_format_dir() {
     assert!(world.path("out/small/mine").exists());
 }
 
-/// A custom format that mounts its root folder, and takes it down again.
+/// A custom format that mounts its root folder, and unmounts it again.
 const CUSTOM: &str = "format=custom\n\
     setup() { kept=\"it's $format\"; mount -t tmpfs none \"$1\"; test \"$1\" = \"$root\"; }\n\
     cleanup() { echo \"$result $kept\" >\"$OUT/cleaned\"; cp -a \"$root/.\" \"$OUT/copy\"; umount \"$root\"; }\n";
@@ -109,7 +110,7 @@ fn row_45_format_custom_calls_setup_and_cleanup() {
 
 #[test]
 fn what_is_left_in_the_background_holds_nothing_up() {
-    // In a minute the test would have failed by itself.
+    // After a minute the test would have failed by itself.
     let world = smallest(
         "format=custom\nsleep 600 &\n\
          setup() { sleep 600 & (while :; do echo again; sleep 0.01; done) & }\n\
@@ -130,7 +131,7 @@ fn a_build_needs_no_root() {
         world.builds();
         return;
     }
-    // As root, one who is not is made: with subordinate IDs that are seen in here alone.
+    // Root creates such a user, with subordinate IDs that are only visible in here.
     let outcome = world.builds_as_nobody();
     let list = world.output("tar -tvf out/small.tar.gz --numeric-owner");
     assert!(
@@ -155,7 +156,7 @@ fn with_a_source_date_the_same_inputs_give_the_same_bytes() {
             world.output(&format!("sha256sum <out/{name}"))
         };
         let first = digest();
-        // File systems note the second: the next build must be in another one.
+        // File systems record seconds, so the next build must be in another one.
         let begun = second();
         while second() == begun {
             std::thread::yield_now();

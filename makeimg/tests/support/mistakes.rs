@@ -1,16 +1,16 @@
-//! Mistakes in an IMGBUILD: each is an error that names the thing, and leaves nothing behind.
+//! Tests mistakes in an IMGBUILD: each is an error that names the thing, and leaves nothing behind.
 use std::fs;
 
 use crate::world::{Log, SMALLEST, World};
 
-/// A mistake that is made in a project that works, and what is then said.
+/// A mistake that is made in a working project, and the resulting error.
 struct Mistake {
     name: &'static str,
     imgbuild: &'static str,
     make: fn(&mut World),
-    /// The begin of the error, without the causes that other programs word.
+    /// The beginning of the error, without the causes that other programs word.
     error: &'static str,
-    /// Words of the causes.
+    /// Words from the causes.
     says: &'static str,
     refused: bool,
 }
@@ -27,7 +27,7 @@ const fn mistake(
 }
 
 impl Mistake {
-    /// This one is only found while it is built.
+    /// Marks a mistake that is only found during the build.
     const fn fails(self, says: &'static str) -> Self {
         Self { refused: false, says, ..self }
     }

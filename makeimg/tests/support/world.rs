@@ -1,5 +1,6 @@
-//! A project in a folder of its own, with distributions' tools that are not real, and a worker that
-//! builds it in namespaces of its own, as `anemos makeimg` does.
+//! A project in its own folder, with fake tools of distributions and a worker that builds it.
+//!
+//! The worker builds in namespaces of its own, as `anemos makeimg` does.
 
 use std::env;
 use std::ffi::OsString;
@@ -12,7 +13,7 @@ use std::time::Duration;
 use makeimg::{MakeError, Options, Step, Watch};
 use tempfile::TempDir;
 
-/// What the stand-ins do: note how they were called, and make a root folder that can be entered.
+/// A fake tool: it records how it was called, and makes a root folder that can be entered.
 const STAND_IN: &str = r#"#!/bin/sh
 printf '%s' "${0##*/}" >>"$CALLS"
 printf ' %s' "$@" >>"$CALLS"
@@ -30,30 +31,30 @@ printf 'one\ntwo\nthree\nfour\nfive\nsix\nseven\n' >"$root/etc/numbers"
 chmod 640 "$root/etc/numbers"
 "#;
 
-/// A smallest IMGBUILD that works.
+/// A minimal IMGBUILD that works.
 pub(crate) const SMALLEST: &str = "imgname=small\ntarget=debian\nformat=dir\n";
 
 /// A project with its surroundings.
 pub(crate) struct World {
     folder: TempDir,
-    /// What is different for one build; the output is a folder of this world.
+    /// What differs for one build; the output is a folder of this world.
     pub(crate) options: Options,
     /// Variables of the caller.
     pub(crate) environment: Vec<(String, OsString)>,
 }
 
-/// What came of a build.
+/// The result of a build.
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
-    /// The path of the result, if it did well.
+    /// The path of the result, if it succeeded.
     pub(crate) made: Option<PathBuf>,
-    /// The error with its causes, if not.
+    /// The error with its causes, if it failed.
     pub(crate) error: String,
-    /// The way out, if one is known.
+    /// How to fix it, if that is known.
     pub(crate) hint: String,
     /// The error is a refusal.
     pub(crate) refused: bool,
-    /// What was announced, and all that was said.
+    /// All steps and lines that were reported.
     pub(crate) told: String,
 }
 
@@ -91,14 +92,14 @@ impl World {
         self.folder.path().join(path)
     }
 
-    /// Writes a file below it.
+    /// Writes a file in it.
     pub(crate) fn write(&self, path: &str, text: &str) {
         let path = self.path(path);
         fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
         fs::write(&path, text).expect("a file");
     }
 
-    /// Writes a program below it.
+    /// Writes a program in it.
     pub(crate) fn program(&self, path: &str, text: &str) {
         self.write(path, text);
         self.mode(path, 0o755);
@@ -109,25 +110,25 @@ impl World {
         fs::set_permissions(self.path(path), Permissions::from_mode(mode)).expect("a mode");
     }
 
-    /// Makes a symlink below it.
+    /// Makes a symlink in it.
     pub(crate) fn link(&self, path: &str, target: &str) {
         let path = self.path(path);
         fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
         symlink(target, path).expect("a symlink");
     }
 
-    /// Reads a file below it.
+    /// Reads a file in it.
     pub(crate) fn read(&self, path: &str) -> String {
         fs::read_to_string(self.path(path)).unwrap_or_else(|error| format!("{path}: {error}"))
     }
 
-    /// Returns mode, owner and group of a file below it, as the image sees them.
+    /// Returns mode, owner and group of a file in it, as the image sees them.
     pub(crate) fn stat(&self, path: &str) -> (u32, u32, u32) {
         let found = fs::symlink_metadata(self.path(path)).expect("a file");
         (found.mode() & 0o7777, found.uid(), found.gid())
     }
 
-    /// Builds, in namespaces, and must do well.
+    /// Builds in namespaces; the build must succeed.
     pub(crate) fn builds(&self) -> Outcome {
         let outcome = self.build();
         assert!(
@@ -139,7 +140,7 @@ impl World {
         outcome
     }
 
-    /// Builds, in namespaces.
+    /// Builds in namespaces.
     pub(crate) fn build(&self) -> Outcome {
         let mut log = Log::default();
         let status = makeimg::isolated(Path::new("env"), &self.job(), &mut log);
@@ -150,7 +151,7 @@ impl World {
         self.outcome()
     }
 
-    /// Builds, in namespaces, as a user who is not root; must be called by root.
+    /// Builds in namespaces, as a user who is not root; the caller must be root.
     pub(crate) fn builds_as_nobody(&self) -> Outcome {
         const BECOME: &str = "echo nobody:200000:65536 >ids; chown -R nobody .; \
             mount --bind ids /etc/subuid; mount --bind ids /etc/subgid; \
@@ -186,7 +187,7 @@ impl World {
             assignment.push(value);
             words.push(assignment);
         }
-        // What the harness of tests prints is nobody's business.
+        // Nobody needs what the test harness prints.
         let quiet = ["/bin/sh", "-c", "exec \"$@\" >/dev/null 2>&1", "sh"];
         words.extend(quiet.map(OsString::from));
         words.push(env::current_exe().expect("a program").into());
@@ -206,7 +207,7 @@ impl World {
         outcome
     }
 
-    /// Runs a line of shell in the folder of this world, which must do well.
+    /// Runs a line of shell in the folder of this world; it must succeed.
     pub(crate) fn output(&self, line: &str) -> String {
         self.run("sh", &["-c", line].map(OsString::from))
     }
@@ -220,7 +221,7 @@ impl World {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
-    /// Returns a `PATH` with what every build needs, and the stand-ins that are left.
+    /// Returns a `PATH` with what every build needs, and the fake tools that are left.
     pub(crate) fn bare_path(&self) -> OsString {
         let needed = [
             "sh", "env", "unshare", "setpriv", "mount", "mktemp", "rm", "cp", "ln", "mkdir",
@@ -234,7 +235,7 @@ impl World {
     }
 }
 
-/// What the test `worker` does, when it was started as one.
+/// Does the work of the test `worker`, if the test was started as one.
 pub(crate) fn work() {
     let Some(folder) = env::var_os("MAKEIMG_WORKER").map(PathBuf::from) else { return };
     if env::var_os("MAKEIMG_OUTER").is_some() {
@@ -265,7 +266,7 @@ pub(crate) fn work() {
     note(&folder, &outcome(made.map(|made| made.path), log));
 }
 
-/// Leaves what came of it for the test.
+/// Leaves the result for the test.
 fn note(folder: &Path, outcome: &Outcome) {
     let path = outcome.made.as_deref().map(|path| path.display().to_string()).unwrap_or_default();
     let refused = if outcome.refused { "refused" } else { "" };
@@ -292,7 +293,7 @@ fn outcome(made: Result<Option<PathBuf>, MakeError>, log: Log) -> Outcome {
     outcome
 }
 
-/// Notes all that it is told.
+/// Records all reports.
 #[derive(Debug, Default)]
 pub(crate) struct Log(pub(crate) String);
 

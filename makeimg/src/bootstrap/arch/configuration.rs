@@ -10,7 +10,7 @@ use crate::step::Watch;
 
 /// The file beside IMGBUILD.
 const OWN: &str = "pacman.conf";
-/// The one of the host, which pacman reads without another.
+/// The host's file, which pacman reads if it gets no other.
 const HOST: &str = "/etc/pacman.conf";
 
 /// What a configuration says.
@@ -18,16 +18,16 @@ const HOST: &str = "/etc/pacman.conf";
 pub(crate) struct Configuration {
     /// The file beside IMGBUILD, if there is one.
     file: Option<PathBuf>,
-    /// All of it as pacman understands it, files that it includes too; empty if pacman-conf is missing.
+    /// All of it as pacman understands it, with its includes; empty if pacman-conf is missing.
     resolved: String,
 }
 
 impl Configuration {
-    /// Asks pacman-conf(8), which pacman brings along, and refuses a file with mistakes.
+    /// Asks pacman-conf(8), which comes with pacman, and refuses a file with mistakes.
     pub(crate) fn read(project: &Path, watch: &mut dyn Watch) -> Result<Self, Problem> {
         let own = Some(project.join(OWN)).filter(|file| file.is_file());
         let there = own.is_some() || Path::new(HOST).is_file();
-        // pacstrap needs it as well, and reports that.
+        // pacstrap needs it as well, and reports that it is missing.
         if !there || path::find("pacman-conf").is_none() {
             return Ok(Self { file: own, resolved: String::new() });
         }
@@ -46,7 +46,7 @@ impl Configuration {
         Self { file: None, resolved: resolved.to_owned() }
     }
 
-    /// Returns the file to name, if it is not the host's.
+    /// Returns the file to name, unless it is the host's.
     pub(crate) fn file(&self) -> Option<&Path> {
         self.file.as_deref()
     }
@@ -56,12 +56,12 @@ impl Configuration {
         self.resolved.lines().find_map(|line| line.strip_prefix("GPGDir = ")).map(PathBuf::from)
     }
 
-    /// Tells whether some package or database must be signed.
+    /// Returns whether some package or database must be signed.
     pub(crate) fn insists(&self) -> bool {
         self.levels().any(|level| level.ends_with("Required"))
     }
 
-    /// Tells whether no signature is looked at.
+    /// Returns whether signatures are never checked.
     pub(crate) fn trusts_everybody(&self) -> bool {
         let mut levels = self.levels().filter(|level| !level.contains("Trust")).peekable();
         levels.peek().is_some() && levels.all(|level| level.ends_with("Never"))
@@ -71,22 +71,22 @@ impl Configuration {
         self.resolved.lines().filter_map(|line| line.strip_prefix("SigLevel = "))
     }
 
-    /// Returns the repositories in their order, in which pacman looks for a package.
+    /// Returns the repositories in the order in which pacman searches them.
     pub(crate) fn repositories(&self) -> impl Iterator<Item = &str> {
         let sections =
             self.resolved.lines().filter_map(|line| line.strip_prefix('[')?.strip_suffix(']'));
         sections.filter(|name| *name != "options")
     }
 
-    /// Tells whether pacman would download as another user, who cannot enter folders of ours (pacman 7).
+    /// Returns whether pacman 7 would download as another user, who cannot enter our folders.
     pub(crate) fn has_another_user(&self) -> Result<bool, Problem> {
         Ok(fs::exists(self.source()).unwrap_or_default() && self.text()?.lines().any(is_other_user))
     }
 
-    /// Writes a copy with another keyring, and with another cache of packages if one is named. Packages are
-    /// downloaded by the user who builds.
+    /// Writes a copy with another keyring and, if one is named, another cache of packages.
     ///
-    /// pacman takes what it reads first.
+    /// Packages are downloaded by the user who builds. If an option is set twice, pacman uses the
+    /// first value.
     pub(crate) fn write(
         &self,
         to: &Path,
@@ -103,8 +103,10 @@ impl Configuration {
         write(to, first.into_iter().flatten().chain(own))
     }
 
-    /// Writes one that knows a single folder, which holds databases and packages whose signatures were
-    /// verified when they were put there: they are not verified again, and no mirror is asked.
+    /// Writes a configuration that knows only one folder, with verified databases and packages.
+    ///
+    /// Their signatures were verified when they were put there, so they are not verified again, and
+    /// no mirror is asked.
     pub(crate) fn write_verified(&self, to: &Path, packages: &Path) -> Result<(), Problem> {
         let folder = packages.display();
         let first = format!("[options]\nSigLevel = Never\nCacheDir = {folder}/");
@@ -113,7 +115,7 @@ impl Configuration {
         for line in self.resolved.lines().map(str::trim) {
             let key = line.split('=').next().unwrap_or_default().trim();
             if line.starts_with('[') {
-                // What pacman-conf prints begins with the options.
+                // The output of pacman-conf begins with the options.
                 if !std::mem::take(&mut is_first) {
                     lines.push(format!("{line}\nServer = file://{folder}"));
                 }
@@ -133,8 +135,10 @@ impl Configuration {
         fs::read_to_string(source).map_err(file(format!("reading {}", source.display())))
     }
 
-    /// Returns the lines that name mirrors for every repository: those of the first one whose addresses have
-    /// its name in them, with `$repo` there.
+    /// Returns the lines that name mirrors for every repository.
+    ///
+    /// They are those of the first repository whose addresses contain its name, with `$repo` in its
+    /// place.
     pub(crate) fn mirrors(&self) -> Vec<String> {
         let (mut found, mut repository) = (Vec::new(), "");
         for line in self.resolved.lines() {
@@ -154,8 +158,9 @@ impl Configuration {
     }
 }
 
-/// What is otherwise where packages come from a folder of ours and go below another root: paths, hooks that
-/// are those of the image, signatures and the way of downloads.
+/// Options that differ when packages come from our folder and are installed below another root.
+///
+/// These are paths, hooks (the image has its own), signatures and how to download.
 const OTHERWISE: [&str; 13] = [
     "RootDir",
     "DBPath",

@@ -1,4 +1,4 @@
-//! The keys that pacman(8) verifies packages with: which ones there are, and a keyring made of them.
+//! The keys that pacman(8) verifies packages with.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -12,22 +12,22 @@ use crate::root::Root;
 use crate::step::Watch;
 use crate::{path, tools};
 
-/// Where pacman-key(8) looks for files of keys: on Arch, and as Debian builds it.
+/// Where pacman-key(8) looks for key files: on Arch, and as built by Debian.
 const FOLDERS: [&str; 2] = ["/usr/share/pacman/keyrings", "/usr/share/keyrings"];
-/// The folder beside IMGBUILD whose files take their place.
+/// The folder beside IMGBUILD whose files replace them.
 const OWN: &str = "keyring";
-/// The keys of Arch Linux, by the name that its own package gives them.
+/// The keys of Arch Linux, by the name that its own package uses.
 const ARCH: &str = "archlinux";
 
-/// Where pacman's own files are in a system, and its keyring.
+/// Where a system keeps pacman's own files and its keyring.
 const FOLDER: &str = "etc/pacman.d";
 const RING: &str = "etc/pacman.d/gnupg";
-/// Everybody may write there, and its name is short.
+/// A folder with a short name that everybody can write to.
 const SHORT: &str = "/tmp";
 
-/// Makes a keyring in the folder `$1` of the files in the folder `$2`, whose names follow.
+/// Makes a keyring in the folder `$1` from the files in the folder `$2`, whose names follow.
 ///
-/// What is mounted ends with the mount namespace of this shell.
+/// Everything mounted here disappears with the mount namespace of this shell.
 const POPULATE: &str = r#"
 ring=$1 files=$2
 shift 2
@@ -44,15 +44,17 @@ gpgconf --homedir "$ring" --kill all
 pub(crate) enum Keys {
     /// In a keyring that is ready to use.
     Ring,
-    /// In files that a keyring can be made of, by their names without `.gpg`.
+    /// In files that a keyring can be made from, by their names without `.gpg`.
     Files { folder: PathBuf, names: Vec<String> },
-    /// Nowhere, and the configuration does not insist on signatures.
+    /// Nowhere, but the configuration does not insist on signatures.
     NotNeeded,
 }
 
 impl Keys {
-    /// Finds the keys: those beside IMGBUILD, else the keyring that the configuration names, else the
-    /// files that the host has for Arch Linux. Without any of them, nothing could be verified.
+    /// Finds the keys, and refuses if there are none, because then nothing could be verified.
+    ///
+    /// They are those beside IMGBUILD, else the keyring that the configuration names, else the
+    /// files that the host has for Arch Linux.
     pub(crate) fn find(project: &Path, configuration: &Configuration) -> Result<Self, Problem> {
         let own = project.join(OWN);
         if own.is_dir() {
@@ -89,10 +91,10 @@ impl Keys {
         Err(Problem::refused("pacman has no keys to verify packages with", hint))
     }
 
-    /// Makes a keyring of files in a folder that does not exist yet, in some seconds.
+    /// Makes a keyring from files, in a folder that does not exist yet; this takes some seconds.
     ///
-    /// It is made in another one, with a short name: gpg-agent(1) puts its sockets beside the keys, and a path
-    /// of a socket has 107 bytes at most (unix(7)).
+    /// It is made in another folder with a short name first, because gpg-agent(1) puts its sockets
+    /// beside the keys, and the path of a socket has at most 107 bytes (unix(7)).
     pub(crate) fn populate(
         folder: &Path,
         names: &[String],
@@ -132,7 +134,7 @@ impl Keys {
         Ok(copy.arg(ring).arg(root.path().join(RING)).run(watch)?)
     }
 
-    /// What changes with the keys: names, sizes and times of their files.
+    /// Returns a text that changes with the keys: names, sizes and times of their files.
     pub(crate) fn stamp(&self) -> String {
         let Self::Files { folder, names } = self else { return String::new() };
         let endings = [".gpg", "-trusted", "-revoked"];
@@ -146,14 +148,14 @@ impl Keys {
     }
 }
 
-/// The names of files of keys in a folder.
+/// Returns the names of the key files in a folder.
 fn names(folder: &Path) -> Result<Vec<String>, Problem> {
     let files = below(folder)?.into_keys();
     let names = files.filter_map(|path| Some(path.to_str()?.strip_suffix(".gpg")?.to_owned()));
     Ok(names.filter(|name| !name.contains('/')).collect())
 }
 
-/// gpg(1) keeps public keys in either of two files.
+/// Returns whether there are public keys, which gpg(1) keeps in either of two files.
 fn has_keys(ring: &Path) -> bool {
     let has = |name: &str| ring.join(name).metadata().is_ok_and(|file| file.len() > 0);
     has("pubring.gpg") || has("pubring.kbx")

@@ -1,4 +1,4 @@
-//! Asks mirrors of Arch for everything that is to be installed, before anything is.
+//! Asks mirrors of Arch for everything that is to be installed, before anything is installed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,16 +13,17 @@ use crate::options::Options;
 use crate::project::Project;
 use crate::step::Watch;
 
-/// What the packages are called while not all of them are there.
+/// The name of the folder of packages until all of them are there.
 const PARTIAL: &str = "packages.partial";
-/// The packages without which pacstrap does nothing, where IMGBUILD names none.
+/// The package that pacstrap installs if IMGBUILD names none.
 const DEFAULT: &str = "base";
-/// Where lists of packages are in a system.
+/// Where a system keeps the lists of packages.
 const DATABASES: &str = "var/lib/pacman/sync";
-/// Memory that an installation needs beside packages that wait in memory: pacman, the hooks of packages,
-/// and an initramfs that is put together in a tmpfs.
+/// Memory that an installation needs besides the packages that wait in memory.
+///
+/// pacman, the hooks of packages, and an initramfs that is put together in a tmpfs need it.
 const RESERVE: u64 = 320 << 20;
-/// What a file system takes for itself, in percent; ext4 keeps five for root alone.
+/// What a file system takes for itself, in percent; ext4 reserves five for root.
 const OVERHEAD: u64 = 8;
 
 /// A package as the databases describe it.
@@ -34,11 +35,11 @@ struct Package {
     download: u64,
 }
 
-/// Asks the mirrors for all packages, their sizes and, as far as memory has room, the packages
-/// themselves, whose signatures are verified. Nothing is installed.
+/// Asks the mirrors for all packages and their sizes, and fetches what memory has room for.
 ///
-/// `room` is the size of the file system that they are for. What was fetched waits in the cache that the
-/// options name, else it is removed.
+/// Signatures of fetched packages are verified. Nothing is installed. `room` is the size of the
+/// file system that they are for. What was fetched stays in the cache that the options name, or
+/// else is removed.
 pub(crate) fn simulate(
     pacman: &Pacman,
     project: &Project,
@@ -96,7 +97,7 @@ fn keep(pacman: &Pacman, databases: &Path, packages: &Path) -> Result<(), Proble
     for repository in pacman.configuration.repositories() {
         let name = format!("{repository}.db");
         let list = databases.join(&name);
-        // Some repositories are for searching alone (`Usage`).
+        // Some repositories are only for searching (`Usage`).
         if list.exists() {
             fs::copy(list, packages.join(name)).map_err(file("keeping a list of packages"))?;
         }
@@ -113,8 +114,9 @@ struct Room<'a> {
 }
 
 impl Room<'_> {
-    /// Refuses packages that the disk has no room for. If the cache has none for all of them at once, returns
-    /// the smallest one.
+    /// Refuses packages that do not fit on the disk.
+    ///
+    /// If the cache cannot hold all of them at once, returns the smallest one.
     fn too_small_for(
         &self,
         wanted: &[Package],
@@ -131,7 +133,7 @@ impl Room<'_> {
         ));
         let available = memory::available(self.cache);
         let waits = available >= download.saturating_add(RESERVE);
-        // What does not wait in memory is downloaded onto the disk.
+        // Packages that do not wait in memory are downloaded onto the disk.
         fits(if waits { installed } else { installed.saturating_add(download) }, self.disk)?;
         let smallest = wanted.iter().min_by_key(|package| package.download).filter(|_| !waits);
         if let Some(Package { name, .. }) = smallest {
@@ -145,13 +147,13 @@ impl Room<'_> {
     }
 }
 
-/// Returns the folder of packages that a check has left, all of them.
+/// Returns the folder of packages that a check has left, if it is complete.
 pub(super) fn complete(options: &Options) -> Option<PathBuf> {
     let packages = options.cache.as_ref()?.join(CACHED_PACKAGES);
     packages.is_dir().then_some(packages)
 }
 
-/// Refuses a file system that is too small, with what it needs for itself.
+/// Refuses a file system that is too small, counting what it needs for itself.
 fn fits(installed: u64, room: u64) -> Result<(), Problem> {
     let needed = installed / 100 * (100 + OVERHEAD);
     if needed <= room {
@@ -162,7 +164,7 @@ fn fits(installed: u64, room: u64) -> Result<(), Problem> {
     Err(Problem::refused(reason, "name a larger disk, or fewer packages"))
 }
 
-/// Reads what pacman prints of the packages that it would install.
+/// Reads what pacman prints about the packages that it would install.
 fn parse(said: &str) -> Vec<Package> {
     let package = |line: &str| {
         let mut words = line.strip_prefix("makeimg ")?.split(' ').map(str::to_owned);
@@ -176,7 +178,7 @@ fn parse(said: &str) -> Vec<Package> {
     said.lines().filter_map(package).collect()
 }
 
-/// Adds up what packages take when they are installed, as the databases of their repositories say.
+/// Adds up the installed sizes of packages, as the databases of their repositories state them.
 fn installed_size(
     databases: &Path,
     wanted: &[Package],
@@ -193,7 +195,7 @@ fn installed_size(
     for repository in repositories {
         let folder = unpacked.path().join(repository);
         fs::create_dir_all(&folder).map_err(file("making a folder"))?;
-        // A list has thousands of packages, and memory may be what they are unpacked into.
+        // A list has thousands of packages, and it may be unpacked into memory.
         let of_it = wanted.iter().filter(|package| package.repository == repository);
         let names = of_it.map(|it| format!("{}-{}/desc\n", it.name, it.version));
         let list = unpacked.path().join("names");
