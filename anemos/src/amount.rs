@@ -1,4 +1,4 @@
-//! Amounts as people write them: sizes, moments.
+//! Formats and parses amounts in the way people write them: sizes, moments.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -14,17 +14,17 @@ pub(crate) fn mib(bytes: u64) -> String {
     format!("{} MiB", bytes.div_ceil(MIB))
 }
 
-/// Renders bytes as MiB, rounded down: what is there, beside what is needed.
+/// Renders bytes as MiB, rounded down: what is available, compared with what is needed.
 pub(crate) fn mib_down(bytes: u64) -> String {
     format!("{} MiB", bytes / MIB)
 }
 
-/// Renders bytes as GiB with one digit after the point, and as MiB below that.
+/// Renders bytes as GiB with one decimal, or as MiB if they are less than that.
 pub(crate) fn gib(bytes: u64) -> String {
     if bytes < GIB { mib(bytes) } else { format!("{}.{} GiB", bytes / GIB, bytes % GIB * 10 / GIB) }
 }
 
-/// Renders a size by MiB, and by bytes where that is exacter.
+/// Renders a size in MiB, or in bytes if only that is exact.
 pub(crate) fn exact(bytes: u64) -> String {
     match bytes {
         0..MIB => format!("{bytes} bytes"),
@@ -40,7 +40,7 @@ pub(crate) fn parse(text: &str) -> Result<Size, String> {
 
 /// Renders a moment in UTC, given in seconds since 1970.
 pub(crate) fn date(seconds: u64) -> String {
-    // What is later than its calendar knows is shown as its last moment.
+    // Moments beyond its calendar are shown as its last moment.
     let seconds = seconds.min(LAST_MOMENT);
     humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds)).to_string()
 }

@@ -1,5 +1,6 @@
-//! Writes the final initramfs: base, then our archive with the manifest first and the canary
-//! last.
+//! Writes the final initramfs.
+//!
+//! It is the base, followed by our archive with the manifest first and the canary last.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -15,14 +16,17 @@ use initramfs::manifest::{self, Manifest};
 use crate::contents::{BaseContents, Contents};
 use crate::member::{Member, Source};
 
-/// Devices that are there before `/dev` is mounted, with permissions and numbers (Linux,
-/// `admin-guide/devices.txt`). The start-up of a Rust program opens `/dev/null` where it has no
-/// standard streams, as PID 1 has none on a machine without a console, and aborts without it.
+/// Devices that exist before `/dev` is mounted, with permissions and numbers.
+///
+/// The numbers are from Linux, `admin-guide/devices.txt`. PID 1 has no standard streams on a
+/// machine without a console; then a Rust program opens `/dev/null` as it starts, and aborts
+/// without it.
 const DEVICES: [(&str, u32, (u32, u32)); 2] =
     [("dev/console", 0o600, (5, 1)), ("dev/null", 0o666, (1, 3))];
 
-/// Writes to `output`, which appears only when it is complete, readable for its owner alone:
-/// it holds keys. Returns its size in bytes. The same contents give the same bytes.
+/// Writes to `output`, which only appears when it is complete; returns its size in bytes.
+///
+/// Only the owner can read it, because it contains keys. The same contents give the same bytes.
 pub(crate) fn write(contents: &Contents, deploy: &Deploy, output: &Path) -> anyhow::Result<u64> {
     let describe = || format!("writing {}", output.display());
     let folder = output.parent().filter(|folder| !folder.as_os_str().is_empty());
@@ -57,7 +61,7 @@ fn write_to(contents: &Contents, deploy: &Deploy, file: &File) -> anyhow::Result
         segment.bytes(paths::MANIFEST, 0o600, &manifest)?;
         put(segment, &mut folders, &description)?;
         put_devices(segment, &mut folders)?;
-        // An empty folder says that there are no host keys.
+        // An empty folder indicates that there are no host keys.
         put_folders(segment, &mut folders, &format!("{}/", paths::HOST_KEYS))?;
         put_all(segment, &mut folders, &contents.members)
     })?;
@@ -111,7 +115,9 @@ fn put(
     segment.member(name, attributes, source.size(), &mut content).map_err(named)
 }
 
-/// Writes the devices. They are in no manifest: it lists files, and another `/dev` covers these.
+/// Writes the devices, which are not in the manifest.
+///
+/// The manifest lists files, and another `/dev` is mounted over these.
 fn put_devices(segment: &mut Segment<'_>, folders: &mut BTreeSet<String>) -> io::Result<()> {
     for (name, permissions, device) in DEVICES {
         put_folders(segment, folders, name)?;
@@ -120,7 +126,7 @@ fn put_devices(segment: &mut Segment<'_>, folders: &mut BTreeSet<String>) -> io:
     Ok(())
 }
 
-/// Writes the folders above `name` that were not written yet. Ours is closed to others.
+/// Writes the parent folders of `name` that are still missing; our own is closed to others.
 fn put_folders(
     segment: &mut Segment<'_>,
     written: &mut BTreeSet<String>,

@@ -1,4 +1,4 @@
-//! The built-in base: shell, core tools and disk tools of the system that it is made on.
+//! The built-in base: shell, core tools and disk tools of the system that builds it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -11,31 +11,33 @@ use crate::elf::Loader;
 use crate::files::words;
 use crate::member::{Member, Source};
 
-/// What stands in for busybox.
+/// The tools that replace busybox.
 const CORE: &str = include_str!("base/core.txt");
-/// What goes in besides, where it is there.
+/// The tools that are added if the system has them.
 const TOOLS: &str = include_str!("base/tools.txt");
 
-/// Where programs are looked for, in this order: the same as `PATH` of `deploy`.
+/// Where programs are looked up, in this order: the same as `PATH` of `deploy`.
 const PROGRAM_FOLDERS: [&str; 6] =
     ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
-/// Files that tools read; mke2fs(8) makes other file systems without its own.
+/// Files that tools read; without its own, mke2fs(8) makes other file systems.
 const SETTINGS: [&str; 2] = ["/etc/mke2fs.conf", "/etc/ld.so.cache"];
 
-/// Files by which the C library knows names. Without the last one, older ones ask libraries that
-/// are not there (nsswitch.conf(5)).
+/// Files that the C library needs to look up names.
+///
+/// Without the last one, older C libraries ask libraries that do not exist here (nsswitch.conf(5)).
 const NAMES: [(&str, &str); 3] = [
     ("etc/passwd", "root:x:0:0:root:/root:/bin/sh\n"),
     ("etc/group", "root:x:0:\ntty:x:5:\ndisk:x:6:\n"),
     ("etc/nsswitch.conf", "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\n"),
 ];
 
-/// Both systems of our days have these as links; ours does too, whatever the source has.
+/// Names that are links in current systems, and so in ours, whatever the source has.
 const MERGED: [&str; 4] = ["bin", "sbin", "lib", "lib64"];
 
-/// Collects the members of the built-in base below `root`, with `extra` tools that a payload
-/// asks for. Tools that are not there are left out: whether that matters, the caller checks.
+/// Collects the members of the built-in base below `root`, with the `extra` tools of a payload.
+///
+/// Missing tools are left out; the caller checks whether that matters.
 pub(crate) fn collect(root: &Path, extra: &[String]) -> anyhow::Result<Vec<Member>> {
     let mut base = Base { root: root.to_owned(), places: BTreeMap::new() };
     let applets = base.add_shell()?;
@@ -54,7 +56,7 @@ pub(crate) fn collect(root: &Path, extra: &[String]) -> anyhow::Result<Vec<Membe
     base.into_members()
 }
 
-/// What stands at one place of the base.
+/// What is at one path of the base.
 #[derive(Debug)]
 enum Place {
     File(PathBuf),
@@ -63,7 +65,7 @@ enum Place {
 
 struct Base {
     root: PathBuf,
-    /// By name in the archive.
+    /// By the name in the archive.
     places: BTreeMap<String, Place>,
 }
 
@@ -93,7 +95,7 @@ impl Base {
         places.into_iter().find(|path| self.inside(path).is_file())
     }
 
-    /// Adds a program where it is there, and the interpreter of a script.
+    /// Adds a program, if it exists, with the interpreter if it is a script.
     fn add_program(&mut self, program: &str) -> anyhow::Result<()> {
         let Some(path) = self.find(program) else { return Ok(()) };
         self.add_file(&path)?;
@@ -106,7 +108,7 @@ impl Base {
         Ok(())
     }
 
-    /// Adds a file at its place, and a link to it where `path` itself is one.
+    /// Adds a file at its path, and a link to it if `path` itself is one.
     fn add_file(&mut self, path: &str) -> anyhow::Result<()> {
         let file = self.inside(path);
         let real =
@@ -152,14 +154,16 @@ fn bytes(text: &str) -> Source {
     Source::Bytes { bytes: text.as_bytes().to_vec(), permissions: 0o644 }
 }
 
-/// The name in the archive: below `usr`, where `bin`, `sbin`, `lib` and `lib64` are links to.
+/// Returns the name in the archive, which is below `usr`.
+///
+/// `bin`, `sbin`, `lib` and `lib64` are links to there.
 fn merged(path: &str) -> String {
     let name = path.trim_start_matches('/');
     let first = name.split('/').next().unwrap_or_default();
     if MERGED.contains(&first) { format!("usr/{name}") } else { name.to_owned() }
 }
 
-/// The interpreter of a script, from its first line (execve(2)).
+/// Returns the interpreter of a script, from its first line (execve(2)).
 fn interpreter_of(path: &Path) -> anyhow::Result<Option<String>> {
     let mut start = Vec::new();
     let file = fs::File::open(path).with_context(|| format!("opening {}", path.display()))?;

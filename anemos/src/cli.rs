@@ -1,4 +1,4 @@
-//! The command line: its commands, without what they do.
+//! Parses the command line.
 
 use std::process::ExitCode;
 
@@ -58,7 +58,7 @@ enum Command {
 }
 
 impl Cli {
-    /// Runs the command that was asked for.
+    /// Runs the selected command.
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
             Command::Test(args) => args.run(),
@@ -92,7 +92,7 @@ mod tests {
         Cli::command().debug_assert();
     }
 
-    /// The help of a command and of those below it, as a terminal of 100 columns shows it.
+    /// Collects the help of a command and its subcommands, as a terminal of 100 columns shows it.
     fn helps(command: &mut clap::Command, path: &str, into: &mut Vec<(String, String)>) {
         let help = command.render_help().to_string();
         into.push((path.to_owned(), help));

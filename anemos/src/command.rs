@@ -1,4 +1,4 @@
-//! The crate's one way to run a program.
+//! The only module of this crate that runs programs.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 
-/// Runs a program to its end and returns what it printed.
+/// Runs a program to its end and returns its output.
 ///
-/// An error holds the whole command line, the status and the end of what it said.
+/// An error contains the whole command line, the status and the last part of the messages.
 pub(crate) fn output<S: AsRef<OsStr>>(
     program: &Path,
     arguments: impl IntoIterator<Item = S>,
@@ -20,7 +20,7 @@ pub(crate) fn output<S: AsRef<OsStr>>(
     printed(&line(&command), &output)
 }
 
-/// The same for a command that may never end; it is killed then.
+/// Does the same for a command that may never end, and kills it after `limit`.
 pub(crate) fn output_within(command: Command, limit: Duration) -> anyhow::Result<String> {
     let line = line(&command);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -41,13 +41,13 @@ fn printed(line: &str, output: &Output) -> anyhow::Result<String> {
     Ok(String::from_utf8_lossy(stdout).into_owned())
 }
 
-/// The whole command line, without the variables that it is given.
+/// Returns the whole command line, without the variables that are set for it.
 fn line(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     words.map(|word| word.display().to_string()).collect::<Vec<_>>().join(" ")
 }
 
-/// A program that is to be run in some other way than to its end.
+/// Prepares a program that is to be run in some other way than to its end.
 #[expect(clippy::disallowed_methods, reason = "this is the crate's one wrapper")]
 pub(crate) fn start(program: &Path) -> Command {
     Command::new(program)

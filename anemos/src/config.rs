@@ -1,4 +1,4 @@
-//! The configuration `anemos.toml`: found, read, changed by flags, checked.
+//! Finds, reads and checks the configuration `anemos.toml`, changed by flags.
 
 mod flags;
 mod sections;
@@ -21,7 +21,7 @@ pub(crate) use self::values::{
 use crate::report::Refused;
 use crate::toml_mistake;
 
-/// Where a configuration is looked for when none is named, best first.
+/// Where a configuration is looked up if none is named, best first.
 const PLACES: [&str; 2] = ["anemos.toml", "/etc/anemos.toml"];
 
 impl ConfigArgs {
@@ -36,7 +36,7 @@ impl ConfigArgs {
         self.file().map_or_else(nowhere, |file| file.display().to_string())
     }
 
-    /// Returns the configuration: the file, then the flags.
+    /// Returns the configuration from the file, overridden by the flags.
     pub(crate) fn load(&self) -> anyhow::Result<Config> {
         let file = self.file();
         let mut config = file.as_deref().map_or_else(|| Ok(toml::Table::new()), read)?;
@@ -59,14 +59,14 @@ fn read(path: &Path) -> anyhow::Result<toml::Table> {
     Ok(table)
 }
 
-/// Parses a configuration, which must be valid in itself, to a table that flags can change.
+/// Parses a configuration, which must itself be valid, to a table that flags can change.
 fn parse(text: &str) -> Result<toml::Table, Refused> {
     let complain = |error: toml::de::Error| toml_mistake::in_configuration(text, &error);
     toml::from_str::<Config>(text).map_err(complain)?;
     toml::from_str(text).map_err(complain)
 }
 
-/// Makes a configuration of a valid table and flags: what is wrong now, a flag has done.
+/// Makes a configuration of a valid table and flags, so that any mistake is in a flag.
 fn from_table(table: toml::Table) -> Result<Config, Refused> {
     Config::deserialize_table(table).map_err(|error| {
         Refused::new(toml_mistake::in_flag(&error), "see `anemos help deploy` for the flags")

@@ -1,4 +1,4 @@
-//! What goes into a final initramfs, before any of it is written: names, sources, sizes.
+//! Decides what goes into a final initramfs before it is written: names, sources, sizes.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -15,15 +15,15 @@ use crate::{base, firmware};
 /// The base initramfs.
 #[derive(Debug)]
 pub(crate) enum BaseContents {
-    /// Made of these members.
+    /// Made from these members.
     BuiltIn(Vec<Member>),
-    /// A file that is appended to.
+    /// An existing file, to which our archive is appended.
     File {
         path: PathBuf,
         size: u64,
-        /// Bytes that it takes in RAM once unpacked.
+        /// Bytes that it takes in RAM when it is unpacked.
         unpacked: u64,
-        /// What is in it.
+        /// What it contains.
         entries: Vec<Entry>,
     },
 }
@@ -32,9 +32,9 @@ pub(crate) enum BaseContents {
 #[derive(Debug)]
 pub(crate) struct Contents {
     pub(crate) base: BaseContents,
-    /// Ours, compressed when they are written.
+    /// Our members, which are compressed as they are written.
     pub(crate) members: Vec<Member>,
-    /// Ours, compressed already.
+    /// Our members that are already compressed.
     pub(crate) packed: Vec<Member>,
     /// Names of the modules to load, in order.
     pub(crate) load: Vec<String>,
@@ -52,15 +52,15 @@ pub(crate) struct DriverMissing {
 /// What to collect.
 #[derive(Debug)]
 pub(crate) struct Wanted<'a> {
-    /// A base of one's own; the built-in one is made of this system's tools.
+    /// A custom base; without one, the built-in base is made from this system's tools.
     pub(crate) base: Option<BaseContents>,
     /// Tools that the payload asks for.
     pub(crate) tools: &'a [String],
     /// The module folder of the kernel.
     pub(crate) modules: &'a Path,
-    /// The devices that its drivers must know.
+    /// The devices that its drivers must support.
     pub(crate) paths: &'a [DevicePath],
-    /// What modules of links that are no hardware are asked for by.
+    /// The aliases by which the kernel requests modules for links that are not hardware.
     pub(crate) links: Vec<String>,
     /// Whether it is the running kernel.
     pub(crate) running: bool,
@@ -71,7 +71,7 @@ pub(crate) struct Wanted<'a> {
 }
 
 impl Wanted<'_> {
-    /// The modules on the way to disks and links, which are known of the running kernel alone.
+    /// Returns the modules on the way to disks and links; only the running kernel knows them.
     fn drivers(&self) -> Vec<&str> {
         let paths = self.paths.iter().filter(|_| self.running);
         paths.flat_map(|path| &path.devices).filter_map(|it| it.module.as_deref()).collect()
@@ -79,7 +79,7 @@ impl Wanted<'_> {
 }
 
 impl Contents {
-    /// Collects everything from the running system. Reads much, changes nothing.
+    /// Collects everything from the running system, without changing anything.
     pub(crate) fn collect(wanted: Wanted<'_>) -> anyhow::Result<Self> {
         let mut devices =
             modules::device_aliases(Path::new("/sys/devices")).context("listing devices")?;
@@ -110,7 +110,7 @@ impl Contents {
         Ok(Self { base, members, packed, load, drivers_missing })
     }
 
-    /// Bytes that the unpacked initramfs takes in RAM, the payload included.
+    /// Returns the bytes that the unpacked initramfs takes in RAM, including the payload.
     pub(crate) fn unpacked_bytes(&self) -> u64 {
         let base = match &self.base {
             BaseContents::BuiltIn(members) => sum(members),
@@ -119,7 +119,7 @@ impl Contents {
         base + sum(&self.members) + sum(&self.packed)
     }
 
-    /// Bytes that the file will have, about: programs and modules shrink below half.
+    /// Returns the approximate size of the file; programs and modules shrink below half.
     pub(crate) fn expected_file_bytes(&self) -> u64 {
         let base = match &self.base {
             BaseContents::BuiltIn(members) => sum(members) / 2,
@@ -128,7 +128,7 @@ impl Contents {
         base + sum(&self.members) / 2 + sum(&self.packed)
     }
 
-    /// Whether the deploy environment will have a program, by path or by name alone.
+    /// Returns whether the deploy environment will have a program, by path or just by name.
     pub(crate) fn has_program(&self, program: &str) -> bool {
         if program.starts_with('/') {
             return self.base.has(program);
@@ -138,7 +138,7 @@ impl Contents {
         folders.iter().any(|folder| self.base.has(&format!("{folder}/{program}")))
     }
 
-    /// The first member that is too large for the format, whose sizes have 32 bits.
+    /// Returns the first member that is too large for the format, which stores sizes in 32 bits.
     pub(crate) fn too_large(&self) -> Option<&Member> {
         self.packed
             .iter()
@@ -151,7 +151,9 @@ fn sum(members: &[Member]) -> u64 {
     members.iter().map(|member| member.source.size()).sum()
 }
 
-/// Modules below `usr/lib`, because `lib` may be a link in the base; and the order of loading.
+/// Returns the modules as members below `usr/lib`, and the order in which they are loaded.
+///
+/// They are not below `lib`, because that may be a link in the base.
 fn module_members(modules: &Modules) -> anyhow::Result<(Vec<Member>, Vec<String>)> {
     let release = modules.folder.file_name().unwrap_or_default().to_string_lossy();
     let place = |file: &str| format!("usr/lib/modules/{release}/{}", modules::plain_name(file));
@@ -180,14 +182,14 @@ fn is_packed(member: &Member) -> bool {
     modules::plain_name(&member.name) != member.name
 }
 
-/// A file that is read as it is written, not before: a plan is made without being root, too.
+/// Returns a file that is only read while it is written, so that planning does not require root.
 fn with_permissions(path: PathBuf, permissions: u32) -> anyhow::Result<Source> {
     let size = fs::metadata(&path).with_context(|| format!("reading {}", path.display()))?.len();
     Ok(Source::File { path, size, permissions })
 }
 
 impl BaseContents {
-    /// Reads the list of a base of one's own, by unpacking it to nowhere.
+    /// Lists the contents of a custom base by unpacking it without storing anything.
     pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
         let describe = || format!("reading the base initramfs {}", path.display());
         let file = File::open(path).with_context(describe)?;
@@ -197,7 +199,7 @@ impl BaseContents {
         Ok(Self::File { path: path.to_owned(), size, unpacked, entries })
     }
 
-    /// Where it is; none of the built-in one.
+    /// Returns its path; none for the built-in base.
     pub(crate) fn path(&self) -> Option<&Path> {
         match self {
             Self::BuiltIn(_) => None,
@@ -205,10 +207,10 @@ impl BaseContents {
         }
     }
 
-    /// Whether a file is at a path, links followed.
+    /// Returns whether there is a file at a path, following links.
     fn has(&self, path: &str) -> bool {
         match self {
-            // Every name of the built-in base is below `usr`, where `/bin` and the like lead to.
+            // Every name of the built-in base is below `usr`, which `/bin` and the like link to.
             Self::BuiltIn(members) => {
                 let path = path.trim_start_matches('/');
                 members.iter().any(|one| one.name == path || one.name == format!("usr/{path}"))

@@ -1,4 +1,4 @@
-//! What a program needs to run: its interpreter and its libraries, found as ld.so(8) finds them.
+//! Finds the interpreter and the libraries of programs in the same way as ld.so(8).
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use goblin::elf::Elf;
 
-/// Folders that the loaders of the common distributions look into without configuration.
+/// Folders in which the loaders of the common distributions look without configuration.
 const DEFAULT_FOLDERS: [&str; 6] = [
     "/lib/x86_64-linux-gnu",
     "/usr/lib/x86_64-linux-gnu",
@@ -18,13 +18,15 @@ const DEFAULT_FOLDERS: [&str; 6] = [
     "/usr/lib",
 ];
 
-/// Loaded by the C library at run time, so no header names them: when a thread is cancelled, and
-/// when users or hosts are looked up as nsswitch.conf(5) says. glibc has those built in from 2.34
-/// on, and musl always had.
+/// Libraries that no header names, because the C library loads them at run time.
+///
+/// It does so when a thread is cancelled, and when users or hosts are looked up according to
+/// nsswitch.conf(5). glibc has had those lookups built in since 2.34, musl always.
 const IMPLICIT: [&str; 3] = ["libgcc_s.so.1", "libnss_files.so.2", "libnss_dns.so.2"];
 
-/// What machines a file is for: word size and processor. A loader passes over libraries for others,
-/// which systems with several architectures have beside its own.
+/// The machine that a file is for: word size and processor.
+///
+/// A loader skips libraries for other machines, which systems with several architectures also have.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 struct Machine {
     class: u8,
@@ -32,8 +34,7 @@ struct Machine {
 }
 
 impl Machine {
-    /// Reads the beginning of a file (`elf(5)`, `EI_CLASS` and `e_machine`); none of what is no ELF
-    /// file.
+    /// Reads the beginning of a file (`elf(5)`, `EI_CLASS` and `e_machine`); none if it is not ELF.
     fn of(header: &[u8]) -> Option<Self> {
         let [0x7f, b'E', b'L', b'F', class, rest @ ..] = header else { return None };
         let processor = rest.get(13..15)?.try_into().ok()?;
@@ -47,7 +48,7 @@ impl Machine {
     }
 }
 
-/// What a file asks the loader for.
+/// What a file requests from the loader.
 #[derive(Debug, Default, Eq, PartialEq)]
 struct Needs {
     machine: Option<Machine>,
@@ -64,15 +65,16 @@ pub(crate) struct Loader {
 }
 
 impl Loader {
-    /// A loader with the folders that `etc/ld.so.conf` below `root` configures.
+    /// Makes a loader with the folders that `etc/ld.so.conf` below `root` configures.
     pub(crate) fn new(root: &Path) -> Self {
         let mut folders = configured_folders(root);
         folders.extend(DEFAULT_FOLDERS.map(str::to_owned));
         Self { root: root.to_owned(), folders }
     }
 
-    /// Returns the files, as absolute paths below the root, that `programs` need at run time.
-    /// A program that is no ELF file (a script) needs nothing here.
+    /// Returns the files that `programs` need at run time, as absolute paths below the root.
+    ///
+    /// A program that is not an ELF file (a script) needs nothing here.
     pub(crate) fn closure(&self, programs: &BTreeSet<String>) -> anyhow::Result<BTreeSet<String>> {
         let mut found = BTreeSet::new();
         let mut open: Vec<String> = programs.iter().cloned().collect();
@@ -93,7 +95,7 @@ impl Loader {
         Ok(found)
     }
 
-    /// Those of the libraries that no header names which are there.
+    /// Returns the existing ones of the libraries that no header names.
     fn implicit(&self, machine: Option<Machine>) -> impl Iterator<Item = String> {
         IMPLICIT.iter().filter_map(move |library| self.find(library, &[], machine))
     }
@@ -133,9 +135,9 @@ impl Loader {
     }
 }
 
-/// Folders of `/etc/ld.so.conf` and of the files that it includes.
+/// Returns the folders of `/etc/ld.so.conf` and of the files that it includes.
 fn configured_folders(root: &Path) -> Vec<String> {
-    // Without the file, as on musl systems, the default folders are all there is.
+    // Without the file, as on musl systems, there are only the default folders.
     let main = fs::read_to_string(root.join("etc/ld.so.conf")).unwrap_or_default();
     let mut texts = vec![main.clone()];
     for pattern in main.lines().filter_map(|line| line.strip_prefix("include ")) {

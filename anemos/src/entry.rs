@@ -1,4 +1,4 @@
-//! The ways into the deploy environment: makes one ready, then leaves the running system.
+//! Enters the deploy environment by one of several ways.
 
 mod boot_next;
 mod extlinux;
@@ -27,15 +27,15 @@ const MOUNTS: &str = "/proc/self/mounts";
 /// How long the kernel may take to make all file systems read-only.
 const REMOUNT: Duration = Duration::from_mins(1);
 
-/// Makes the first rung of a ladder ready that can be, and returns it.
+/// Prepares the first rung of a ladder that can be prepared, and returns it.
 ///
-/// A rung that fails leaves nothing behind, so that the next one may be tried whatever the reason.
-/// Afterwards the initramfs of `next` is removed: it has been copied.
+/// A rung that fails leaves nothing behind, so that the next one can be tried whatever the reason
+/// was. Afterwards the initramfs of `next` is removed, because it has been copied.
 pub(crate) fn make_ready(ladder: &[Rung], facts: &Facts, next: &Next<'_>) -> anyhow::Result<Rung> {
     let mut rungs = ladder.iter().copied().peekable();
     while let Some(rung) = rungs.next() {
         let Err(error) = stage(rung, facts, next) else {
-            // A machine that returns shall not keep the keys in it.
+            // A machine that returns must not keep the keys in it.
             staging::drop_initramfs()?;
             return Ok(rung);
         };
@@ -65,12 +65,13 @@ fn stage(rung: Rung, facts: &Facts, next: &Next<'_>) -> anyhow::Result<()> {
     })
 }
 
-/// Leaves the running system by a rung that is ready. Returns only with an error; file systems may
-/// be read-only then.
+/// Leaves the running system by a rung that has been prepared.
 ///
-/// The old system must be bootable again until the deploy environment writes, and GRUB replays no
-/// journals, so everything is written back and made read-only first. The watchdog is armed last: from
-/// then on, somebody must feed it.
+/// Only returns with an error; file systems may be read-only then.
+///
+/// The old system must stay bootable until the deploy environment writes, and GRUB does not replay
+/// journals, so everything is written back and made read-only first. The watchdog is armed last,
+/// because somebody must feed it from then on.
 pub(crate) fn leave(rung: Rung, watchdog: Option<&Watchdog>) -> anyhow::Result<()> {
     make_read_only();
     let (mode, doing, stands) = if rung.boots() {
@@ -89,41 +90,43 @@ pub(crate) fn leave(rung: Rung, watchdog: Option<&Watchdog>) -> anyhow::Result<(
     Err(anyhow::Error::new(errno).context(doing).context(stands))
 }
 
-/// Stops all other processes, or lets them go on; PID 1 is out of reach (kill(2)).
+/// Stops all other processes, or lets them continue; PID 1 is out of reach (kill(2)).
 ///
-/// The kernel takes devices away before it jumps, with programs still running on other processors.
-/// One that sends a packet then may spin in its driver for ever, and the jump with it: seen with
-/// `virtio_net`. File systems come first, as some are made by programs.
+/// The kernel shuts devices down before it jumps, while programs still run on other processors. A
+/// program that sends a packet at that time may spin in its driver forever, and the jump with it:
+/// this was seen with `virtio_net`. File systems are made read-only first, because some of them are
+/// served by programs.
 fn signal_others(signal: Signal) {
-    // Without other processes there is nobody to stop.
+    // Without other processes there is nothing to stop.
     let _nobody = kill(Pid::from_raw(-1), signal);
 }
 
-/// Has all file systems on disks written back and made read-only.
+/// Writes back all file systems on disks and makes them read-only.
 fn make_read_only() {
     sync();
     let table = || fs::read_to_string(MOUNTS).unwrap_or_default();
     for (target, _) in writable(&table()) {
         let none: Option<&str> = None;
-        // A busy one follows below; whatever stays writable is at least written back.
+        // Busy ones follow below; whatever stays writable is at least written back.
         let _busy =
             mount(none, target.as_str(), none, MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY, none);
     }
-    // Emergency remount: read-only even where files are open for writing
-    // (Linux, admin-guide/sysrq). Without it, the journals are replayed at the next boot.
+    // Emergency remount: makes file systems read-only even if files are open for writing (Linux,
+    // admin-guide/sysrq). Without it, the journals are replayed at the next boot.
     if fs::write("/proc/sysrq-trigger", "u").is_ok() {
         let deadline = Instant::now() + REMOUNT;
-        // The kernel does it later, to whatever has one device (Linux, `fs/super.c`).
+        // The kernel does it later, and only to file systems on a single device (Linux,
+        // `fs/super.c`).
         let waits = || writable(&table()).iter().any(|(_, kind)| kind != "btrfs");
         while waits() && Instant::now() < deadline {
-            // Nothing to read: the pause between two looks.
+            // There is nothing to read, so this only pauses between two checks.
             let _elapsed = poll(&mut [], PollTimeout::from(100_u8));
         }
     }
     sync();
 }
 
-/// Mount points of writable file systems on block devices, the last mounted first, and their kinds.
+/// Returns the writable mounts of block devices, the last mounted first: mount points and types.
 fn writable(table: &str) -> Vec<(String, String)> {
     let fields = |line: &str| -> Option<(String, String)> {
         let mut fields = line.split_whitespace();

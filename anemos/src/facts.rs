@@ -1,4 +1,4 @@
-//! The facts of this machine, as its running system knows them; nothing is decided here.
+//! Gathers the facts of this machine, as its running system knows them, without deciding anything.
 
 mod access;
 pub(crate) mod authorized_keys;
@@ -49,18 +49,18 @@ pub(crate) use self::virtualization::Virtualization;
 pub(crate) use self::watchdog::{CLASS as WATCHDOGS, Watchdog};
 use crate::places;
 
-/// What a deployment needs to know of the machine and its running system; holds no secrets.
+/// What a deployment needs to know about the machine and its running system; contains no secrets.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Facts {
     /// Version of the `anemos` that gathered them.
     pub(crate) version: String,
     pub(crate) hostname: String,
-    /// As in machine-id(5).
+    /// The ID of machine-id(5).
     pub(crate) machine_id: Option<String>,
-    /// As in `uname -m`.
+    /// The architecture, as in `uname -m`.
     pub(crate) arch: String,
-    /// Platform firmware.
+    /// The platform firmware.
     pub(crate) firmware: Firmware,
     /// Whether they were gathered as root; if not, some are missing.
     pub(crate) privileged: bool,
@@ -69,36 +69,37 @@ pub(crate) struct Facts {
     pub(crate) kernel: Kernel,
     pub(crate) kexec: Kexec,
     pub(crate) boot_loader: BootLoader,
-    /// Whether a deployment was staged that was neither entered nor taken back.
+    /// Whether a deployment was staged that was neither entered nor undone.
     pub(crate) staged: bool,
     pub(crate) cpu: Cpu,
     pub(crate) memory: Memory,
     pub(crate) disks: Vec<Disk>,
-    /// Kernel names of the disks below `/`: one, or more where it is spread.
+    /// Kernel names of the disks below `/`: one, or several if it spans them.
     pub(crate) root_disks: Vec<String>,
-    /// Kernel names of the disks that hold what the firmware starts; none where that is not known,
-    /// as of facts that an older `anemos` gathered.
+    /// Kernel names of the disks that contain what the firmware starts.
+    ///
+    /// None if that is not known, as in facts that an older `anemos` gathered.
     #[serde(default)]
     pub(crate) boot_disks: Vec<String>,
     pub(crate) network: Network,
-    /// What else there is of a network, such as tunnels, which cannot be had again elsewhere.
+    /// What else belongs to the network but cannot be recreated elsewhere, such as tunnels.
     pub(crate) not_captured: Vec<NotCaptured>,
     /// The devices between the machine and its disks and links.
     pub(crate) paths: Vec<DevicePath>,
     /// Consoles with their speed, e.g. `ttyS0,115200`, in the order of the kernel command line.
     pub(crate) consoles: Vec<String>,
-    /// Absent where there is none, or the running system has no driver for it.
+    /// Absent if there is none, or if the running system has no driver for it.
     pub(crate) watchdog: Option<Watchdog>,
     pub(crate) access: Access,
 }
 
-/// What time it is.
+/// The clock, and a moment that it must have passed.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Clock {
-    /// What the clock says, in seconds since 1970.
+    /// The time of the clock, in seconds since 1970.
     pub(crate) now: u64,
-    /// When the kernel was installed, which must have been before; 0 where that is not known.
+    /// When the kernel was installed, which must have been before; 0 if that is not known.
     pub(crate) kernel_installed: u64,
 }
 
@@ -106,11 +107,11 @@ pub(crate) struct Clock {
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Kernel {
-    /// As in `uname -r`.
+    /// Its release, as in `uname -r`.
     pub(crate) release: String,
-    /// Absent when it was not found on the disk.
+    /// Absent if it was not found on the disk.
     pub(crate) image: Option<KernelImage>,
-    /// Absent when there is no folder of that release.
+    /// Absent if there is no folder for that release.
     pub(crate) modules: Option<Modules>,
     pub(crate) command_line: String,
 }
@@ -130,7 +131,7 @@ impl Facts {
         Ok(facts)
     }
 
-    /// Reads what files below `root` tell: everything but links, addresses and routes.
+    /// Reads what files below `root` contain: everything but links, addresses and routes.
     fn read(root: &Path, keyring: &Keyring) -> anyhow::Result<Self> {
         let root = Root::new(root);
         let release = root.must("proc/sys/kernel/osrelease")?;
@@ -177,7 +178,7 @@ impl Facts {
     }
 }
 
-/// When the file of a kernel was written last, in seconds since 1970.
+/// Returns when the file of a kernel was last written, in seconds since 1970.
 fn changed(root: &Root, image: &KernelImage) -> Option<u64> {
     let metadata = root.path(&image.path).metadata().ok()?;
     metadata.modified().ok().map(seconds)
@@ -187,27 +188,30 @@ fn seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
-/// Images that are yet to be booted have the word `uninitialized` there, or nothing (machine-id(5)).
+/// Returns whether a text is a machine ID.
+///
+/// Images that have not been booted yet contain the word `uninitialized` there, or nothing
+/// (machine-id(5)).
 fn is_machine_id(text: &str) -> bool {
     text.len() == 32 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// Whether a kernel is loaded now.
+/// Returns whether a kernel is loaded now.
 pub(crate) fn is_kernel_loaded() -> bool {
     boot::is_loaded(&Root::new(Path::new("/")))
 }
 
-/// Reads the disks of this machine alone.
+/// Reads only the disks of this machine.
 pub(crate) fn disks_here() -> anyhow::Result<Vec<Disk>> {
     disks::read(&Root::new(Path::new("/")))
 }
 
-/// Reads what there is to know of a kernel image that the user named.
+/// Reads the facts about a kernel image that the user named.
 pub(crate) fn kernel_image(path: &Path) -> std::io::Result<KernelImage> {
     kernel::read_image(path)
 }
 
-/// Reads what there is to know of a folder of modules that the user named.
+/// Reads the facts about a folder of modules that the user named.
 pub(crate) fn kernel_modules(path: &Path) -> Option<Modules> {
     kernel::read_modules(path)
 }

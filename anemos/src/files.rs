@@ -1,4 +1,4 @@
-//! Files as several modules copy or read them.
+//! Copies and reads files for several modules.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -7,7 +7,7 @@ use std::path::Path;
 
 use anyhow::Context;
 
-/// Copies a file, for its owner alone, and writes it back: what boots it knows no page cache.
+/// Copies a file for its owner alone, and writes it back, because boot loaders have no page cache.
 pub(crate) fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
     let describe = || format!("copying {} to {}", from.display(), to.display());
     let mut source = File::open(from).with_context(describe)?;
@@ -18,7 +18,7 @@ pub(crate) fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
     copy.sync_all().with_context(describe)
 }
 
-/// Reads a small file; none when it is not there.
+/// Reads a small file; none if it does not exist.
 pub(crate) fn read_if_there(path: &Path) -> anyhow::Result<Option<Vec<u8>>> {
     match fs::read(path) {
         Ok(bytes) => Ok(Some(bytes)),
@@ -27,7 +27,7 @@ pub(crate) fn read_if_there(path: &Path) -> anyhow::Result<Option<Vec<u8>>> {
     }
 }
 
-/// Takes a file away or moves it, unless it is not there.
+/// Succeeds if the file to remove or move does not exist.
 pub(crate) fn if_there(done: io::Result<()>) -> io::Result<()> {
     match done {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -35,7 +35,7 @@ pub(crate) fn if_there(done: io::Result<()>) -> io::Result<()> {
     }
 }
 
-/// Words of a data file, without its comments.
+/// Returns the words of a data file, without its comments.
 pub(crate) fn words(text: &str) -> impl Iterator<Item = &str> {
     text.lines().filter(|line| !line.starts_with('#')).flat_map(str::split_whitespace)
 }

@@ -1,4 +1,4 @@
-//! Which firmware files the deploy environment needs.
+//! Selects the firmware files that the deploy environment needs.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -13,10 +13,10 @@ use crate::report::Refused;
 /// Suffixes under which the kernel finds a firmware file (`CONFIG_FW_LOADER_COMPRESS`).
 const SUFFIXES: [&str; 3] = ["", ".xz", ".zst"];
 
-/// Collects firmware files below `root`, at the places where the kernel looks for them.
+/// Collects firmware files below `root`, from the folders where the kernel looks for them.
 ///
-/// A driver names every file that some revision of its device may want; those that are not
-/// installed are not an error. A file that the configuration names is.
+/// A driver names every file that some revision of its device may need, so it is not an error if
+/// some are not installed. It is an error if the configuration names a missing file.
 pub(crate) fn collect(
     root: &Path,
     modules: &Modules,

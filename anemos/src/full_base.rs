@@ -1,7 +1,7 @@
-//! The full base initramfs: the packages of a distribution, and above them what the user adds.
+//! The full base initramfs: the packages of a distribution, plus what the user adds.
 //!
-//! A distribution's own program makes a root file system and prints it as a tarball, whose members
-//! are sorted and whose times end at one moment, so the same packages give the same bytes.
+//! A distribution's own program makes a root file system and prints it as a tarball. Its members
+//! are sorted and no time is later than a given moment, so the same packages give the same bytes.
 
 mod additions;
 mod alpine;
@@ -24,7 +24,7 @@ use links::Links;
 use maker::Maker;
 use tarball::Rules;
 
-/// The first day of 2020: not zero, which shadow(5) takes for "must be changed".
+/// The first day of 2020, because shadow(5) takes zero for "must be changed".
 const EPOCH: u64 = 1_577_836_800;
 
 /// What a base is made of.
@@ -57,7 +57,7 @@ enum Distribution {
 }
 
 impl Recipe {
-    /// The name of the distribution, as people write it.
+    /// Returns the name of the distribution, as people write it.
     pub(crate) fn distribution(&self) -> &'static str {
         match self.distribution {
             Distribution::Debian => "Debian",
@@ -78,7 +78,7 @@ impl Recipe {
     }
 }
 
-/// Builds the full base; the file appears when it is complete. Returns its size in bytes.
+/// Builds the full base, which appears when it is complete; returns its size in bytes.
 pub(crate) fn build(recipe: &Recipe, output: &Path) -> anyhow::Result<u64> {
     let additions = recipe.additions.iter().map(|path| Addition::open(path));
     let additions = additions.collect::<anyhow::Result<Vec<_>>>()?;
@@ -95,9 +95,9 @@ pub(crate) fn build(recipe: &Recipe, output: &Path) -> anyhow::Result<u64> {
     let converted = writer.segment(Packing::Dense, |segment| {
         tarball::copy(&mut tarball, segment, &mut links, &rules)
     });
-    // A closed pipe would end the program and, by a signal to its group, us.
+    // A closed pipe would end the program and also us, because it signals its group.
     let drained = io::copy(&mut tarball, &mut io::sink());
-    // Its status comes first: a tarball that ends early is the smaller news.
+    // Report its status first, because a truncated tarball is only a consequence.
     let name = maker.name;
     let status = maker.child.wait().with_context(|| format!("waiting for {name}"))?;
     if !status.success() {

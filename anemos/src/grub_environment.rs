@@ -1,18 +1,18 @@
-//! GRUB's environment block: variables that outlast a boot (GRUB manual, "Environment block").
+//! GRUB's environment block: variables that survive a boot (GRUB manual, "Environment block").
 
 use anyhow::{Context, bail};
 
 const HEADER: &[u8] = b"# GRUB Environment Block\n";
 const NAME: &str = "next_entry";
-/// What a block is filled up with.
+/// The byte that fills the rest of a block.
 const FILLER: u8 = b'#';
 
-/// Whether these bytes are such a block.
+/// Returns whether these bytes are such a block.
 pub(crate) fn is_block(bytes: &[u8]) -> bool {
     bytes.starts_with(HEADER)
 }
 
-/// Returns the block with `entry` as the one that is booted next; everything else stays.
+/// Returns the block with `entry` as the one to boot next; everything else stays.
 pub(crate) fn with_next_entry(block: &[u8], entry: &str) -> anyhow::Result<Vec<u8>> {
     if !is_block(block) {
         bail!("it is no environment block of GRUB");
@@ -21,18 +21,19 @@ pub(crate) fn with_next_entry(block: &[u8], entry: &str) -> anyhow::Result<Vec<u
         .context("there is no room for one more variable in it")
 }
 
-/// Returns the block `now` with the next entry as `before` had it: `before` itself where nothing
-/// else differs.
+/// Returns the block `now`, with the next entry that `before` has.
+///
+/// If nothing else differs, returns `before` itself.
 pub(crate) fn take_back(now: &[u8], before: &[u8]) -> Vec<u8> {
     if others(now).eq(others(before)) {
         return before.to_vec();
     }
     let entry = lines(before).filter(|line| is_next_entry(line));
-    // One that had room for our entry has room for the one before.
+    // A block that had room for our entry has room for the previous one.
     fill(others(now).chain(entry), now.len()).unwrap_or_else(|| now.to_vec())
 }
 
-/// The lines of a block with their ends, without what fills it up.
+/// Returns the lines of a block with their newlines, without the filler.
 fn lines(block: &[u8]) -> impl Iterator<Item = &[u8]> {
     block.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n"))
 }
@@ -77,7 +78,7 @@ mod tests {
     #[test]
     fn what_grub_did_meanwhile_is_kept() {
         for (before, now, want) in [
-            // It has taken the entry back: as before, to the last byte.
+            // GRUB has removed the entry: it is as before, to the last byte.
             ("saved_entry=0\n", "saved_entry=0\nnext_entry=\n", "saved_entry=0\n"),
             ("next_entry=\n", "next_entry=x\n", "next_entry=\n"),
             ("", "recordfail=1\nnext_entry=\n", "recordfail=1\n"),

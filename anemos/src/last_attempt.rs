@@ -1,4 +1,4 @@
-//! The report of the last attempt: a file that the deploy environment writes over in its place.
+//! The report of the last attempt: a file that the deploy environment overwrites in place.
 
 mod place;
 
@@ -15,8 +15,9 @@ use contract::attempt::{self, Attempt, Place};
 use crate::files::{if_there, read_if_there};
 use crate::places::{LAST_ATTEMPT as FILE, PREVIOUS_ATTEMPT as PREVIOUS};
 
-/// Fills the file with what is known before the jump, and returns where it lies on the disk of
-/// this kernel name. An error leaves a file that tells of an attempt without an end.
+/// Fills the file with what is known before the jump, and returns where it is on `disk`.
+///
+/// `disk` is a kernel name. After an error, the file describes an attempt without an end.
 pub(crate) fn set_aside(payload: &str, mode: Mode, disk: &str) -> anyhow::Result<(u64, Place)> {
     let began = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let attempt = Attempt {
@@ -28,7 +29,7 @@ pub(crate) fn set_aside(payload: &str, mode: Mode, disk: &str) -> anyhow::Result
     };
     let bytes = attempt.to_bytes().context("rendering the report")?;
     let describe = || format!("writing {FILE}");
-    // What is taken back shall leave the report before it.
+    // Undoing this attempt must bring back the report before it.
     if_there(fs::rename(FILE, PREVIOUS)).with_context(describe)?;
     let mut options = OpenOptions::new();
     let mut file =
@@ -40,8 +41,9 @@ pub(crate) fn set_aside(payload: &str, mode: Mode, disk: &str) -> anyhow::Result
     Ok((began, Place { offset, sha256: attempt::digest(&bytes) }))
 }
 
-/// Takes back what was set aside for an attempt that has not ended, and brings the report of the one
-/// before back; a report of its own stays. Says what it did.
+/// Undoes [`set_aside`] for an attempt that has not ended, and restores the previous report.
+///
+/// If the attempt has a report of its own, that stays. Returns what it did.
 pub(crate) fn take_back() -> anyhow::Result<Option<String>> {
     let describe = || format!("taking {FILE} back");
     match read()? {
@@ -58,13 +60,14 @@ pub(crate) fn take_back() -> anyhow::Result<Option<String>> {
     }
 }
 
-/// Reads the report of the last attempt, where there was one.
+/// Reads the report of the last attempt, if there was one.
 pub(crate) fn read() -> anyhow::Result<Option<Attempt>> {
     read_at(Path::new(FILE))
 }
 
-/// Reads what is told of an attempt in a file; none when it is not there. One whose power failed as
-/// it was being written tells nothing.
+/// Reads the report in a file; none if the file does not exist.
+///
+/// If the power failed while the report was being written, it is empty.
 pub(crate) fn read_at(path: &Path) -> anyhow::Result<Option<Attempt>> {
     let bytes = read_if_there(path)?;
     Ok(bytes.map(|bytes| serde_json::from_slice(&bytes).unwrap_or_default()))

@@ -36,7 +36,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
-    // Before the command line is looked at: the kernel passes on words that it does not know.
+    // Check this before the command line, because the kernel passes on words that it does not know.
     if std::process::id() == 1 {
         return initramfs::init::run();
     }

@@ -1,4 +1,4 @@
-//! A member of the final initramfs: its name with where its bytes come from.
+//! A member of the final initramfs: its name, and the source of its bytes.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -20,18 +20,18 @@ pub(crate) struct Member {
 /// Where the bytes of a member come from.
 #[derive(Debug)]
 pub(crate) enum Source {
-    /// A file, as it is.
+    /// A file, unchanged.
     File { path: PathBuf, size: u64, permissions: u32 },
-    /// A file that may be compressed, uncompressed.
+    /// A file that may be compressed, in uncompressed form.
     Uncompressed { path: PathBuf, size: u64 },
-    /// Bytes at hand.
+    /// Bytes in memory.
     Bytes { bytes: Vec<u8>, permissions: u32 },
     /// A symbolic link to this target.
     Symlink(String),
 }
 
 impl Source {
-    /// A file with the size and permissions that it has now.
+    /// Returns a file with its present size and permissions.
     pub(crate) fn file(path: PathBuf) -> anyhow::Result<Self> {
         let metadata =
             fs::metadata(&path).with_context(|| format!("reading {}", path.display()))?;
@@ -39,14 +39,14 @@ impl Source {
         Ok(Self::File { path, size: metadata.len(), permissions })
     }
 
-    /// A file that is packed uncompressed; it is read once to know its size.
+    /// Returns a file to be packed uncompressed; it is read once to know its size.
     pub(crate) fn uncompressed(path: PathBuf) -> anyhow::Result<Self> {
         let size = modules::open(&path).and_then(|mut file| io::copy(&mut file, &mut io::sink()));
         let size = size.with_context(|| format!("reading {}", path.display()))?;
         Ok(Self::Uncompressed { path, size })
     }
 
-    /// Bytes in the archive.
+    /// Returns the size of its bytes in the archive.
     pub(crate) fn size(&self) -> u64 {
         match self {
             Self::File { size, .. } | Self::Uncompressed { size, .. } => *size,

@@ -1,4 +1,4 @@
-//! Which modules the deploy environment needs: names and devices in, files in load order out.
+//! Selects the modules for the deploy environment, by names and devices, in load order.
 
 mod aliases;
 mod built_in;
@@ -28,16 +28,17 @@ const DRIVERS: &str = include_str!("modules/drivers.txt");
 /// Modules that are always packed.
 const ON_DEMAND: &str = include_str!("modules/on-demand.txt");
 
-/// Folders of a module tree whose drivers lead to a disk or to the network, in the order in which
-/// they are loaded; a machine's other devices (graphics, sound, sensors) stay asleep in the deploy
-/// environment. A watchdog comes first: it watches over all that follows.
+/// Folders of a module tree whose drivers lead to a disk or to the network, in load order.
+///
+/// A machine's other devices (graphics, sound, sensors) stay inactive in the deploy environment. A
+/// watchdog comes first, because it watches over everything that follows.
 const USEFUL: &[&str] = &[
     "kernel/drivers/watchdog/",
     "kernel/drivers/ata/",
     "kernel/drivers/block/",
     "kernel/drivers/bus/",
     "kernel/drivers/hv/",
-    // Intel's watchdog hangs on these two.
+    // Intel's watchdog depends on these two.
     "kernel/drivers/i2c/busses/i2c-i801",
     "kernel/drivers/message/",
     "kernel/drivers/mfd/lpc_ich",
@@ -61,9 +62,9 @@ pub(crate) struct Modules {
     pub(crate) folder: PathBuf,
     /// All files, as paths below `folder`.
     pub(crate) files: BTreeSet<String>,
-    /// Those to load, dependencies before what needs them.
+    /// Those to load, dependencies before the modules that need them.
     pub(crate) load: Vec<String>,
-    /// Those to load for the devices of this machine, whose firmware is wanted.
+    /// Those to load for the devices of this machine, whose firmware is needed.
     pub(crate) own: Vec<String>,
     /// `modules.dep`, `modules.alias` and `modules.softdep`, cut to what is packed, for modprobe.
     pub(crate) indexes: Vec<(&'static str, String)>,
@@ -71,11 +72,11 @@ pub(crate) struct Modules {
 }
 
 impl Modules {
-    /// Whether this kernel, with these modules, has a driver for a device.
+    /// Returns whether this kernel, with these modules, has a driver for a device.
     ///
-    /// Of the `running` kernel it is known which module drives the device; of another one only what
-    /// its modules and its built-in ones claim. One that does not tell what is built in gets the
-    /// benefit of the doubt.
+    /// For the `running` kernel it is known which module drives the device; for another one only
+    /// what its modules and its built-in drivers claim. A kernel that does not list what is built
+    /// in gets the benefit of the doubt.
     pub(crate) fn drives(&self, device: &Device, running: bool) -> bool {
         let is_packed = |name: &str| self.files.iter().any(|file| names(file, name));
         let claimed = |text: &str| {
@@ -93,9 +94,10 @@ impl Modules {
     }
 }
 
-/// Collects the modules of the kernel whose module folder is `folder` for a machine with
-/// these device aliases, and the `drivers` that are known by name. A driver that the kernel has
-/// built in, or lacks, is no error.
+/// Collects the modules of a kernel for a machine with these device aliases.
+///
+/// `folder` is the module folder of the kernel; `drivers` are known by name. It is not an error if
+/// the kernel lacks a driver, or has it built in.
 pub(crate) fn collect(
     folder: &Path,
     devices: &BTreeSet<String>,
@@ -107,7 +109,7 @@ pub(crate) fn collect(
     };
     let dependencies = read("modules.dep")?;
     let aliases = read("modules.alias")?;
-    // Kernels without soft dependencies come without the file.
+    // Kernels without soft dependencies come without this file.
     let soft = fs::read_to_string(folder.join("modules.softdep")).unwrap_or_default();
     let index = Index::parse(&dependencies, &soft);
     let table = Aliases::parse(&aliases);
@@ -121,7 +123,7 @@ pub(crate) fn collect(
             index.add_closure(&table, name, &mut own);
         }
     }
-    // What a vendor or DKMS has built lies in `updates/`, `extra/` or `weak-updates/`.
+    // Modules that a vendor or DKMS has built are in `updates/`, `extra/` or `weak-updates/`.
     for name in drivers {
         index.add_closure(&table, name, &mut own);
     }
@@ -144,7 +146,7 @@ pub(crate) fn device_aliases(devices: &Path) -> io::Result<BTreeSet<String>> {
     let mut found = BTreeSet::new();
     let mut folders = vec![devices.to_owned()];
     while let Some(folder) = folders.pop() {
-        // A device may go away while we look.
+        // A device may disappear meanwhile.
         let Ok(entries) = fs::read_dir(&folder) else { continue };
         for entry in entries.filter_map(Result::ok) {
             if entry.file_type()?.is_dir() {
@@ -165,7 +167,7 @@ mod tests {
 
     fn tree() -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
-        // Lines of a Debian 12 cloud kernel's own indexes.
+        // Lines from the indexes of a Debian 12 cloud kernel.
         for (name, text) in [
             (
                 "modules.dep",
@@ -249,7 +251,7 @@ mod tests {
     #[test]
     fn a_soft_dependency_by_alias_brings_the_modules_that_serve_it() {
         let folder = tempfile::tempdir().unwrap();
-        // Lines of Debian 12's generic kernel, where ext4 and its checksums are modules.
+        // Lines from Debian 12's generic kernel, where ext4 and its checksums are modules.
         for (name, text) in [
             (
                 "modules.dep",

@@ -1,4 +1,4 @@
-//! What a deployment will do, decided from facts and configuration alone.
+//! Decides what a deployment will do, only from facts and configuration.
 
 mod command_line;
 mod disk;
@@ -34,7 +34,7 @@ use crate::refusal::Refusal;
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Plan {
     pub(crate) purpose: Purpose,
-    /// Whether it is about the machine that the facts are of.
+    /// Whether it is for the machine that the facts describe.
     pub(crate) this_machine: bool,
     pub(crate) hostname: String,
     pub(crate) payload: Option<PlannedPayload>,
@@ -44,43 +44,43 @@ pub(crate) struct Plan {
     /// The base initramfs: `built-in`, a path or a URL.
     pub(crate) base: String,
     pub(crate) sizes: Option<Sizes>,
-    /// Absent when it could not be decided.
+    /// Absent if it could not be decided.
     pub(crate) restore: Option<Restore>,
     /// What answers in the running system and what does not.
     pub(crate) answers: Vec<String>,
-    /// What there is of a network that cannot be had again.
+    /// The parts of the network that cannot be recreated.
     pub(crate) not_restored: Vec<String>,
     pub(crate) disk: PlannedDisk,
     /// Other disks that `deploy` may write to.
     pub(crate) also_write: Vec<PlannedDisk>,
     pub(crate) entry: PlannedEntry,
     pub(crate) watchdog: PlannedWatchdog,
-    /// Drivers on the way to disks and links, whether they matter or not, that it will lack.
+    /// Drivers that it will lack on the way to disks and links, whether they matter or not.
     #[serde(skip)]
     pub(crate) drivers_missing: Vec<DriverMissing>,
     pub(crate) access: PlannedAccess,
     pub(crate) memory: Budget,
     /// Seconds that `deploy` may take.
     pub(crate) deploy_limit_secs: u64,
-    /// The deploy description; absent while a payload, a disk or a network is missing.
+    /// The deploy description; absent as long as a payload, a disk or a network is missing.
     pub(crate) deploy: Option<Deploy>,
     /// What could not be decided.
     #[serde(skip)]
     pub(crate) undecided: Vec<Refusal>,
 }
 
-/// The payload, as far as the plan is about it.
+/// The payload, as far as it matters to the plan.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct PlannedPayload {
     /// The file name that the user gave.
     pub(crate) file: String,
-    /// What it says about itself.
+    /// Its settings for itself.
     pub(crate) settings: Settings,
     pub(crate) kind: Kind,
-    /// In bytes.
+    /// Its size in bytes.
     pub(crate) size: u64,
-    /// Bytes in memory.
+    /// Its unpacked size in bytes.
     pub(crate) unpacked: u64,
     pub(crate) members: u64,
     pub(crate) sha256: String,
@@ -90,21 +90,21 @@ pub(crate) struct PlannedPayload {
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct PlannedKernel {
-    /// Whether it is the running system's own.
+    /// Whether it is the running system's own kernel.
     pub(crate) running: bool,
     pub(crate) image: Option<KernelImage>,
     pub(crate) modules: Option<PathBuf>,
 }
 
-/// Who gets in.
+/// Who can log in.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct PlannedAccess {
-    /// Number of authorised keys that go along.
+    /// Number of authorised keys that are taken along.
     pub(crate) authorized_keys: usize,
-    /// Number of those among them that let nobody in but for a command, or not any more.
+    /// Number of those keys that only let people in for a command, or have expired.
     pub(crate) without_shell: usize,
-    /// Where they come from.
+    /// The source of the keys.
     pub(crate) from: Option<String>,
     /// Types of the SSH host keys that are kept.
     pub(crate) host_keys: Vec<String>,
@@ -173,7 +173,7 @@ pub(crate) fn plan(inputs: Inputs<'_>) -> Plan {
     plan
 }
 
-/// Inputs that are no part of a plan but of what PID 1 is told.
+/// Inputs that are not part of a plan, but that PID 1 needs.
 struct Known {
     modules: Vec<String>,
     answered: Option<Vec<Subject>>,
@@ -181,7 +181,7 @@ struct Known {
     written_at: u64,
 }
 
-/// Who answered, and so must answer in the deploy environment.
+/// Returns who answered, and therefore must answer in the deploy environment.
 fn answered(answers: &[Answer]) -> Vec<Subject> {
     let answers = answers.iter().filter(|answer| answer.answered);
     answers.map(|answer| answer.subject.clone()).collect()

@@ -1,4 +1,4 @@
-//! Why a deployment is refused before anything is changed, each reason with a way out.
+//! Refuses deployments before anything is changed, each reason with a way out.
 
 mod fit;
 
@@ -11,7 +11,7 @@ use crate::facts::{Facts, ImageFormat};
 use crate::plan::{Moment, Peak, Plan, Purpose};
 use crate::refusal::Refusal;
 
-/// Returns every reason that facts and plan give, the most basic first.
+/// Returns every reason that follows from facts and plan, the most basic first.
 pub(crate) fn check(facts: &Facts, plan: &Plan) -> Vec<Refusal> {
     let mut refusals = Vec::new();
     if plan.purpose == Purpose::Deploy {
@@ -25,7 +25,7 @@ pub(crate) fn check(facts: &Facts, plan: &Plan) -> Vec<Refusal> {
     refusals.extend(kernel(facts, plan));
     refusals.extend(plan.undecided.iter().cloned());
     refusals.extend(fit::check(facts, plan));
-    // A ladder without kexec loads nothing; why it is without, it says.
+    // A ladder without kexec loads nothing, and explains why it has no kexec.
     let peaks = plan.memory.peaks.iter().filter(|peak| peak.during != Moment::Loading);
     refusals.extend(peaks.filter_map(short));
     refusals
@@ -58,7 +58,7 @@ fn entry(facts: &Facts, plan: &Plan) -> Option<Refusal> {
     if facts.kexec.loaded && plan.this_machine {
         return Some(Refusal::Staged { what: "a kernel that kexec would execute is loaded" });
     }
-    // A container's own reason says it all.
+    // The container is reason enough.
     let container = facts.virtualization.container.is_some();
     let none = plan.this_machine && plan.entry.ladder.is_empty() && !container;
     let obstacles = || plan.entry.passed_over.iter().map(ToString::to_string).collect();
@@ -88,7 +88,9 @@ fn kernel(facts: &Facts, plan: &Plan) -> Option<Refusal> {
     (kernel != modules).then_some(Refusal::ModulesOfAnother { kernel, modules })
 }
 
-/// Linux unpacks zstd from 5.9 on (`CONFIG_RD_ZSTD`); a release that is no number may.
+/// Returns whether a kernel unpacks zstd: Linux does since 5.9 (`CONFIG_RD_ZSTD`).
+///
+/// A release that is not a number may do so.
 fn unpacks_zstd(release: &str) -> bool {
     let mut numbers = release.split(|other: char| !other.is_ascii_digit());
     let mut number = || numbers.next().and_then(|digits| digits.parse::<u32>().ok());
@@ -107,8 +109,9 @@ fn short(peak: &Peak) -> Option<Refusal> {
     })
 }
 
-/// Returns what a payload needs to run but the deploy environment will not have; `has` tells for
-/// the path or the bare name of a program.
+/// Returns what a payload needs to run but the deploy environment will not have.
+///
+/// `has` returns whether there is a program, by its path or just by its name.
 pub(crate) fn missing_programs(
     kind: &Kind,
     tools: &[String],
@@ -126,11 +129,12 @@ pub(crate) fn missing_programs(
         .collect()
 }
 
-/// Returns why nobody could log in to a rescue, where there may be one and somebody shall; `has`
-/// tells for the path of a program.
+/// Returns why nobody could log in to a rescue, if there may be one and somebody should.
+///
+/// `has` returns whether there is a program, by its path.
 pub(crate) fn ssh_server(plan: &Plan, has: impl Fn(&str) -> bool) -> Option<Refusal> {
     let waits = plan.deploy.as_ref()?.after_commit == AfterCommit::Rescue;
-    // Whoever says that nobody shall log in has consented.
+    // Without a source of keys, the user has agreed that nobody can log in.
     let matters = plan.purpose == Purpose::Deploy && waits && plan.access.from.is_some();
     (matters && !paths::SSH_SERVERS.into_iter().any(has)).then_some(Refusal::NoSshServer)
 }

@@ -1,4 +1,4 @@
-//! From configuration and payload to a checked plan; reads much, changes nothing.
+//! Turns configuration and payload into a checked plan; reads much, changes nothing.
 
 use std::fs::{self, File};
 use std::net::SocketAddr;
@@ -21,21 +21,21 @@ use crate::refusal::Refusal;
 use crate::twin::Likeness;
 use crate::{amount, report, source, staging};
 
-/// A deployment that was thought through: all that is read and decided before anything is done.
+/// Everything about a deployment that is read and decided before anything is done.
 #[derive(Debug)]
 pub(crate) struct Prepared {
     pub(crate) facts: Facts,
     pub(crate) plan: Plan,
-    /// Absent while there is no payload or no kernel with modules.
+    /// Absent without a payload, or without a kernel with modules.
     pub(crate) contents: Option<Contents>,
-    /// Every reason not to go on.
+    /// Every reason not to continue.
     pub(crate) refusals: Vec<Refusal>,
-    /// What would be one, had it not been overridden.
+    /// Reasons that would be refusals if they were not overridden.
     pub(crate) overridden: Vec<Refusal>,
     sources: Sources,
 }
 
-/// What a plan is made of besides the facts.
+/// The inputs of a plan besides the facts.
 #[derive(Debug)]
 struct Sources {
     config: Config,
@@ -45,36 +45,38 @@ struct Sources {
     modules: Option<Modules>,
     authorized_keys: Vec<AuthorizedKey>,
     host_keys: Vec<HostKey>,
-    /// Who answers in the running system; absent where it is not asked.
+    /// Who answers in the running system; absent if that is not tested.
     answers: Option<Vec<Answer>>,
     /// Addresses of the server that the payload comes from.
     origins: Vec<SocketAddr>,
-    /// Where a base of one's own is, once it is here.
+    /// Where a custom base is, once it has been brought here.
     base: Option<PathBuf>,
 }
 
-/// A payload that was read once from end to end.
+/// A payload that was read once from beginning to end.
 #[derive(Debug)]
 struct Payload {
     path: PathBuf,
     /// Its file name, for messages.
     name: String,
     description: Description,
-    /// Seconds since 1970 of its last change.
+    /// When it was last changed, in seconds since 1970.
     changed_at: u64,
     location: Location,
 }
 
 impl Prepared {
-    /// Reads all inputs, decides, and checks the decision. What is named by URL is fetched into
-    /// `folder`. A payload or a file that is bad by itself is an error at once.
+    /// Reads all inputs, decides, and checks the decision.
+    ///
+    /// Files that are named by URL are fetched into `folder`. A payload or a file that is bad by
+    /// itself is an error at once.
     pub(crate) fn new(
         config: Config,
         argument: Option<Location>,
         purpose: Purpose,
         folder: &Path,
     ) -> anyhow::Result<Self> {
-        // Both are read from end to end, which takes most of the time that a plan takes.
+        // Both are read from beginning to end, which takes most of the time of a plan.
         let (payload, base) = std::thread::scope(|scope| {
             let base = scope.spawn(|| read_base(&config, folder));
             let payload = read_payload(&config, argument, folder);
@@ -118,7 +120,7 @@ impl Prepared {
         Ok(Self { facts, plan, contents, refusals, overridden, sources })
     }
 
-    /// Refuses whatever a receipt does not speak for, where one is required.
+    /// Refuses what is not covered by the receipt, if one is required.
     pub(crate) fn require(&mut self, receipt: &ReceiptArgs) -> anyhow::Result<()> {
         let Some(path) = &receipt.required else { return Ok(()) };
         let receipt = Receipt::read(path)?;
@@ -138,7 +140,7 @@ impl Prepared {
         Ok(plan)
     }
 
-    /// Refuses to stage what has no room; another machine's staging is not ours to know.
+    /// Refuses to stage what has no room; nobody knows the room on another machine.
     pub(crate) fn check_room(&self) -> anyhow::Result<()> {
         let contents = self.contents.as_ref().filter(|_| self.plan.this_machine);
         let Some(contents) = contents else { return Ok(()) };
@@ -154,7 +156,7 @@ impl Prepared {
         staging::check_room(bytes, folder.map(|folder| (folder, bytes + kernel)))
     }
 
-    /// The parts that an execution needs, or the first refusal with all the others.
+    /// Returns what an execution needs, or else the first refusal after reporting all others.
     pub(crate) fn accept(&self) -> anyhow::Result<(&Contents, &contract::deploy::Deploy)> {
         refuse(&self.refusals)?;
         for overridden in &self.overridden {
@@ -166,7 +168,7 @@ impl Prepared {
     }
 }
 
-/// Ends in the first refusal; the others are said before it.
+/// Returns the first refusal as an error, and reports the others before.
 pub(crate) fn refuse(refusals: &[Refusal]) -> anyhow::Result<()> {
     let Some((first, others)) = refusals.split_first() else { return Ok(()) };
     for other in others {
@@ -195,7 +197,7 @@ fn decide(
         authorized_keys: count(&sources.authorized_keys, &amount::date(facts.clock.now)),
         answers: sources.answers.as_deref(),
         origins: &sources.origins,
-        // Not the present moment: the same inputs shall give the same bytes.
+        // This is not the present time, because the same inputs must give the same bytes.
         written_at: payload.map_or(0, |payload| payload.changed_at),
     });
     let mut refusals = preflight::check(facts, &plan);
@@ -213,7 +215,7 @@ fn decide(
 }
 
 impl Sources {
-    /// Splits reasons not to go on into those that are overridden and those that stand.
+    /// Splits refusals into those that are overridden and those that stand.
     fn split(&self, refusals: Vec<Refusal>) -> (Vec<Refusal>, Vec<Refusal>) {
         let overridden = &self.config.preflight.overridden;
         let is = |refusal: &Refusal| refusal.check().is_some_and(|it| overridden.contains(&it));
@@ -244,8 +246,9 @@ impl Sources {
     }
 }
 
-/// What the kernel asks for modules by when links are made that are no hardware (Linux,
-/// `MODULE_ALIAS_RTNL_LINK`).
+/// Returns the aliases by which the kernel requests modules for links that are not hardware.
+///
+/// It does so when they are created (Linux, `MODULE_ALIAS_RTNL_LINK`).
 fn link_aliases(facts: &Facts) -> Vec<String> {
     let kinds = facts.network.links.iter().filter_map(|link| match link.kind {
         Kind::Hardware => None,
@@ -257,14 +260,14 @@ fn link_aliases(facts: &Facts) -> Vec<String> {
     kinds.map(|kind| format!("rtnl-link-{kind}")).collect()
 }
 
-/// Brings a base of one's own here and lists it.
+/// Brings a custom base here and lists it.
 fn read_base(config: &Config, folder: &Path) -> anyhow::Result<Option<BaseContents>> {
     let Base::At(place) = &config.initramfs.base else { return Ok(None) };
     let path = source::bring(place, config.initramfs.digest.as_ref().into(), folder)?;
     BaseContents::read(&path).map(Some)
 }
 
-/// Brings the payload here and reads it from end to end, so that a bad one is refused first.
+/// Brings the payload here and reads all of it, so that a bad one is refused first.
 fn read_payload(
     config: &Config,
     argument: Option<Location>,
@@ -306,7 +309,7 @@ fn modules(config: &Config, facts: &Facts) -> Option<Modules> {
     }
 }
 
-/// What is no key stays behind, whoever wrote it: it may be a private one.
+/// Selects the keys to take along; other lines stay behind, because they may be private keys.
 fn choose_keys(keys: &Keys, keyring: Keyring) -> anyhow::Result<Vec<AuthorizedKey>> {
     match keys {
         Keys::None => Ok(Vec::new()),

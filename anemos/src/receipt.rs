@@ -1,7 +1,7 @@
-//! Receipts of rehearsals: what was rehearsed, by digests, and what came of it; and their check.
+//! Receipts of rehearsals: what was rehearsed, by digests, with the result.
 //!
-//! The machine that it was rehearsed on is told, but not compared: it was a simulated one. Where that
-//! was the twin of a real one, this must be like it.
+//! The machine of the rehearsal is stated but not compared, because it was a simulated one. If it
+//! was the twin of a real one, a machine that is deployed to must be like that one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -19,7 +19,7 @@ use crate::{report, source};
 
 mod configuration;
 
-/// A rehearsal that came to a verdict.
+/// A rehearsal that reached a verdict.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Receipt {
@@ -30,26 +30,26 @@ pub(crate) struct Receipt {
     pub(crate) rehearsed: Parts,
     /// The simulated machine.
     pub(crate) machine: Setup,
-    /// What the machine is like that it was the twin of, where it was one.
+    /// The machine that it was the twin of, if it was a twin.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) twin_of: Option<Likeness>,
-    /// In what it was not like that one, although it should have been.
+    /// How it differed from that one, although it should not have.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) twin_differs: Vec<String>,
 }
 
-/// What a deployment is made of: digests, and words where there is nothing to digest.
+/// The parts of a deployment: digests, and words if there is nothing to digest.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Parts {
-    /// The binary.
+    /// The digest of the binary.
     pub(crate) anemos: String,
     pub(crate) payload: String,
-    /// `built-in`: by this binary, of the running system's tools.
+    /// A digest, or `built-in`: made by this binary from the running system's tools.
     pub(crate) base: String,
-    /// `running`: the kernel of the running system.
+    /// A digest, or `running`: the kernel of the running system.
     pub(crate) kernel: String,
-    /// Everything else that the effective configuration says, defaults too.
+    /// Everything else in the effective configuration, including defaults.
     pub(crate) configuration: BTreeMap<String, String>,
 }
 
@@ -62,8 +62,10 @@ pub(crate) struct ReceiptArgs {
 }
 
 impl Parts {
-    /// Reads what is to be digested. A base or kernel that was brought here already is at the path of
-    /// `base`; else it is where the configuration says.
+    /// Digests everything that a receipt compares.
+    ///
+    /// A base that was brought here already is at the path `base`; otherwise it is where the
+    /// configuration says.
     pub(crate) fn read(
         config: &Config,
         payload: Option<&str>,
@@ -104,7 +106,7 @@ fn digest(path: &Path) -> anyhow::Result<String> {
 }
 
 impl Receipt {
-    /// Writes down what came of a rehearsal.
+    /// Makes the receipt of a rehearsal with its result.
     pub(crate) fn new(
         rehearsed: Parts,
         (machine, twin_of): (Setup, Option<Likeness>),
@@ -116,7 +118,7 @@ impl Receipt {
         Self { verdict, reason, written, rehearsed, machine, twin_of, twin_differs }
     }
 
-    /// Reads one; what is none is refused.
+    /// Reads a receipt; anything else is refused.
     pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
         let name = path.display();
         let text = fs::read_to_string(path).with_context(|| format!("reading {name}"))?;
@@ -132,7 +134,7 @@ impl Receipt {
         fs::write(path, text + "\n").with_context(|| format!("writing {}", path.display()))
     }
 
-    /// Returns every reason why it does not speak for a deployment of `here`.
+    /// Returns every reason why it does not cover a deployment of `here`.
     pub(crate) fn refusals(&self, here: &Parts, like: &Likeness) -> Vec<Refusal> {
         let mut refusals = Vec::new();
         if self.verdict != Ending::Passed {

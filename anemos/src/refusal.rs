@@ -1,4 +1,4 @@
-//! The foreseen reasons, in words.
+//! The foreseen reasons not to deploy, in words.
 
 pub(crate) mod check;
 mod hints;

@@ -1,12 +1,15 @@
-//! How a command ends: refusals with a way out, the one place that prints errors, exit codes.
+//! Reports how a command ends: errors, ways out, exit codes.
+//!
+//! Only this module prints errors.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use thiserror::Error;
 
-/// How a command ends that is refused: a foreseen reason, found before anything was changed, and the
-/// way out.
+/// Why a command is refused: a foreseen reason and the way out.
+///
+/// The reason was found before anything was changed.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 #[error("{reason}")]
 pub(crate) struct Refused {
@@ -15,7 +18,7 @@ pub(crate) struct Refused {
 }
 
 impl Refused {
-    /// Returns a refusal for `reason`, which `hint` is the way out of.
+    /// Returns a refusal with its reason and its way out.
     pub(crate) fn new(reason: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { reason: reason.into(), hint: hint.into() }
     }
@@ -31,17 +34,17 @@ impl Refused {
     }
 }
 
-/// What was asked for could not even be tried, which says nothing about its outcome.
+/// The requested thing could not even be tried, which says nothing about its outcome.
 #[derive(Debug, Error)]
 #[error("{0}")]
 pub(crate) struct Broken(pub(crate) String);
 
 const REFUSED: u8 = 3;
 const BROKEN: u8 = 4;
-/// What shells say of a program that SIGINT ended.
+/// The exit code that shells report for a program that SIGINT ended.
 pub(crate) const INTERRUPTED: u8 = 130;
 
-/// Prints `error` with its contexts on one line, and the way out on the next, where one is known.
+/// Prints `error` with its contexts on one line, and the way out, if known, on the next.
 pub(crate) fn failure(error: &anyhow::Error) -> ExitCode {
     step(&format!("error: {}", format!("{error:#}").trim().replace('\n', " ")));
     if let Some(hint) = hint(error) {
@@ -52,23 +55,24 @@ pub(crate) fn failure(error: &anyhow::Error) -> ExitCode {
 
 /// Prints one step, in the present tense, before it is done.
 ///
-/// A connection that died meanwhile must not end what is being done: nothing is said then.
+/// If the connection has died meanwhile, nothing is printed, because that must not end what is
+/// being done.
 pub(crate) fn step(text: &str) {
     let _nobody_listens = writeln!(io::stderr(), "{text}");
 }
 
-/// Asks a question and leaves the cursor behind it.
+/// Asks a question and leaves the cursor after it.
 pub(crate) fn prompt(text: &str) -> io::Result<()> {
     write!(io::stderr(), "{text}")?;
     io::stderr().flush()
 }
 
-/// Prints what was asked for; a reader that wants no more of it, such as head(1), is fine.
+/// Prints the result; it is fine if a reader such as head(1) does not want all of it.
 pub(crate) fn result(text: &str) {
     let _nobody_reads = writeln!(io::stdout(), "{}", text.strip_suffix('\n').unwrap_or(text));
 }
 
-/// Images that fail while they are built are no refusals, but may have a way out.
+/// Returns the way out, which can also exist if an image fails as it is built.
 fn hint(error: &anyhow::Error) -> Option<&str> {
     let refusal = find::<Refused>(error).map(Refused::hint);
     refusal.or_else(|| find::<makeimg::MakeError>(error).and_then(makeimg::MakeError::hint))

@@ -1,4 +1,4 @@
-//! Files that a user names: a path or a URL, and the digest that either must have.
+//! Brings files that a user names here: by path or URL, with an optional digest.
 
 mod digests;
 mod fetch;
@@ -17,9 +17,10 @@ use self::fetch::Patience;
 use crate::config::Location;
 use crate::report::Refused;
 
-/// Returns a file that is here and is the right one, as far as that can be said yet.
+/// Returns a file that is here and is the right one, as far as that can be checked yet.
 ///
-/// What a URL names is fetched into `folder` and stays there; a path is returned as it is.
+/// If it is named by a URL, it is fetched into `folder` and stays there; a path is returned
+/// unchanged.
 pub(crate) fn bring(
     location: &Location,
     trust: Trust<'_>,
@@ -34,7 +35,7 @@ pub(crate) fn bring(
     }
 }
 
-/// Addresses of the server that a file comes from; none when it is here.
+/// Returns the addresses of the server that a file comes from; none if it is here.
 pub(crate) fn servers(location: &Location) -> anyhow::Result<Vec<SocketAddr>> {
     let Location::Url(url) = location else { return Ok(Vec::new()) };
     let uri = url.parse().with_context(|| format!("reading the URL {location}"))?;
@@ -43,7 +44,7 @@ pub(crate) fn servers(location: &Location) -> anyhow::Result<Vec<SocketAddr>> {
     Ok(resolver.servers(&uri).unwrap_or_default())
 }
 
-/// Turns what is wrong with a payload into a refusal; what is wrong with reading it is none.
+/// Turns a flaw of a payload into a refusal; an error of reading it stays an error.
 pub(crate) fn refuse(error: PayloadError) -> anyhow::Error {
     if error.is_refusal() {
         Refused::new(error.to_string(), error.hint()).into()

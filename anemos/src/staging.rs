@@ -1,4 +1,4 @@
-//! The folder in which a deployment is staged before the jump, and how all of it is taken back.
+//! The folder in which a deployment is staged before the jump, and how to undo all of it.
 
 mod undo;
 
@@ -19,12 +19,12 @@ pub(crate) use self::undo::UndoLog;
 
 const INITRAMFS: &str = "initramfs";
 
-/// The right to stage something, or to take it back, which one process has at a time.
+/// The right to stage something or to undo it, which only one process has at a time.
 #[derive(Debug)]
 pub(crate) struct Lock(#[expect(dead_code, reason = "it is held, not read")] File);
 
 impl Lock {
-    /// Takes it, or refuses: two at once would undo each other's.
+    /// Takes the lock, or refuses because two at once would undo each other's changes.
     pub(crate) fn take() -> anyhow::Result<Self> {
         Self::of(Path::new(LOCK))
     }
@@ -46,16 +46,18 @@ impl Lock {
     }
 }
 
-/// Whether the next boot, or an execution of a loaded kernel, leads elsewhere: looked at once more
-/// with the lock held.
+/// Returns whether the next boot, or executing a loaded kernel, leads elsewhere.
+///
+/// Check this again with the lock held.
 pub(crate) fn is_anything_staged() -> bool {
     Path::new(UNDO_LOG).exists() || facts::is_kernel_loaded()
 }
 
-/// Refuses a final initramfs of so many bytes that has no room, before any of it is written; then
-/// `copied` bytes go to another folder, which may be on the same file system.
+/// Refuses a final initramfs of `bytes` if there is no room, before any of it is written.
+///
+/// Afterwards `copied` bytes go to another folder, which may be on the same file system.
 pub(crate) fn check_room(bytes: u64, copied: Option<(&Path, u64)>) -> anyhow::Result<()> {
-    // The folder is made later; what is above it is on the same file system then.
+    // The folder is made later, on the same file system as its parent.
     let parent = Path::new(STAGED).ancestors().find(|folder| folder.exists());
     let parent = parent.unwrap_or(Path::new("/"));
     let device = |folder: &Path| folder.metadata().ok().map(|found| found.dev());
@@ -74,25 +76,25 @@ fn enough(parent: &Path, needs: u64, free: u64) -> Result<(), Refused> {
     Err(Refused::new(reason, "make room there, or use a smaller payload or base"))
 }
 
-/// Makes the folder and returns the place of the final initramfs in it.
+/// Makes the folder and returns the path of the final initramfs in it.
 pub(crate) fn prepare() -> anyhow::Result<PathBuf> {
     let describe = || format!("making {STAGED}");
     DirBuilder::new().recursive(true).mode(0o700).create(STAGED).with_context(describe)?;
     Ok(Path::new(STAGED).join(INITRAMFS))
 }
 
-/// Opens the record of what is changed outside of the folder.
+/// Opens the record of changes outside the folder.
 pub(crate) fn undo_log() -> anyhow::Result<UndoLog> {
     UndoLog::open(Path::new(UNDO_LOG))
 }
 
-/// Removes the final initramfs, once what will be booted has a copy.
+/// Removes the final initramfs, once it has been copied to where it will be booted from.
 pub(crate) fn drop_initramfs() -> anyhow::Result<()> {
     let path = Path::new(STAGED).join(INITRAMFS);
     fs::remove_file(&path).with_context(|| format!("removing {}", path.display()))
 }
 
-/// Takes back what was changed elsewhere and removes the folder; says what it did.
+/// Undoes the changes elsewhere and removes the folder; returns what it did.
 pub(crate) fn clear() -> anyhow::Result<Vec<String>> {
     let mut did = undo_log()?.undo()?;
     match fs::remove_dir_all(STAGED) {

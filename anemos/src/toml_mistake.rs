@@ -1,11 +1,12 @@
-//! What is wrong with TOML, in words for each place that it comes from.
+//! Describes mistakes in TOML, depending on where it comes from.
 
 use std::ops::Range;
 
 use crate::report::Refused;
 
-/// Turns an error of parsing a configuration into a refusal that names line, key, value, and the way
-/// out.
+/// Turns a parse error of a configuration into a refusal.
+///
+/// The refusal names line, key, value and the way out.
 pub(crate) fn in_configuration(text: &str, error: &toml::de::Error) -> Refused {
     let span = error.span().unwrap_or(0..0);
     let line = text.get(..span.start).unwrap_or_default().matches('\n').count() + 1;
@@ -19,18 +20,18 @@ pub(crate) fn in_configuration(text: &str, error: &toml::de::Error) -> Refused {
     Refused::new(reason_of(line, key, value, reason), way_out(allowed))
 }
 
-/// What is wrong with a value that a flag gave, which has no line to be named: on one line.
+/// Describes a mistake in a flag's value on one line, because there is no line number to name.
 pub(crate) fn in_flag(error: &toml::de::Error) -> String {
     let text = error.to_string();
     text.split_whitespace().collect::<Vec<_>>().join(" ").replace('`', "\"")
 }
 
-/// What is wrong with another file: the line itself, marked where it is wrong.
+/// Describes a mistake in another file: the line itself, with a mark at the mistake.
 pub(crate) fn in_file(error: &toml::de::Error) -> String {
     error.to_string().trim_end().to_owned()
 }
 
-/// What is wrong with a word that stands for a value.
+/// Describes a mistake in a word that stands for a value.
 pub(crate) fn in_word(error: &toml::de::Error) -> String {
     error.message().to_owned()
 }
@@ -51,7 +52,7 @@ fn near(a: &str, b: &str) -> f64 {
     strsim::normalized_damerau_levenshtein(a, b)
 }
 
-/// Returns the words between grave accents, which is how serde names fields and variants.
+/// Returns the words between backticks, which is how serde names fields and variants.
 fn quoted(text: &str) -> Vec<&str> {
     text.split('`').skip(1).step_by(2).collect()
 }
@@ -63,7 +64,7 @@ fn split_expectation(message: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// Returns the key of the line in which the value at `span` lies.
+/// Returns the key of the line that contains the value at `span`.
 fn key_at<'t>(text: &'t str, span: &Range<usize>) -> Option<&'t str> {
     let start = text.get(..span.start)?.rfind('\n').map_or(0, |newline| newline + 1);
     let (key, _) = text.get(start..span.start)?.split_once('=')?;

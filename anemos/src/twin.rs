@@ -1,4 +1,4 @@
-//! The twin of a machine: what a simulated one is made like, by the facts of the real one.
+//! The twin of a machine: a simulated machine, made from the facts of a real one.
 
 mod likeness;
 mod topology;
@@ -21,13 +21,13 @@ use crate::report::Refused;
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Twin {
     pub(crate) setup: Setup,
-    /// Its provider's network; none where the machine has none, or no old system to have it.
+    /// Its provider's network; none if the machine has none, or no old system to use it.
     pub(crate) topology: Option<Topology>,
-    /// What the original is like.
+    /// How the original looks to a rehearsal.
     pub(crate) original: Likeness,
 }
 
-/// Reads facts as `anemos facts` printed them.
+/// Reads facts that `anemos facts` has printed.
 pub(crate) fn read_facts(path: &Path) -> anyhow::Result<Facts> {
     let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
     parse_facts(&text).map_err(|reason| {
@@ -42,7 +42,7 @@ pub(crate) fn parse_facts(text: &str) -> serde_json::Result<Facts> {
 }
 
 impl Twin {
-    /// Decides what the twin of a machine with these facts is like.
+    /// Decides how to make the twin of a machine with these facts.
     pub(crate) fn of(facts: &Facts) -> Self {
         let disks = disks(facts);
         let direct = disks.first().is_some_and(|disk| disk.sector == Sector::Bytes4096);
@@ -66,7 +66,7 @@ impl Twin {
             },
             memory: Some(Size::of_bytes(likeness::memory(facts.memory.total))),
             network_card,
-            // No fixture has a disk with such sectors, so the deploy environment is booted alone.
+            // No fixture has a disk with such sectors, so only the deploy environment is booted.
             entry: if direct { Way::Direct } else { Way::Jump },
             disks,
             ..Setup::default()
@@ -76,7 +76,9 @@ impl Twin {
     }
 }
 
-/// The disk below `/` first. Others have a usual size: they are not written, and may be large.
+/// Returns the disks, beginning with the one below `/`.
+///
+/// Others get a usual size, because they are not written and may be large.
 fn disks(facts: &Facts) -> Vec<DiskSetup> {
     let is_root = |disk: &&Disk| facts.root_disks.contains(&disk.candidate.name);
     let (root, others): (Vec<_>, Vec<_>) =
@@ -104,7 +106,7 @@ fn of_disk(facts: &Facts, disk: &Disk) -> DiskSetup {
     DiskSetup { bus, sector, nameless, ..DiskSetup::default() }
 }
 
-/// The fixture whose disk has the same layers; none: the usual one.
+/// Returns the fixture whose disk has the same layers; none for the usual one.
 fn fixture(facts: &Facts, generic: bool) -> Option<&'static str> {
     let is_root = |disk: &&Disk| facts.root_disks.contains(&disk.candidate.name);
     let content: Vec<_> = facts
@@ -125,7 +127,7 @@ fn fixture(facts: &Facts, generic: bool) -> Option<&'static str> {
     }
 }
 
-/// The driver of the first card in use.
+/// Returns the driver of the first card in use.
 fn driver_of_card(facts: &Facts) -> Option<&str> {
     let network = facts.network.in_use();
     let card = network.links.iter().find(|link| link.kind.is_hardware())?.name.clone();

@@ -1,4 +1,4 @@
-//! The binary as a user meets it, in an emptied environment: output, exit codes, questions.
+//! Tests the binary as a user meets it, in an emptied environment: output, exit codes, questions.
 
 use std::fs;
 use std::path::Path;
@@ -13,7 +13,7 @@ fn command(folder: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-/// What one run said and how it ended.
+/// The output of a run, and how it ended.
 struct Run {
     status: Option<i32>,
     stdout: String,
@@ -30,7 +30,7 @@ impl Run {
     }
 }
 
-/// Runs the binary in a folder that holds these files and nothing else.
+/// Runs the binary in a folder that contains only these files.
 #[expect(clippy::expect_used, reason = "a helper of tests")]
 fn run(files: &[(&str, &str)], arguments: &[&str]) -> Run {
     let folder = tempfile::tempdir().expect("making a folder");
@@ -132,7 +132,7 @@ fn a_configuration_that_is_not_there_is_a_failure() {
     insta::assert_snapshot!(failed.stderr, @r"error: reading nowhere.toml: No such file or directory (os error 2)");
 }
 
-/// As with `anemos facts | head`: the pipe is closed before anything is written to it.
+/// Like `anemos facts | head`: the pipe is closed before anything is written to it.
 #[test]
 fn a_reader_that_is_gone_is_no_crash() {
     let folder = tempfile::tempdir().unwrap();
@@ -153,7 +153,7 @@ fn facts_are_json_about_this_machine() {
     assert!(facts["memory"]["total"].as_u64().unwrap() > 0);
 }
 
-/// Whether this machine could be taken over is not ours to say, but a plan it always has.
+/// This test cannot know whether this machine could be taken over, but there is always a plan.
 #[test]
 fn a_plan_needs_no_payload() {
     let plan = run(&[], &["plan", "--network", "none"]);
@@ -246,7 +246,7 @@ fn a_payload_with_another_digest_is_refused() {
     assert!(refused.stderr.contains("p has the digest sha256:2d71"), "{}", refused.stderr);
 }
 
-/// The files of a scenario, by which a guest takes the same payload.
+/// The files are those of a scenario, in which a guest accepts the same payload.
 #[test]
 fn a_payload_is_refused_for_its_signature_before_it_is_looked_into() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios/payloads");
@@ -290,7 +290,7 @@ fn deploy_asks_on_a_terminal_or_not_at_all() {
     ");
 }
 
-/// Without a payload, so that no test can ever take a machine over.
+/// This test has no payload, so that it can never take a machine over.
 #[test]
 fn on_a_terminal_deploy_goes_on_to_look_at_the_machine() {
     let folder = tempfile::tempdir().unwrap();
@@ -326,7 +326,7 @@ fn the_suite_lists_what_it_would_run_and_refuses_to_run_nothing() {
     assert!(said.contains("error: no scenario has the tag none"), "{said}");
 }
 
-/// Scenarios of refusals, which need no guest; every shard writes a file of its own.
+/// These are scenarios of refusals, which need no guest; each shard writes its own file.
 #[test]
 fn the_files_of_all_shards_together_have_each_scenario_once() {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
@@ -338,7 +338,7 @@ fn the_files_of_all_shards_together_have_each_scenario_once() {
         let mut command = command(&repository, &arguments);
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("XDG_CACHE_HOME", folder.path());
-        // None of them needs a payload that is built first, which would take minutes.
+        // None of them needs a payload that must be built first, which would take minutes.
         command.args(["no-deploy", "no-tarball", "outside", "wrong-digest", "executable"]);
         let run = Run::of(&command.args(["--shard", shard]).output().unwrap());
         assert_eq!(run.status, Some(0), "{}{}", run.stdout, run.stderr);

@@ -1,4 +1,4 @@
-//! The binary before servers that it must not trust, on this machine alone.
+//! Tests the binary with servers that it must not trust, on this machine only.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -35,7 +35,7 @@ impl Authority {
         Ok(Self { pem, issuer: Issuer::new(params, key) })
     }
 
-    /// A server with a certificate for this name that ends with that year.
+    /// Configures a server with a certificate for this name that is valid until the end of a year.
     fn server(&self, name: &str, until: i32) -> Result<ServerConfig, Box<dyn std::error::Error>> {
         let mut params = CertificateParams::new([name.to_owned()])?;
         (params.not_before, params.not_after) =
@@ -51,7 +51,7 @@ impl Authority {
     }
 }
 
-/// A payload that is none.
+/// An answer that is not a payload.
 const NONE: &str = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nnone";
 
 /// Gives an answer to one client; returns the URL.
@@ -63,12 +63,12 @@ fn serve(config: ServerConfig, answer: &'static str) -> std::io::Result<String> 
         let connection = ServerConnection::new(Arc::new(config));
         let mut connection = connection.map_err(std::io::Error::other)?;
         let mut stream = Stream::new(&mut connection, &mut client);
-        // What is asked fits into one read; a client that does not trust us ends here.
+        // The request fits into one read; a client that does not trust us stops here.
         let _asked = stream.read(&mut [0; 4096])?;
         stream.write_all(answer.as_bytes())?;
         stream.flush()
     };
-    // It ends with its client, whom the test waits for.
+    // It ends with its client, which the test waits for.
     let _serving = std::thread::spawn(serving);
     Ok(url)
 }

@@ -1,9 +1,11 @@
-//! The payloads with an IMGBUILD as they are, installed by the distributions' own tools onto a disk and
-//! into images, from the repositories that scenarios serve to guests.
+//! Tests the payloads with an IMGBUILD, installed by the distributions' own tools.
 //!
-//! `ANEMOS_TEST_SERVED` names the folders of those repositories (`anemos fixture build served/arch`,
-//! `served/alpine`); without it nothing is tried here, and that is said. Whether the systems boot is a
-//! matter of the scenarios.
+//! They are installed onto a disk and into images, from the repositories that scenarios serve to
+//! guests.
+//!
+//! `ANEMOS_TEST_SERVED` names the folders of those repositories (`anemos fixture build
+//! served/arch`, `served/alpine`); without it the tests are skipped and say so. Scenarios test
+//! whether the systems boot.
 #![expect(clippy::expect_used, reason = "the helpers of a test may fail it")]
 
 use std::env;
@@ -12,8 +14,10 @@ use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
-/// Makes a loop device of an image, and nodes for it and its partitions with a name by which GRUB knows
-/// disks: $1 is the image, $2 the name. The kernel need not read partition tables by itself.
+/// Makes a loop device of an image, and nodes for it and its partitions.
+///
+/// $1 is the image, $2 a name by which GRUB knows disks. The kernel need not read partition tables
+/// by itself.
 const DISK: &str = r#"
 printf '1: size=1MiB, type=21686148-6449-6E6F-744E-656564454649\n2: type=linux\n' |
     sfdisk --quiet --label gpt "$1"
@@ -39,14 +43,14 @@ umount "$folder"
 exit $status
 "#;
 
-/// Shows the repository in the folder $1, also to those who cannot enter the cache that it is in.
+/// Mounts the repository in the folder $1, also for users who cannot enter its cache.
 const ROOT: &str = r#"
 mount --bind "$REPOSITORY" "$1/repository"
 shift
 exec "$@"
 "#;
 
-/// Becomes a user without rights, who has subordinate IDs here alone: $1 is a folder to own.
+/// Becomes an unprivileged user who only has subordinate IDs in here: $1 is a folder to own.
 const NOBODY: &str = r#"
 folder=$1
 shift
@@ -59,8 +63,10 @@ mount -t tmpfs -o mode=1777 none "$folder/tmp"
 exec setpriv --reuid=nobody --regid=65534 --clear-groups "$@"
 "#;
 
-/// GRUB asks udev where a partition begins, which Alpine does not have, else the driver (`HDIO_GETGEO`),
-/// and that of loop devices does not answer.
+/// Replaces udevadm, which GRUB asks where a partition begins.
+///
+/// Alpine does not have it; then GRUB asks the driver (`HDIO_GETGEO`), and that of loop devices
+/// does not answer.
 const UDEVADM: &str = r#"
 mkdir -p project/files/usr/local/bin
 cat >project/files/usr/local/bin/udevadm <<'END'
@@ -71,7 +77,7 @@ END
 chmod 755 project/files/usr/local/bin/udevadm
 "#;
 
-/// A payload with mirror and keys, beside what a build needs.
+/// A payload with mirror and keys, and what else a build needs.
 struct Project {
     folder: TempDir,
     repository: PathBuf,
@@ -82,7 +88,7 @@ fn skipped(reason: &str) {
     eprintln!("skipped: {reason}");
 }
 
-/// Returns the payload of a distribution, or says why it is not tried.
+/// Returns the payload of a distribution, or reports why it is skipped.
 fn project(name: &str) -> Option<Project> {
     let folders = env::var_os("ANEMOS_TEST_SERVED").unwrap_or_default();
     let place = format!("served-{name}-");
@@ -122,7 +128,7 @@ impl Project {
         self.folder.path().join(name).display().to_string()
     }
 
-    /// Runs a script of shell in its folder, and returns what it printed; it must do well.
+    /// Runs a shell script in its folder, and returns what it printed; the script must succeed.
     fn sh(&self, script: &str) -> String {
         self.run("sh", &["-euc", script])
     }
@@ -157,8 +163,9 @@ impl Project {
         command.output().expect("a program")
     }
 
-    /// Builds a result of one format as somebody who is not root, whose folder for temporary files is on
-    /// a tmpfs that the image does not have.
+    /// Builds a result of one format as somebody who is not root.
+    ///
+    /// The folder for temporary files is on a tmpfs that the image does not have.
     fn builds_as_nobody(&self, format: &str) -> String {
         let (folder, anemos) = (self.path(""), self.path("bin/anemos"));
         let (tmp, project, out) = (self.path("tmp"), self.path("project"), self.path("out"));
@@ -170,7 +177,7 @@ impl Project {
     }
 }
 
-/// A disk for as long as it is held.
+/// A disk that exists as long as it is held.
 struct Disk<'a> {
     project: &'a Project,
     device: String,
@@ -208,7 +215,7 @@ impl Drop for Disk<'_> {
     }
 }
 
-/// Installs a payload onto a disk after its check, and returns the disk and what was said.
+/// Installs a payload onto a disk after its check, and returns the disk and the output.
 fn installed(project: &Project) -> (Disk<'_>, String) {
     let disk = Disk::new(project);
     let makeimg = ["makeimg", "-C", "project", "--cache", "../cache", "--disk", &disk.device];
@@ -229,7 +236,7 @@ fn arch_is_installed_onto_a_disk_as_its_payload_is() {
     for line in ["checking package integrity", "Updating linux initcpios", "installing GRUB"] {
         assert!(said.contains(line), "{line}: {said}");
     }
-    // What was fetched for the check is what was installed.
+    // Exactly the packages fetched for the check were installed.
     let fetched = |line: &&str| line.trim().starts_with("linux-") && line.contains("downloading");
     assert_eq!(said.lines().filter(fetched).count(), 1, "{said}");
     assert!(!Path::new(&project.path("cache/packages")).exists());
@@ -279,7 +286,7 @@ fn alpine_is_installed_onto_a_disk_as_its_payload_is() {
     }
 }
 
-/// Where drivers are in what an initramfs lists.
+/// Checks that the list of an initramfs contains drivers.
 fn drivers(project: &Project, unpack: &str) {
     let list = project.sh(unpack);
     for driver in ["virtio_blk", "virtio_scsi", "nvme", "ahci", "ext4"] {

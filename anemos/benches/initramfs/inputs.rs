@@ -1,4 +1,4 @@
-//! What the initramfs is made of: full base, kernel with modules, payload; made once, then kept.
+//! Makes the inputs of the initramfs once, then keeps them: full base, kernel, modules, payload.
 
 use std::fs;
 use std::io::{BufWriter, Write as _};
@@ -9,7 +9,7 @@ use anyhow::{Context as _, ensure};
 
 use crate::measure::{self, Sample};
 
-/// Bytes of the payload that no compression makes smaller.
+/// Bytes of the payload, which no compression makes smaller.
 const PAYLOAD: usize = 160_000_000;
 
 /// A folder with all inputs, and the version of its kernel.
@@ -58,7 +58,7 @@ impl Inputs {
         measure::script(script, &self.folder, &environment)
     }
 
-    /// Keeps what the last script made as an input of others.
+    /// Keeps the output of the last script as an input for others.
     pub(crate) fn keep_output(&self, name: &str) -> anyhow::Result<()> {
         fs::rename(self.folder.join("out"), self.folder.join(name)).context("keeping the output")
     }
@@ -78,7 +78,7 @@ access = {{ authorized-keys = "none", host-keys = "new" }}
     )
 }
 
-/// Makes a file or folder unless it is there; an interrupted one is not taken for a whole one.
+/// Makes a file or folder unless it exists; an interrupted one does not count.
 fn make(path: &Path, produce: impl FnOnce(&Path) -> anyhow::Result<()>) -> anyhow::Result<()> {
     if path.exists() {
         return Ok(());
@@ -105,7 +105,7 @@ fn write_payload(folder: &Path) -> anyhow::Result<()> {
     fs::write(&deploy, "#!/bin/sh\nexit 0\n")?;
     fs::set_permissions(&deploy, fs::Permissions::from_mode(0o755))?;
     let mut file = BufWriter::new(fs::File::create(folder.join("rootfs.tar.zst"))?);
-    // xorshift64: as good as compressed, and the same every time.
+    // xorshift64: as incompressible as compressed data, and the same every time.
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     for _ in 0..PAYLOAD / 8 {
         state ^= state << 13;

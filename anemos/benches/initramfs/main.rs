@@ -1,6 +1,7 @@
 //! Measures generating the final initramfs, side by side with other ways to make one.
 //!
-//! Every round runs every way once, so that all see the same machine; medians are compared.
+//! Every round runs every way once, so that all of them see the machine in the same state; medians
+//! are compared.
 
 mod inputs;
 mod measure;
@@ -19,7 +20,8 @@ fn main() -> anyhow::Result<ExitCode> {
     if arguments.first().is_some_and(|first| first == measure::FLAG) {
         return measure::child(arguments.get(1..).unwrap_or_default());
     }
-    // Without the flag of `cargo bench` this is `cargo test --all-targets`, which has no time.
+    // Without the flag of `cargo bench` this is `cargo test --all-targets`, which cannot take the
+    // time.
     if arguments.iter().any(|argument| argument == "--bench") {
         run()?;
     }
@@ -30,7 +32,7 @@ fn main() -> anyhow::Result<ExitCode> {
 struct Way {
     name: &'static str,
     script: &'static str,
-    /// What our time divided by its time is to be at most.
+    /// The upper limit for our time divided by its time.
     aim: f64,
 }
 
@@ -49,7 +51,7 @@ const WAYS: [Way; 3] = [
     },
     Way {
         name: "(c) mkinitramfs",
-        // Its place of modules is fixed, so they are put there for this process alone.
+        // Its path of modules is fixed, so they are put there for this process only.
         script: r#"unshare --map-root-user --mount sh -ec '
             mount -t overlay -o "lowerdir=$PWD/kernel/lib:/usr/lib" overlay /usr/lib
             mount --bind kernel/boot /boot
@@ -67,7 +69,7 @@ fn run() -> anyhow::Result<()> {
         print(&format!("round {round} of {ROUNDS}"));
         ours.push(inputs.script(ANEMOS)?);
         for (way, samples) in WAYS.iter().zip(&mut theirs) {
-            // One that cannot be run here does not keep the others from being measured.
+            // If one cannot be run here, the others are measured nevertheless.
             if let Ok(list) = samples {
                 match inputs.script(way.script) {
                     Ok(sample) => list.push(sample),

@@ -1,7 +1,7 @@
-//! Time and peak memory of one command and all that it starts.
+//! Measures time and peak memory of one command, with all processes that it starts.
 //!
-//! The kernel keeps the peak of all children of a process together, so every command gets a
-//! process of its own as parent: this binary again.
+//! The kernel keeps one peak for all children of a process, so every command gets its own parent
+//! process: this binary again.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -14,13 +14,13 @@ use nix::sys::resource::{UsageWho, getrusage};
 /// The argument that makes this binary such a parent.
 pub(crate) const FLAG: &str = "--measure";
 
-/// What one run took.
+/// The result of one run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sample {
     pub(crate) seconds: f64,
     /// Memory of its largest process, in bytes.
     pub(crate) peak: u64,
-    /// Size of what it made, in bytes.
+    /// Size of its output, in bytes.
     pub(crate) written: u64,
 }
 
@@ -34,7 +34,7 @@ pub(crate) fn script(
     if out.exists() {
         std::fs::remove_file(&out).context("removing what the run before made")?;
     }
-    // What is still being written for the run before would be on the account of this one.
+    // What is still being written for the previous run would count as this one's.
     nix::unistd::sync();
     let this = std::env::current_exe().context("finding this binary")?;
     let output = command(&this)
@@ -67,7 +67,7 @@ pub(crate) fn child(arguments: &[OsString]) -> anyhow::Result<ExitCode> {
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The run in the middle, by time; with the largest peak of all.
+/// Returns the sample with the median time, but with the largest peak of all.
 pub(crate) fn median(samples: &[Sample]) -> Sample {
     let mut sorted = samples.to_vec();
     sorted.sort_by(|one, other| one.seconds.total_cmp(&other.seconds));

@@ -1,4 +1,4 @@
-//! The final initramfs as other readers see it.
+//! Checks the final initramfs with other readers.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -144,7 +144,7 @@ fn nothing_is_left_behind_when_a_member_is_gone() {
 fn cpio_reads_the_raw_part_of_it() {
     let folder = tempfile::tempdir().unwrap();
     let bytes = write_in(folder.path(), "final", built_in());
-    // Its first member, behind a newc header of 110 bytes.
+    // Its first member, after a newc header of 110 bytes.
     let name = b"anemos/payload\0";
     let start = bytes.windows(name.len()).rposition(|window| window == name).unwrap() - 110;
     let raw = folder.path().join("raw");

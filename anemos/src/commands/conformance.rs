@@ -116,7 +116,7 @@ impl Args {
         let reason = "the run was ended before it was done";
         let known: BTreeSet<_> = outcomes.iter().map(|outcome| outcome.name.clone()).collect();
         let left = chosen.iter().filter(|scenario| !known.contains(&scenario.name));
-        // A drawn machine is no scenario of the list.
+        // A drawn machine is not a scenario of the list.
         let drawn = self.generate.generate.is_some() || self.generate.campaign.is_some();
         let left = left.filter(|_| !drawn);
         outcomes.extend(left.map(|scenario| runner.skip(scenario, reason)));
@@ -134,7 +134,7 @@ impl Args {
         Ok(if suite::is_good(&outcomes) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
-    /// Shows the list, or writes it as JSON where that is asked for.
+    /// Shows the list, or writes it as JSON if that is wanted.
     fn print_list(&self, chosen: &[Scenario]) -> anyhow::Result<ExitCode> {
         if let Some(path) = &self.json {
             let entry = |scenario: &Scenario| {
@@ -166,7 +166,7 @@ impl Args {
         Ok(Runner { anemos, root, arguments, cpus, payloads, payload, evidence, admission })
     }
 
-    /// Leaves what came of each in `done`, as soon as it came.
+    /// Runs the scenarios, and adds each result to `done` as soon as it is known.
     async fn run_all(
         &self,
         chosen: &[Scenario],
@@ -236,7 +236,7 @@ fn write_json<T: serde::Serialize + ?Sized>(path: &Path, value: &T) -> anyhow::R
     std::fs::write(path, text + "\n").with_context(|| format!("writing {}", path.display()))
 }
 
-/// The scenarios so many times over; each time has a name, and a folder for evidence, of its own.
+/// Repeats the scenarios; each repetition gets its own name and its own folder for evidence.
 fn repeated(chosen: Vec<Scenario>, times: usize) -> Vec<Scenario> {
     if times <= 1 {
         return chosen;
@@ -247,13 +247,13 @@ fn repeated(chosen: Vec<Scenario>, times: usize) -> Vec<Scenario> {
     (1..=times).flat_map(|time| chosen.iter().map(named(time)).collect::<Vec<_>>()).collect()
 }
 
-/// A line of the list.
+/// Renders a line of the list.
 fn listed(scenario: &Scenario) -> String {
     let tags: Vec<_> = scenario.tags.iter().map(|tag| format!(" #{tag}")).collect();
     format!("{}{}  {}", scenario.name, tags.concat(), scenario.claim)
 }
 
-/// A filter that matches nothing is a mistake of the caller, and never a suite that passed.
+/// Refuses a filter that matches nothing: that is a mistake, and not a suite that passed.
 fn refuse(error: ScenarioError) -> anyhow::Error {
     if matches!(error, ScenarioError::NoMatch { .. }) {
         return Refused::new(error.to_string(), "see `anemos conformance --list`").into();

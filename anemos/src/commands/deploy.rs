@@ -96,10 +96,10 @@ impl Args {
             report::step("interrupted: what was staged is taken back");
             return Ok(ExitCode::from(report::INTERRUPTED));
         }
-        // What was fetched is in the initramfs now, and nothing runs after a jump.
+        // The initramfs now contains what was fetched, and nothing runs after a jump.
         drop(fetched);
         if self.far.stage_only {
-            // systemctl(1): a reboot executes a kernel that is loaded.
+            // If a kernel is loaded, a reboot executes it (systemctl(1)).
             let enters =
                 if rung.boots() { "the next reboot" } else { "`kexec -e` or `systemctl reboot`" };
             report::step(&format!("staged: {enters} enters it, `anemos reset` takes it back"));
@@ -112,8 +112,10 @@ impl Args {
     }
 }
 
-/// Signals that would end this in the middle: an interruption is looked for when everything is staged,
-/// and the end of a connection is none, since the host name was typed.
+/// Signals that would end this in the middle.
+///
+/// Interruptions are checked for once everything is staged. The end of a connection is ignored,
+/// because the host name was typed.
 #[derive(Debug)]
 struct Held(SignalFd);
 
@@ -140,8 +142,10 @@ fn goes_on(mode: Mode) -> &'static str {
     }
 }
 
-/// Undoes what was staged and loaded; the error that led here is the one to report. What stays is
-/// told, because the next boot may enter it.
+/// Undoes what was staged and loaded.
+///
+/// The error that led here is the one to report. What cannot be undone is reported, too, because
+/// the next boot may enter it.
 fn take_back() {
     let unloaded = if facts::is_kernel_loaded() { kexec::unload() } else { Ok(()) };
     let undone = [unloaded, staging::clear().map(drop), last_attempt::take_back().map(drop)];
@@ -150,7 +154,7 @@ fn take_back() {
     }
 }
 
-/// Asks for the host name, which people know by heart only for the right machine.
+/// Asks for the host name, which people only know by heart for the right machine.
 fn confirm(prepared: &Prepared, mode: Mode) -> anyhow::Result<()> {
     let hostname = &prepared.facts.hostname;
     let disk = prepared.plan.disk.name();
@@ -172,7 +176,7 @@ fn check_answer(answer: &str, hostname: &str) -> Result<(), Refused> {
     Err(Refused::new(reason, "run the command again on the machine that you mean"))
 }
 
-/// Writes the final initramfs to the staging folder and makes the way into it ready.
+/// Writes the final initramfs to the staging folder and prepares the way into it.
 fn stage(prepared: &Prepared, mode: Mode) -> anyhow::Result<Rung> {
     let (contents, deploy) = prepared.accept()?;
     let file = staging::prepare()?;
@@ -186,7 +190,7 @@ fn stage(prepared: &Prepared, mode: Mode) -> anyhow::Result<Rung> {
     }
     report::step("assembling the final initramfs");
     let size = assemble::write(contents, &deploy, &file)?;
-    // With its real size some ways in may be closed.
+    // Its actual size may rule out some ways in.
     let plan = prepared.recheck(size)?;
     let kernel = plan.kernel.image.as_ref().context("finding the kernel")?;
     report::step(&format!("loading kernel and final initramfs of {size} bytes"));

@@ -1,4 +1,4 @@
-//! Command `anemos facts`: prints this machine as JSON, or in what its network differs.
+//! Command `anemos facts`: prints this machine as JSON, or how its network differs.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -64,7 +64,7 @@ fn random() -> anyhow::Result<[u8; 32]> {
     Ok(bytes)
 }
 
-/// Reads the network in facts, or a network alone.
+/// Reads a network, from facts or from a file of its own.
 fn read_network(path: &Path) -> anyhow::Result<Network> {
     let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
     parse(&text).map_err(|reason| {

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::report::{self, Broken, Refused};
 
-/// Before the names of folders that guests are served.
+/// The prefix of names of folders that are served to guests.
 const SERVED: &str = "served/";
 
 /// The command line of `anemos fixture`.
@@ -63,7 +63,7 @@ impl Fixtures {
         self.folder.as_deref()
     }
 
-    /// Returns the folder of fixtures, and what keeps it there.
+    /// Returns the folder of fixtures, and a guard that keeps it.
     fn folder(&self) -> anyhow::Result<(PathBuf, Option<TempDir>)> {
         if let Some(folder) = &self.folder {
             return Ok((folder.clone(), None));
@@ -73,7 +73,7 @@ impl Fixtures {
         Ok((folder, Some(data)))
     }
 
-    /// Returns a fixture, and what keeps its files there.
+    /// Returns a fixture, and a guard that keeps its files.
     pub(crate) fn open(&self, name: &str) -> anyhow::Result<(Fixture, Option<TempDir>)> {
         let (folder, data) = self.folder()?;
         match Fixture::read(&folder, name) {
@@ -150,7 +150,7 @@ impl Args {
     }
 }
 
-/// Builds a folder that guests are served unless it is cached.
+/// Builds a folder that is served to guests, unless it is cached.
 async fn serve(fixtures: &Path, name: &str) -> anyhow::Result<PathBuf> {
     if !served::names(fixtures).iter().any(|known| known == name) {
         let reason = format!("nothing that is served is called {name}");
@@ -174,7 +174,7 @@ async fn host(progress: Progress) -> anyhow::Result<Host> {
     Ok(Host::prove(&anemos, &cache::folder(), progress).await)
 }
 
-/// Builds a fixture unless it is cached; nothing is asked of the host when it is.
+/// Builds a fixture unless it is cached; if it is, nothing is required of the host.
 async fn ensure(fixture: &Fixture) -> anyhow::Result<cache::Ready> {
     if let Some(ready) = cache::find(&cache::folder(), fixture)? {
         return Ok(ready);

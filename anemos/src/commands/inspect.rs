@@ -43,7 +43,7 @@ impl Args {
     }
 }
 
-/// Renders a description for people: one line a fact, nothing that is not there.
+/// Renders a description for people: one fact per line, and only facts that there are.
 fn render(found: &Description) -> String {
     let settings = &found.settings;
     let variables: Vec<_> = found.environment.keys().map(String::as_str).collect();

@@ -119,7 +119,7 @@ impl Args {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// Every path that was given is one from that folder on.
+    /// Enters the folder of the IMGBUILD, to which every path is relative.
     fn enter(&self) -> anyhow::Result<()> {
         env::set_current_dir(&self.folder).map_err(|error| {
             let reason = format!("the folder {} cannot be entered: {error}", self.folder.display());
@@ -142,10 +142,10 @@ impl Args {
     }
 }
 
-/// Runs the same command once more where it can leave nothing behind.
+/// Runs the same command once more in namespaces, where it can leave nothing behind.
 fn again() -> anyhow::Result<ExitCode> {
     let mut arguments: Vec<OsString> = env::args_os().skip(1).collect();
-    // Right after the verb: what follows a `--` is an input folder.
+    // Right after the verb, because what follows a `--` is an input folder.
     arguments.insert(1.min(arguments.len()), "--isolated".into());
     let program = env::current_exe().unwrap_or_else(|_| Path::new("/proc/self/exe").into());
     let status = makeimg::isolated(&program, &arguments, &mut Progress).map_err(refuse)?;
@@ -161,7 +161,7 @@ fn refuse(error: MakeError) -> anyhow::Error {
     }
 }
 
-/// Tells each step when it begins and when it ended, and what its programs say.
+/// Reports when each step begins and ends, and the output of its programs.
 struct Progress;
 
 impl Watch for Progress {

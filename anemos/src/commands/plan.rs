@@ -1,4 +1,4 @@
-//! Command `anemos plan`: prints what deploy would do, changes nothing.
+//! Command `anemos plan`: prints what deploy would do, and changes nothing.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -44,7 +44,7 @@ impl Args {
         let mut prepared = Prepared::new(config, payload, Purpose::Deploy, fetched.path())?;
         prepared.require(&self.receipt)?;
         let Prepared { plan, refusals, overridden, .. } = &prepared;
-        // A plan is wanted without root, and before there is a payload.
+        // A plan is also useful without root, and before there is a payload.
         let mut refusals = refusals.clone();
         refusals.retain(|refusal| !matches!(refusal, Refusal::NotRoot | Refusal::NoPayload));
         report::result(&if self.json {
@@ -66,23 +66,23 @@ impl Args {
     }
 }
 
-/// The plan as programs read it.
+/// The plan for programs.
 #[derive(Serialize)]
 struct Said<'s> {
     #[serde(flatten)]
     plan: &'s Plan,
     /// The configuration file that was read; none if there are only defaults and flags.
     configuration: Option<PathBuf>,
-    /// Reasons not to go on.
+    /// Reasons not to continue.
     refusals: Vec<ToldRefusal>,
-    /// What would be one, had it not been overridden.
+    /// Reasons that would be refusals if they were not overridden.
     overridden: Vec<ToldRefusal>,
 }
 
-/// A refusal as programs read it.
+/// A refusal for programs.
 #[derive(Serialize)]
 struct ToldRefusal {
-    /// What `--override` takes; none where nothing can be overridden.
+    /// What `--override` takes; none if it cannot be overridden.
     check: Option<Check>,
     reason: String,
     hint: String,

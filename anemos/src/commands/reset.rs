@@ -1,4 +1,4 @@
-//! Command `anemos reset`: undoes all that deploy staged before the jump.
+//! Command `anemos reset`: undoes everything that deploy staged before the jump.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! Command `anemos retry`: has PID 1 of a rescue run the payload again.
+//! Command `anemos retry`: makes PID 1 of a rescue run the payload again.
 
 use std::fs::{self, File};
 use std::process::ExitCode;

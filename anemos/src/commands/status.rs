@@ -1,4 +1,4 @@
-//! Command `anemos status`: tells what came of a deployment, in a rescue and in the old system.
+//! Command `anemos status`: shows the result of a deployment, in a rescue and in the old system.
 
 use std::fs;
 use std::path::Path;
@@ -14,7 +14,7 @@ use contract::stages::{Outcome, Stage};
 use crate::report::{self, Refused};
 use crate::{facts, last_attempt, plan};
 
-/// Lines of the log that are shown.
+/// How many lines of the log are shown.
 const LINES: usize = 15;
 
 /// The command line of `anemos status`.
@@ -47,7 +47,7 @@ impl Args {
         if self.json {
             report::result(&serde_json::to_string_pretty(&attempt).context("writing JSON")?);
         } else {
-            // In the old system the disk is what it was, and its name may be another.
+            // In the old system, the disk is unchanged, and its name may be different.
             let disk = if in_rescue { disk(&attempt)? } else { Vec::new() };
             report::result(&render(&attempt, &disk));
         }
@@ -55,7 +55,7 @@ impl Args {
     }
 }
 
-/// What lies on the disk now.
+/// Describes what is on the disk now.
 fn disk(attempt: &Attempt) -> anyhow::Result<Vec<String>> {
     let name = attempt.disk.as_deref().and_then(|device| device.strip_prefix("/dev/"));
     let disks = facts::disks_here()?;
@@ -91,7 +91,7 @@ fn list(lines: &mut Vec<String>, heading: &str, texts: &[String]) {
     }
 }
 
-/// What came of a deployment, and what to do about it.
+/// Returns the result of a deployment, and what to do about it.
 fn deployment(attempt: &Attempt) -> (String, &'static str) {
     let (outcome, next) = match (attempt.outcome, attempt.stage) {
         (Some(Outcome::Deployed), _) => ("deployed: the payload is on the disk", "nothing"),
@@ -113,12 +113,12 @@ fn deployment(attempt: &Attempt) -> (String, &'static str) {
     (outcome.to_owned(), next)
 }
 
-/// Where it failed, before the reason; what fails between two stages is in none.
+/// Returns where it failed, to put before the reason; empty if it failed between two stages.
 fn in_stage(stage: Option<Stage>) -> String {
     stage.map(|stage| format!("stage {stage}: ")).unwrap_or_default()
 }
 
-/// What to do about an attempt of which little is known.
+/// What to do about an attempt about which little is known.
 const LOOK: &str = "look at the console of the machine during another attempt";
 
 fn cut_off(stage: Stage) -> String {
@@ -127,7 +127,7 @@ fn cut_off(stage: Stage) -> String {
     )
 }
 
-/// What came of a rehearsal, and what to do about it.
+/// Returns the result of a rehearsal, and what to do about it.
 fn rehearsal(attempt: &Attempt) -> (String, &'static str) {
     let passed = "rehearsal passed: a deployment comes to `deploy` on this machine; nothing but \
                   this report was written";
@@ -154,7 +154,7 @@ fn rehearsal(attempt: &Attempt) -> (String, &'static str) {
     }
 }
 
-/// Seconds since then; 0 where the clock says that it is still to come.
+/// Returns the seconds since then; 0 if the clock shows an earlier time.
 fn age(began: u64) -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     now.saturating_sub(began)
@@ -183,7 +183,7 @@ mod tests {
             version: "0.1.0".to_owned(),
             payload: "debian.tar.zst".to_owned(),
             disk: Some("/dev/vda".to_owned()),
-            // In the far future, so that it did not begin yet.
+            // In the far future, so that it has not begun yet.
             began: u64::MAX,
             outcome: Some(Outcome::Rescue),
             stage: Some(Stage::Deploy),

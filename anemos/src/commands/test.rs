@@ -38,7 +38,7 @@ mod matrix;
 mod receipt;
 mod words;
 
-/// The port that is asked at.
+/// The port that is tested.
 const SSH: u16 = 22;
 
 /// The command line of `anemos test`.
@@ -173,7 +173,7 @@ impl Args {
         Ok(ExitCode::from(matrix::exit_code(&verdicts)))
     }
 
-    /// Packs the payload where it is a folder; what is returned keeps the tarball there.
+    /// Packs the payload if it is a folder; the returned guard keeps the tarball.
     fn pack(&mut self) -> anyhow::Result<Option<TempDir>> {
         if !self.payload.is_dir() {
             return Ok(None);
@@ -190,7 +190,7 @@ impl Args {
         Ok(Some(kept))
     }
 
-    /// Rehearses with ever less memory; says what is enough.
+    /// Rehearses with less and less memory, and shows how much is enough.
     fn floor(
         &self,
         payload: &Description,
@@ -237,7 +237,7 @@ impl Args {
         let ready = build::ensure(&host, fixture, &evidence.folder().join("fixture")).await;
         let ready = ready.map_err(|error| Broken(format!("building the fixture: {error:#}")))?;
         host.measure(&ready.kernel()).await;
-        // What is kept at its prompt has the usual cards.
+        // A VPS that is kept at its prompt has the usual cards.
         let cold = self.expect.cold || twin.is_some();
         host.start = if cold { Start::Cold } else { Start::Warm };
         host.cpus = setup.cpus.unwrap_or(2);
@@ -285,7 +285,7 @@ impl Args {
         })
     }
 
-    /// Writes the page for people beside the evidence, and what CI systems read where it is wanted.
+    /// Writes the page for people into the evidence, and files for CI systems if they are wanted.
     fn report(
         &self,
         about: &str,
@@ -323,7 +323,9 @@ impl Args {
         std::fs::write(path, text + "\n").with_context(|| format!("writing {}", path.display()))
     }
 
-    /// What was going on has ended with the run; what was seen so far stays.
+    /// Reports that the run was interrupted.
+    ///
+    /// Whatever was going on has ended with the run; the evidence so far is kept.
     fn interrupted(
         &self,
         interrupted: Interrupted,
@@ -342,12 +344,13 @@ impl Args {
 /// The machine of a rehearsal.
 struct Made<'m> {
     setup: Setup,
-    /// What it is like, where it is like another one.
+    /// The machine that it imitates, if any.
     twin: Option<&'m Twin>,
 }
 
-/// Tells in what the simulated machine was like its original, and keeps that with the evidence.
-/// Returns in what it was not.
+/// Shows how the simulated machine resembled its original, and keeps that with the evidence.
+///
+/// Returns how it differed.
 fn tell_of_twin(twin: Option<&Twin>, folder: &Path) -> anyhow::Result<Vec<String>> {
     let Some(twin) = twin else { return Ok(Vec::new()) };
     let path = folder.join(rehearsal::FACTS);
@@ -365,7 +368,7 @@ fn tell_of_twin(twin: Option<&Twin>, folder: &Path) -> anyhow::Result<Vec<String
     Ok(comparison.differences)
 }
 
-/// Refuses what payload and configuration alone justify, before any guest is started.
+/// Refuses what payload and configuration already rule out, before any guest is started.
 pub(crate) fn check(path: &Path, config: Option<&Path>) -> anyhow::Result<Description> {
     let name = path.display();
     let file = File::open(path).with_context(|| format!("reading {name}"))?;
@@ -414,7 +417,7 @@ pub(crate) fn render(verdict: &Verdict, times: &[Timed], folder: &Path) -> Strin
     lines.join("\n")
 }
 
-/// A line for each power cut.
+/// Renders a line for each power cut.
 fn power_cuts(verdict: &Verdict) -> Vec<String> {
     let line = |cut: &PowerCut| {
         let (written, boots) = (Size::of_bytes(cut.written), cut.boots.name());

@@ -1,6 +1,6 @@
 //! Command `anemos write-network`, which shows what `deploy` finds in `$ANEMOS_NETWORK`.
 //!
-//! Scenarios give the files to the programs that they are for.
+//! Scenarios pass the files to the programs that they are for.
 
 use std::fs;
 use std::path::PathBuf;

@@ -1,10 +1,10 @@
-//! The flags that stand for keys of the configuration.
+//! The flags that replace keys of the configuration.
 
 use std::path::{Path, PathBuf};
 
 use toml::Value;
 
-/// What is deployed: the heading of the options that say it.
+/// The heading of the options that select what is deployed.
 pub(crate) const WHAT: &str = "What to deploy";
 /// The heading of the options that replace keys of the configuration.
 const CONFIGURATION: &str = "Configuration (each flag replaces one key of anemos.toml)";
@@ -84,12 +84,12 @@ pub(crate) struct ConfigArgs {
 }
 
 impl ConfigArgs {
-    /// A configuration that is a file alone.
+    /// Returns the arguments for a configuration that is only a file.
     pub(crate) fn of(path: &Path) -> Self {
         Self { config: Some(path.to_owned()), ..Self::default() }
     }
 
-    /// Puts what the flags say into `config`.
+    /// Puts the values of the flags into `config`.
     pub(super) fn override_in(&self, config: &mut toml::Table) {
         let mut set = |section: &str, key: &str, value: Option<Value>| {
             let section = config.entry(section).or_insert_with(|| toml::Table::new().into());

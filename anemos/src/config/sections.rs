@@ -12,7 +12,7 @@ use crate::refusal::check::Check;
 use crate::report::Refused;
 use contract::deploy::AfterCommit;
 
-/// What a deployment is to be like.
+/// The settings of a deployment.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Config {
@@ -28,11 +28,11 @@ pub(crate) struct Config {
     pub(crate) preflight: PreflightConfig,
 }
 
-/// What is checked before anything is changed.
+/// The checks before anything is changed.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct PreflightConfig {
-    /// Checks that refuse nothing.
+    /// Checks that do not refuse anything.
     #[serde(rename = "override")]
     pub(crate) overridden: Vec<Check>,
 }
@@ -54,7 +54,7 @@ pub(crate) struct PayloadConfig {
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct KernelConfig {
     pub(crate) source: KernelSource,
-    /// Its modules, the folder named like the release; needed with a kernel of one's own.
+    /// Its modules, the folder named like the release; required with a custom kernel.
     pub(crate) modules: Option<PathBuf>,
     /// Parameters that are appended to the kernel command line.
     pub(crate) command_line: String,
@@ -74,10 +74,10 @@ pub(crate) struct InitramfsConfig {
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct NetworkConfig {
     pub(crate) mode: NetworkMode,
-    /// Name or MAC address of the link of `static`; needed only where there are several.
+    /// Name or MAC address of the link of `static`; only required if there are several.
     pub(crate) link: Option<String>,
     pub(crate) address: Vec<Prefixed>,
-    /// One for each family.
+    /// One for each address family.
     pub(crate) gateway: Vec<IpAddr>,
     pub(crate) dns: Vec<IpAddr>,
 }
@@ -86,7 +86,7 @@ pub(crate) struct NetworkConfig {
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum NetworkMode {
-    /// The running addresses and routes.
+    /// The addresses and routes of the running system.
     #[default]
     Inherit,
     Dhcp,
@@ -103,7 +103,7 @@ pub(crate) struct FirmwareConfig {
     pub(crate) extra: Vec<String>,
 }
 
-/// Which firmware files those are.
+/// Selects the firmware files.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum FirmwareMode {
@@ -140,7 +140,7 @@ pub(crate) enum EntryMethod {
     Bootloader,
 }
 
-/// Who gets into the deploy environment and the new system.
+/// Who can log in to the deploy environment and the new system.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct AccessConfig {
@@ -148,24 +148,24 @@ pub(crate) struct AccessConfig {
     pub(crate) host_keys: HostKeys,
 }
 
-/// Which SSH host keys the new system is offered.
+/// Which SSH host keys are offered to the new system.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum HostKeys {
     /// Those of the running system.
     #[default]
     Keep,
-    /// None: it makes its own.
+    /// None, so that it makes its own.
     New,
 }
 
-/// What happens when it does not go well.
+/// What happens if the deployment fails.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct FailureConfig {
     /// Seconds that `deploy` may take.
     pub(crate) timeout: u64,
-    /// What becomes of a machine whose disk was written.
+    /// What to do with a machine whose disk was written.
     pub(crate) after_commit: AfterCommit,
 }
 
@@ -180,7 +180,7 @@ impl Config {
         Self::deserialize(table)
     }
 
-    /// Refuses what each key allows but all of them together do not.
+    /// Refuses combinations of keys that are only valid one by one.
     pub(super) fn check(&self) -> Result<(), Refused> {
         self.check_network()?;
         if self.disk.also_write.contains(&Selector::default()) {
@@ -215,7 +215,7 @@ impl Config {
     }
 }
 
-/// Keys whose value is a path when it is neither a word of the key nor a URL.
+/// Keys whose value is a path unless it is one of the key's words or a URL.
 const PATHS: [(&str, &str); 5] = [
     ("payload", "source"),
     ("kernel", "source"),
@@ -225,7 +225,7 @@ const PATHS: [(&str, &str); 5] = [
 ];
 const WORDS: [&str; 4] = ["running", "built-in", "inherit", "none"];
 
-/// Makes relative paths of a file relative to the folder that the file is in.
+/// Makes relative paths in a file relative to the file's folder.
 pub(super) fn resolve_paths(table: &mut toml::Table, folder: &Path) {
     for (section, key) in PATHS {
         let value = table.get_mut(section).and_then(|section| section.get_mut(key));

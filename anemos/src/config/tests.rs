@@ -1,4 +1,4 @@
-//! What the configuration accepts, refuses and defaults to.
+//! Tests what the configuration accepts, refuses and defaults to.
 
 use super::{Config, parse, sections};
 use crate::config::values::{Base, Location, Select, Selector};
@@ -14,7 +14,7 @@ fn the_example_holds_the_defaults() {
     assert_eq!(toml::from_str::<Config>(text).unwrap(), Config::default());
 }
 
-/// Every key that the example only shows in a comment must be a key all the same.
+/// Keys that the example only shows in a comment must exist as well.
 #[test]
 fn the_example_is_valid_when_its_comments_are_switched_on() {
     let text = include_str!("../../../anemos.example.toml");

@@ -8,7 +8,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// A file, here or elsewhere.
+/// A file, on this machine or elsewhere.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
 #[serde(from = "String")]
 pub(crate) enum Location {
@@ -23,7 +23,7 @@ impl From<String> for Location {
 }
 
 impl Location {
-    /// The last part of its path.
+    /// Returns the last part of its path.
     pub(crate) fn file_name(&self) -> String {
         match self {
             Self::Path(path) => path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
@@ -36,7 +36,7 @@ impl Location {
     }
 }
 
-/// Renders a URL without what may be secret: name and password before its host, and the query.
+/// Renders a URL without secrets: user name and password before its host, and the query.
 pub(crate) fn shown(url: &str) -> String {
     let plain = url.split(['?', '#']).next().unwrap_or_default();
     let (scheme, rest) = plain.split_once("://").unwrap_or(("", plain));
@@ -54,13 +54,13 @@ impl fmt::Display for Location {
     }
 }
 
-/// A SHA-256, in lower-case hexadecimal digits; written with `sha256:` before it.
+/// A SHA-256 in lower-case hexadecimal digits; written with the prefix `sha256:`.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
 #[serde(try_from = "String")]
 pub(crate) struct Digest(String);
 
 impl Digest {
-    /// The 64 digits alone.
+    /// Returns the 64 digits.
     pub(crate) fn hex(&self) -> &str {
         &self.0
     }
@@ -79,7 +79,7 @@ impl TryFrom<String> for Digest {
     }
 }
 
-/// A public key of minisign, as its file has it in the second line.
+/// A public key of minisign: the second line of its file.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(try_from = "String")]
 pub(crate) struct PublicKey(pub(crate) minisign_verify::PublicKey);
@@ -101,7 +101,7 @@ impl TryFrom<String> for PublicKey {
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
 #[serde(try_from = "String")]
 pub(crate) enum KernelSource {
-    /// The one that the running system was booted with.
+    /// The kernel that the running system was booted with.
     #[default]
     Running,
     File(PathBuf),
@@ -127,7 +127,7 @@ impl TryFrom<String> for KernelSource {
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
 #[serde(from = "String")]
 pub(crate) enum Base {
-    /// Made of the running system's tools.
+    /// Made from the running system's tools.
     #[default]
     BuiltIn,
     At(Location),
@@ -152,7 +152,7 @@ impl fmt::Display for Base {
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
 #[serde(from = "String")]
 pub(crate) enum Keys {
-    /// Those that may log in to the running system as root.
+    /// The keys that can log in to the running system as root.
     #[default]
     Inherit,
     None,
@@ -201,7 +201,7 @@ pub(crate) enum Select {
     By(Selector),
 }
 
-/// What a disk must have to be the one; kernel names (`sda`) are not among it.
+/// What a disk must have in order to match; kernel names (`sda`) do not count.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Selector {

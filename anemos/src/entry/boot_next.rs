@@ -1,8 +1,8 @@
-//! Has the firmware boot a kernel from the EFI system partition once.
+//! Makes the firmware boot a kernel from the EFI system partition once.
 //!
-//! The kernel is its own boot loader there (Linux, `Documentation/admin-guide/efi-stub.rst`): it
-//! reads the initramfs that its command line names. `BootNext` is forgotten by the firmware as it
-//! boots (UEFI specification, section 3.3), and `BootOrder` is not touched.
+//! There the kernel is its own boot loader (Linux, `Documentation/admin-guide/efi-stub.rst`): it
+//! reads the initramfs that its command line names. The firmware deletes `BootNext` as it boots
+//! (UEFI specification, section 3.3), and `BootOrder` is not touched.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,12 +14,12 @@ use super::next::{Next, copy};
 use crate::facts::{Esp, Facts};
 use crate::staging::UndoLog;
 
-/// Below the EFI system partition.
+/// Our folder on the EFI system partition.
 const FOLDER: &str = "EFI/anemos";
-/// Kept when the power is off, and visible to boot services and to systems.
+/// The variable is kept without power, and visible to boot services and to the running system.
 const ATTRIBUTES: u32 = 7;
 
-/// Stages everything; `undo` records it.
+/// Stages everything, and records it in `undo`.
 pub(super) fn stage(facts: &Facts, next: &Next<'_>, undo: &mut UndoLog) -> anyhow::Result<()> {
     let esp = facts.boot_loader.esp.as_ref().context("finding the EFI system partition")?;
     let (number, entry) = free_entry(Path::new(VARIABLES))?;
@@ -30,7 +30,7 @@ pub(super) fn stage(facts: &Facts, next: &Next<'_>, undo: &mut UndoLog) -> anyho
     copy(next, &folder, "vmlinuz.efi", undo)?;
     let option = load_option(esp, next.command_line)?;
     write_variable(undo, &entry, &option)?;
-    // Last: until this is written, nothing of the above is booted.
+    // This comes last: until it is written, nothing of the above is booted.
     write_variable(undo, &variable("BootNext"), &number.to_le_bytes())
 }
 
@@ -38,7 +38,7 @@ fn variable(name: &str) -> PathBuf {
     Path::new(VARIABLES).join(format!("{name}-{}", boot_entry::GLOBAL))
 }
 
-/// Writes a variable and reads it back: some firmware takes what it does not keep.
+/// Writes a variable and reads it back, because some firmware accepts what it does not keep.
 fn write_variable(undo: &mut UndoLog, path: &Path, data: &[u8]) -> anyhow::Result<()> {
     let bytes = [&ATTRIBUTES.to_le_bytes(), data].concat();
     undo.write(path, &bytes)?;
@@ -49,7 +49,7 @@ fn write_variable(undo: &mut UndoLog, path: &Path, data: &[u8]) -> anyhow::Resul
     Ok(())
 }
 
-/// Returns the first number that no boot entry has, and the variable of that entry.
+/// Returns the first number without a boot entry, and the variable for that entry.
 fn free_entry(variables: &Path) -> anyhow::Result<(u16, PathBuf)> {
     let free = (0..=u16::MAX).map(|number| {
         let name = format!("Boot{number:04X}-{}", boot_entry::GLOBAL);
@@ -76,7 +76,7 @@ fn load_option(esp: &Esp, command_line: &str) -> anyhow::Result<Vec<u8>> {
     .concat())
 }
 
-/// Renders the device path of a partition of a GPT (section 10.3.5.1).
+/// Renders the device path of a GPT partition (section 10.3.5.1).
 fn partition_path(esp: &Esp) -> anyhow::Result<Vec<u8>> {
     const GPT: [u8; 2] = [2, 2];
     Ok([
@@ -97,7 +97,7 @@ fn file_path(name: &str) -> Vec<u8> {
     [vec![4, 4], length.to_le_bytes().to_vec(), name].concat()
 }
 
-/// Reads a GUID: its first three fields are stored little-endian, the others as they are read.
+/// Parses a GUID: its first three fields are stored little-endian, the others as they are written.
 fn guid(text: &str) -> Option<[u8; 16]> {
     let fields: Vec<_> = text.split('-').collect();
     let [first, second, third, fourth, fifth] = fields.as_slice() else { return None };

@@ -1,8 +1,9 @@
-//! Has EXTLINUX boot an entry of ours once.
+//! Makes EXTLINUX boot our entry once.
 //!
-//! What is booted once lies at the end of `ldlinux.sys`, in the "auxiliary data vector" (Syslinux,
-//! `doc/extlinux.txt`). EXTLINUX clears it before it boots that, and boots it only when it could; nobody
-//! but its own program writes to that file, whose place on the disk it knows.
+//! The one-time entry is stored at the end of `ldlinux.sys`, in the "auxiliary data vector"
+//! (Syslinux, `doc/extlinux.txt`). EXTLINUX clears it before it boots that entry, and does not boot
+//! it if it could not clear it. Only its own program writes to that file, because EXTLINUX knows
+//! the file's place on the disk.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -26,7 +27,7 @@ const HEADER: usize = 8;
 const END: u8 = 0;
 const BOOT_ONCE: u8 = 1;
 
-/// Stages everything; `undo` records it.
+/// Stages everything, and records it in `undo`.
 pub(super) fn stage(facts: &Facts, next: &Next<'_>, undo: &mut UndoLog) -> anyhow::Result<()> {
     let extlinux = facts.boot_loader.starting_extlinux().context("finding EXTLINUX's folder")?;
     let program = extlinux.program.as_deref().context("finding the program extlinux")?;
@@ -37,11 +38,14 @@ pub(super) fn stage(facts: &Facts, next: &Next<'_>, undo: &mut UndoLog) -> anyho
     let before = files::read_if_there(&extlinux.configuration)?.unwrap_or_default();
     let menu = [before, entry(next.command_line).into_bytes()].concat();
     undo.write(&extlinux.configuration, &menu)?;
-    // Last: until this is done, nothing of the above is booted.
+    // This comes last: until it is done, nothing of the above is booted.
     undo.boot_once(program, &extlinux.folder, ENTRY)
 }
 
-/// Relative paths begin where the configuration lies. Words are as they are: there is no quoting.
+/// Renders our entry.
+///
+/// Relative paths start at the folder of the configuration. Words are written unchanged, because
+/// there is no quoting.
 fn entry(command_line: &str) -> String {
     let words: Vec<_> = command_line.split_whitespace().collect();
     format!(
@@ -51,7 +55,7 @@ fn entry(command_line: &str) -> String {
     )
 }
 
-/// Whether there is something already that is booted once.
+/// Returns whether something is already booted once.
 fn boots_once(loader: &Path) -> anyhow::Result<bool> {
     let read = || {
         let (mut file, mut vector) = (File::open(loader)?, [0; VECTOR]);
@@ -62,7 +66,7 @@ fn boots_once(loader: &Path) -> anyhow::Result<bool> {
     Ok(has_boot_once(&vector))
 }
 
-/// Walks the tags: a byte for what it is, one for the length, then as many.
+/// Searches the tags: a byte for the type, one for the length, then as many bytes.
 fn has_boot_once(vector: &[u8]) -> bool {
     let mut rest = vector.get(HEADER..).unwrap_or_default();
     while let [tag, length, data @ ..] = rest {

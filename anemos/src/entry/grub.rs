@@ -1,6 +1,7 @@
-//! Has GRUB boot an entry of ours once.
+//! Makes GRUB boot our entry once.
 //!
-//! Kernel and initramfs lie beside its configuration, where it finds them without knowing disks.
+//! Kernel and initramfs are in the folder of its configuration, where GRUB finds them without
+//! knowing disks.
 
 use anyhow::Context;
 
@@ -13,7 +14,7 @@ use crate::{files, grub_environment};
 const ENTRY: &str = "anemos-deploy";
 const FOLDER: &str = "anemos";
 
-/// Stages everything; `undo` records it.
+/// Stages everything, and records it in `undo`.
 pub(super) fn stage(facts: &Facts, next: &Next<'_>, undo: &mut UndoLog) -> anyhow::Result<()> {
     let grub = facts.boot_loader.grub.as_ref().context("finding GRUB's folder")?;
     let folder = grub.folder.join(FOLDER);
@@ -22,7 +23,7 @@ pub(super) fn stage(facts: &Facts, next: &Next<'_>, undo: &mut UndoLog) -> anyho
     let before = files::read_if_there(&custom)?.unwrap_or_default();
     let menu = [before, menu_entry(next.command_line).into_bytes()].concat();
     undo.write(&custom, &menu)?;
-    // Last: until this is written, nothing of the above is booted.
+    // This comes last: until it is written, nothing of the above is booted.
     let block = grub.folder.join("grubenv");
     let now = files::read_if_there(&block)?.unwrap_or_default();
     let describe = || format!("editing {}", block.display());
@@ -30,9 +31,12 @@ pub(super) fn stage(facts: &Facts, next: &Next<'_>, undo: &mut UndoLog) -> anyho
     undo.write(&block, &chosen)
 }
 
-/// GRUB sets `config_directory` to the folder of its configuration from 2.02 on, while it reads it: as
-/// an entry is booted, it may be another one, that of what a signed GRUB begins with. What cannot be
-/// booted leads to the old system, as the entry is booted once: people would not see a menu.
+/// Renders our menu entry.
+///
+/// Since 2.02, GRUB sets `config_directory` to the folder of its configuration while it reads it.
+/// When an entry is booted, the variable may hold another folder, that of the configuration with
+/// which a signed GRUB begins. If the entry cannot be booted, it reboots into the old system,
+/// because it is booted only once and people would not see a menu.
 fn menu_entry(command_line: &str) -> String {
     let words: Vec<_> = command_line.split_whitespace().map(quote).collect();
     format!(
@@ -48,7 +52,7 @@ fn menu_entry(command_line: &str) -> String {
     )
 }
 
-/// Quotes a word for GRUB's script, whose single quotes work as those of a shell.
+/// Quotes a word for GRUB's script, where single quotes work as in a shell.
 fn quote(word: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"=,.:/+-_@%".contains(&byte);
     if word.bytes().all(plain) {

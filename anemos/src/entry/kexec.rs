@@ -15,8 +15,9 @@ use self::machine::Machine;
 use super::next::Next;
 use crate::report::Refused;
 
-/// Has the running kernel load another one with its initramfs and command line into memory.
-/// Nothing runs it yet, and [`unload`] takes it back. The files are no longer needed afterwards.
+/// Makes the running kernel load another one into memory, with initramfs and command line.
+///
+/// Nothing runs it yet, and [`unload`] undoes it. The files are no longer needed afterwards.
 pub(super) fn load_by_files(next: &Next<'_>) -> anyhow::Result<()> {
     let text = CString::new(next.command_line).context("reading the kernel command line")?;
     let (kernel, initramfs) = (open(next.kernel)?, open(next.initramfs)?);
@@ -25,8 +26,9 @@ pub(super) fn load_by_files(next: &Next<'_>) -> anyhow::Result<()> {
         .with_context(|| describe(next))
 }
 
-/// The same, with the memory of the other kernel laid out by us; the running one checks no
-/// signature then.
+/// Does the same, but lays out the memory of the other kernel itself.
+///
+/// The running kernel does not check a signature then.
 pub(super) fn load_by_segments(next: &Next<'_>) -> anyhow::Result<()> {
     let kernel = fs::read(next.kernel).with_context(|| describe(next))?;
     let initramfs = syscall::Mapped::new(&open(next.initramfs)?)
@@ -59,7 +61,7 @@ fn told(error: io::Error, kernel: &Path) -> anyhow::Error {
     }
 }
 
-/// What the errors of both calls that users meet mean for them (`kexec_load(2)`).
+/// Returns what those errors of both calls that users meet mean to them (`kexec_load(2)`).
 fn explain(error: &io::Error, kernel: &Path) -> Option<Refused> {
     use nix::libc::{EADDRNOTAVAIL, EBUSY, EKEYREJECTED, ENOEXEC, ENOKEY, ENOMEM, ENOSYS, EPERM};
     let refusal = match error.raw_os_error()? {
@@ -89,7 +91,7 @@ fn explain(error: &io::Error, kernel: &Path) -> Option<Refused> {
     Some(refusal)
 }
 
-/// Takes a loaded kernel back.
+/// Unloads a loaded kernel.
 pub(crate) fn unload() -> anyhow::Result<()> {
     syscall::unload().context("unloading the loaded kernel")
 }

@@ -1,4 +1,4 @@
-//! What is entered.
+//! The kernel to enter, with its initramfs.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -16,8 +16,9 @@ pub(crate) struct Next<'n> {
     pub(crate) command_line: &'n str,
 }
 
-/// Copies kernel and initramfs to a folder of ours that nobody else may enter: the latter holds keys,
-/// and some file systems have one mode for everything.
+/// Copies kernel and initramfs to a folder of ours that nobody else can enter.
+///
+/// The initramfs contains keys, and some file systems have one mode for everything.
 pub(super) fn copy(
     next: &Next<'_>,
     folder: &Path,

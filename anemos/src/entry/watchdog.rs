@@ -1,8 +1,8 @@
-//! Has the hardware watchdog run through a jump, so that a kernel which hangs at once is reset.
+//! Keeps the hardware watchdog running through a jump, to reset a kernel that hangs at once.
 //!
-//! Drivers stop their watchdog when the kernel leaves (`watchdog_stop_on_reboot`). One that cannot
-//! be stopped any more (`nowayout`) and whose driver is taken from it before just runs on, until the
-//! driver finds it again in the deploy environment.
+//! Drivers stop their watchdog when the kernel leaves (`watchdog_stop_on_reboot`). If it can no
+//! longer be stopped (`nowayout`) and its driver is unbound first, it simply keeps running until
+//! the driver finds it again in the deploy environment.
 #![expect(unsafe_code, reason = "an ioctl that no crate wraps")]
 
 use std::fs::{self, File, OpenOptions};
@@ -18,9 +18,9 @@ use crate::facts::{WATCHDOGS, Watchdog};
 use crate::plan::SHORTEST_WATCH;
 use crate::report;
 
-/// What it is asked to wait for, in seconds: the new kernel and what comes before stage `modules`.
+/// The requested timeout in seconds, for the new kernel and what comes before stage `modules`.
 const WANTED: u32 = 180;
-/// The shortest time in seconds that the hardware may have left where only that is known of it.
+/// The minimum of the hardware's remaining seconds, if only those are known.
 const SHORTEST_LEFT: u32 = SHORTEST_WATCH / 2;
 
 nix::ioctl_readwrite!(set_timeout, b'W', 6, c_int);
@@ -32,7 +32,7 @@ pub(super) struct Loose {
     device: String,
 }
 
-/// Arms the watchdog and takes its driver from it; says what came of it.
+/// Arms the watchdog and unbinds its driver; reports whether it succeeded.
 pub(super) fn arm(watchdog: &Watchdog) -> Option<Loose> {
     let identity = &watchdog.identity;
     match let_loose(watchdog) {
@@ -50,7 +50,7 @@ pub(super) fn arm(watchdog: &Watchdog) -> Option<Loose> {
 }
 
 impl Loose {
-    /// Gives it back to its driver, which stops it or has the kernel feed it.
+    /// Binds it to its driver again, which stops it or makes the kernel feed it.
     pub(super) fn catch(&self) {
         let bound = fs::write(self.driver.join("bind"), &self.device);
         report::step(&match bound {
@@ -69,16 +69,17 @@ fn let_loose(watchdog: &Watchdog) -> anyhow::Result<(u32, Loose)> {
     let path = Path::new("/dev").join(&watchdog.name);
     let mut file = match OpenOptions::new().write(true).open(&path) {
         Ok(file) => Some(file),
-        // systemd feeds it (`RuntimeWatchdogSec=`), and it has the time that systemd gave it.
+        // systemd feeds it (`RuntimeWatchdogSec=`), so it has the timeout that systemd has set.
         Err(error) if error.raw_os_error() == Some(Errno::EBUSY as i32) => None,
         Err(error) => return Err(error).with_context(|| format!("opening {}", path.display())),
     };
     if let Some(file) = &file {
         let wanted = watchdog.max_timeout.map_or(WANTED, |max| max.min(WANTED));
-        // One that cannot be told waits for what it always does.
+        // If it cannot be changed, it waits for as long as it always does.
         let _unchanged = ask_for(file, wanted);
     }
-    // Only now: some that are started without a way out lock their registers for the next kernel.
+    // Set this only now: some that are started with nowayout lock their registers for the next
+    // kernel.
     let secs = granted(&class, watchdog.max_timeout).and_then(|secs| {
         fs::write(class.join("nowayout"), "1").context("having it run on")?;
         Ok(secs)
@@ -89,7 +90,7 @@ fn let_loose(watchdog: &Watchdog) -> anyhow::Result<(u32, Loose)> {
     Ok((secs, Loose { driver, device }))
 }
 
-/// Stops it as it is closed (Linux, `watchdog-api.rst`, "Magic Close feature").
+/// Makes the watchdog stop when it is closed (Linux, `watchdog-api.rst`, "Magic Close feature").
 fn stop(file: &mut File) {
     let _runs_on = file.write_all(b"V");
 }
@@ -101,7 +102,7 @@ fn ask_for(file: &File, secs: u32) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns for how many seconds the watchdog of the folder `class` waits, when that is enough.
+/// Returns how many seconds the watchdog of the folder `class` waits, if that is enough.
 fn granted(class: &Path, max_timeout: Option<u32>) -> anyhow::Result<u32> {
     let read = |name: &str| fs::read_to_string(class.join(name)).map(|it| it.trim().to_owned());
     let state = read("state").context("reading its state")?;
@@ -115,7 +116,7 @@ fn granted(class: &Path, max_timeout: Option<u32>) -> anyhow::Result<u32> {
     if max_timeout.is_some() {
         return Ok(timeout);
     }
-    // The driver may feed it by itself for longer than the hardware waits.
+    // The driver may feed it by itself, for longer than the hardware waits.
     let left = read("timeleft").context("asking how long its hardware waits")?;
     let left: u32 = left.parse().context("timeleft")?;
     if left < SHORTEST_LEFT {

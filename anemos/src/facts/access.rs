@@ -1,4 +1,6 @@
-//! Who may log in, and as which host they know this one; what is secret or long is not in the facts.
+//! Who may log in, and by which keys they recognise this host.
+//!
+//! What is secret or long is not in the facts.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -12,39 +14,39 @@ use super::sshd::{Settings, Sshd};
 use super::users::User;
 use super::{host_keys, users};
 
-/// Who may log in, told without the keys themselves.
+/// Who may log in, without the keys themselves.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Access {
     pub(crate) authorized_keys: Vec<KeySummary>,
     /// Types of the SSH host keys, e.g. `ed25519`.
     pub(crate) host_keys: Vec<String>,
-    /// Ports that people log in at.
+    /// The ports of its SSH server.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) ssh_ports: Vec<u16>,
 }
 
-/// The keys that go along.
+/// The keys that are taken along.
 #[derive(Debug, Default)]
 pub(crate) struct Keyring {
     /// Keys of root, of the user behind sudo and of all others who may become root, each once.
     pub(crate) authorized_keys: Vec<AuthorizedKey>,
     /// One of each type.
     pub(crate) host_keys: Vec<HostKey>,
-    /// Where sshd listens.
+    /// The ports on which sshd listens.
     ssh_ports: BTreeSet<u16>,
     /// Which keys may be missing, and why.
     pub(crate) warnings: Vec<String>,
 }
 
 impl Keyring {
-    /// The keys of this machine, as its sshd finds them.
+    /// Returns the keys of this machine, as its sshd finds them.
     pub(crate) fn here() -> Self {
         let invoker = std::env::var("SUDO_USER").ok();
         Self::read(&Root::new(Path::new("/")), &Sshd::here(), invoker.as_deref(), users::ask)
     }
 
-    /// Whom passwd(5) does not know, `ask` may.
+    /// Reads the keys; `ask` may know users that passwd(5) does not.
     pub(super) fn read(
         root: &Root,
         sshd: &Sshd,
@@ -85,7 +87,7 @@ impl Keyring {
         keyring
     }
 
-    /// Adds the keys that sign certificates of a user.
+    /// Adds the keys that sign a user's certificates.
     pub(super) fn add_authorities(&mut self, root: &Root, settings: &Settings, user: &User) {
         let Some(file) = &settings.authorities else { return };
         let lost = format!("certificates signed by a key of {} are not accepted", file.display());
@@ -105,7 +107,7 @@ impl Keyring {
         }
     }
 
-    /// Tells of the keys without telling them.
+    /// Describes the keys without revealing them.
     pub(super) fn summary(&self) -> Access {
         Access {
             authorized_keys: self.authorized_keys.iter().map(|key| key.summary.clone()).collect(),

@@ -1,15 +1,15 @@
-//! Lines of `authorized_keys` (sshd(8)): the one place that tells which of them are keys.
+//! Parses lines of `authorized_keys` (sshd(8)); only this module decides which of them are keys.
 
 use serde::{Deserialize, Serialize};
 
-/// One authorised key, told without the key itself.
+/// One authorised key, without the key itself.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct KeySummary {
-    /// E.g. `ssh-ed25519`.
+    /// Its type, e.g. `ssh-ed25519`.
     pub(crate) kind: String,
     pub(crate) comment: String,
-    /// Whether options were cut that only send people to another user.
+    /// Whether options were removed that only send people to another user.
     pub(crate) forced_command_cut: bool,
 }
 
@@ -19,47 +19,49 @@ pub(crate) struct AuthorizedKey {
     /// The line, with all options that restrict the key.
     pub(crate) line: String,
     pub(super) summary: KeySummary,
-    /// The key alone, by which two lines are the same; that of an authority with its options, as it
-    /// stands for other people on each.
+    /// The key alone, by which two lines are the same.
+    ///
+    /// For an authority it includes the options, because it stands for other people on each line.
     key: String,
     reach: Reach,
-    /// What it gives no shell from on, as digits from the year on; past where it is none.
+    /// When it stops giving a shell, as digits from the year on; in the past if it is invalid.
     expires: Option<String>,
 }
 
-/// How far a key lets people in, from the least on.
+/// How far a key lets people in, in ascending order.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 enum Reach {
-    /// To one command.
+    /// It lets them run one command.
     Command,
-    /// To a shell, with options.
+    /// It gives a shell, with options.
     Restricted,
     Free,
 }
 
 impl AuthorizedKey {
-    /// Whether somebody gets a shell by it at a moment, e.g. `2026-01-31T23:59:59Z`.
+    /// Returns whether the key gives somebody a shell at a moment, e.g. `2026-01-31T23:59:59Z`.
     ///
-    /// Times are taken for UTC, whatever sshd's zone: a key that ends within hours is no way in.
+    /// Times are taken as UTC, whatever sshd's time zone is, because a key that expires within
+    /// hours is not a way in.
     pub(crate) fn gives_shell(&self, now: &str) -> bool {
         let now: String = now.chars().filter(char::is_ascii_digit).collect();
         self.reach > Reach::Command && self.expires.as_ref().is_none_or(|end| *end > now)
     }
 }
 
-/// Parses the text of a file of authorised keys; lines that are no key are left out.
+/// Parses the text of a file of authorised keys, skipping lines that are not keys.
 pub(crate) fn parse(text: &str) -> Vec<AuthorizedKey> {
     text.lines().map(str::trim).filter(|line| !line.starts_with('#')).filter_map(key).collect()
 }
 
-/// Parses the text of a file of keys that sign certificates: lines that accept those of a user.
+/// Parses the text of a file of keys that sign certificates, to lines that accept those of a user.
 pub(super) fn parse_authorities(text: &str, user: &str) -> Vec<AuthorizedKey> {
     let authorities = parse(text).into_iter().filter(|key| key.reach == Reach::Free);
     let lines = authorities.map(|key| format!("cert-authority,principals=\"{user}\" {}", key.line));
     lines.filter_map(|line| key(&line)).collect()
 }
 
-/// Adds keys that are not there yet; of two lines for one key, that which reaches further counts.
+/// Adds keys that are missing; of two lines for one key, the one that reaches further counts.
 pub(super) fn add(keys: &mut Vec<AuthorizedKey>, more: Vec<AuthorizedKey>) {
     for new in more {
         match keys.iter_mut().find(|known| known.key == new.key) {
@@ -97,14 +99,16 @@ fn is_key_type(word: &str) -> bool {
     ["ssh-", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-"].iter().any(|start| word.starts_with(start))
 }
 
-/// A key is base64 of fields with their lengths before them, in 32 bits (RFC 4253, section 6.6);
-/// the first field is the type, whose length needs none of the first 24.
+/// Returns whether a word is a key.
+///
+/// A key is base64 of fields, each preceded by its length in 32 bits (RFC 4253, section 6.6); the
+/// first field is the type, whose length needs none of the first 24.
 fn is_key(word: &str) -> bool {
     let base64 = |byte: u8| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte);
     word.starts_with("AAAA") && word.bytes().all(base64)
 }
 
-/// Names, in small letters, and values of options; names count outside of quotes alone.
+/// Returns the names of options, in lower case, and their values; names in quotes do not count.
 fn options(text: &str) -> Vec<(String, &str)> {
     let options = split(text.trim(), |character| character == ',').into_iter();
     let options = options.map(|(_, option)| option.split_once('=').unwrap_or((option, "")));
@@ -126,7 +130,7 @@ fn reach(options: &[(String, &str)]) -> Reach {
     }
 }
 
-/// The first of all ends that are given, as sshd has it; one that is none lets nobody in.
+/// Returns the first of all expiry times, as sshd does; an invalid one lets nobody in.
 fn expiry(options: &[(String, &str)]) -> Option<String> {
     let ends = values(options, "expiry-time").map(|value| {
         let end = value.trim_end_matches(['Z', 'z']);
@@ -136,8 +140,10 @@ fn expiry(options: &[(String, &str)]) -> Option<String> {
     ends.min()
 }
 
-/// Whether options force a command that only says whom to log in as: cloud images keep people from
-/// root so. Any other command is what its key is for, and such a key must not get in without it.
+/// Returns whether options force a command that only says whom to log in as.
+///
+/// Cloud images use this to keep people from logging in as root. Any other command is what its key
+/// is for, and such a key must not get in without it.
 fn sends_away(options: &[(String, &str)]) -> bool {
     let Some(command) = values(options, "command").next() else { return false };
     let command = command.to_ascii_lowercase();
@@ -145,7 +151,7 @@ fn sends_away(options: &[(String, &str)]) -> bool {
         && ["login as", "log in as"].iter().any(|words| command.contains(words))
 }
 
-/// Splits at characters that are not between quotes, and says where each part begins.
+/// Splits at characters that are not between quotes; returns each part with its position.
 fn split(line: &str, separates: fn(char) -> bool) -> Vec<(usize, &str)> {
     let (mut parts, mut start, mut quoted, mut escaped) = (Vec::new(), None, false, false);
     for (index, character) in line.char_indices() {

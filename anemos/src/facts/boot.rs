@@ -1,4 +1,4 @@
-//! How the machine was booted, and whether it lets another kernel be executed.
+//! How the machine was booted, and whether it can execute another kernel.
 
 use contract::boot_entry::{GLOBAL, VARIABLES};
 use contract::firmware::Firmware;
@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::root::Root;
 
-/// Says whether a kernel is loaded (Linux, `kernel/ksysfs.c`).
+/// The file that shows whether a kernel is loaded (Linux, `kernel/ksysfs.c`).
 const LOADED: &str = "sys/kernel/kexec_loaded";
 
-/// What this kernel says about executing another one.
+/// How this kernel treats executing another one.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Kexec {
@@ -26,7 +26,7 @@ pub(crate) struct Kexec {
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Permission {
     Allowed,
-    /// By the sysctl `kernel.kexec_load_disabled`.
+    /// It may not, because the sysctl `kernel.kexec_load_disabled` is set.
     Disabled,
     /// The kernel was built without kexec.
     NotBuiltIn,
@@ -61,7 +61,7 @@ pub(super) fn kexec(root: &Root) -> Kexec {
     }
 }
 
-/// Whether a kernel is loaded that kexec would execute.
+/// Returns whether a kernel is loaded that kexec would execute.
 pub(super) fn is_loaded(root: &Root) -> bool {
     root.may(LOADED).is_some_and(|text| text != "0")
 }
@@ -75,13 +75,13 @@ fn lockdown(text: &str) -> Lockdown {
     }
 }
 
-/// Reads the variable of the firmware: four bytes of attributes, then one that is 1 when it is on.
+/// Reads the variable of the firmware: four bytes of attributes, then one that is 1 if it is on.
 fn secure_boot(root: &Root) -> bool {
     let variable = format!("{VARIABLES}/SecureBoot-{GLOBAL}");
     std::fs::read(root.path(variable)).is_ok_and(|bytes| bytes.get(4) == Some(&1))
 }
 
-/// Returns the consoles of the kernel command line, else those that are active.
+/// Returns the consoles of the kernel command line, or else those that are active.
 pub(super) fn consoles(root: &Root, command_line: &str) -> Vec<String> {
     let named = consoles_of(command_line);
     if !named.is_empty() {
@@ -91,7 +91,7 @@ pub(super) fn consoles(root: &Root, command_line: &str) -> Vec<String> {
     active.split_whitespace().map(str::to_owned).collect()
 }
 
-/// Returns the consoles of a kernel command line in its order, each with its speed alone.
+/// Returns the consoles of a kernel command line in its order, each with only its speed.
 pub(crate) fn consoles_of(command_line: &str) -> Vec<String> {
     let mut consoles = Vec::new();
     for value in command_line.split_whitespace().filter_map(|word| word.strip_prefix("console=")) {

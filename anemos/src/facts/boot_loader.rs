@@ -1,4 +1,4 @@
-//! What can boot another kernel once: GRUB's folder, EXTLINUX's, and the EFI system partition.
+//! What can boot another kernel once: GRUB, EXTLINUX and the EFI system partition.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -11,22 +11,22 @@ use super::mounts::{self, Mount};
 use super::root::Root;
 use crate::room;
 
-/// The means to boot something once.
+/// The means of booting something once.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct BootLoader {
-    /// Absent when its configuration is not found.
+    /// Absent if its configuration is not found.
     pub(crate) grub: Option<Grub>,
-    /// Absent when it is not found beside a configuration.
+    /// Absent if it is not found beside a configuration.
     pub(crate) extlinux: Option<Extlinux>,
-    /// Absent when none is mounted.
+    /// Absent if none is mounted.
     pub(crate) esp: Option<Esp>,
     /// Whether variables of the platform firmware can be written.
     pub(crate) variables: bool,
 }
 
 impl BootLoader {
-    /// EXTLINUX, where it is what a BIOS starts.
+    /// Returns EXTLINUX if a BIOS starts it.
     pub(crate) fn starting_extlinux(&self) -> Option<&Extlinux> {
         self.extlinux.as_ref().filter(|extlinux| extlinux.starts)
     }
@@ -42,7 +42,7 @@ pub(crate) struct Grub {
     pub(crate) next_entry: bool,
     /// Whether the configuration reads `custom.cfg`.
     pub(crate) custom: bool,
-    /// Whether there is an environment block, which `next_entry` is kept in.
+    /// Whether there is an environment block, which stores `next_entry`.
     pub(crate) environment: bool,
     pub(crate) volume: Volume,
 }
@@ -51,12 +51,12 @@ pub(crate) struct Grub {
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Extlinux {
-    /// Where it is, and where the paths of its configuration begin.
+    /// Where it is; the paths of its configuration are relative to this folder.
     pub(crate) folder: PathBuf,
     pub(crate) configuration: PathBuf,
-    /// Whether a BIOS starts it: it may be left over beside another one.
+    /// Whether a BIOS starts it; it may be left over beside another boot loader.
     pub(crate) starts: bool,
-    /// What tells it to boot something once; absent when that is not installed.
+    /// The program that makes it boot something once; absent if that is not installed.
     pub(crate) program: Option<PathBuf>,
     pub(crate) volume: Volume,
 }
@@ -84,21 +84,21 @@ pub(crate) struct Esp {
 pub(crate) struct Volume {
     pub(crate) device: String,
     pub(crate) filesystem: String,
-    /// Whether it lies on a partition or a disk itself, with no layer in between.
+    /// Whether it is directly on a partition or a disk, with no layer in between.
     pub(crate) plain: bool,
     pub(crate) writable: bool,
-    /// Bytes that root may still write.
+    /// Bytes that root can still write.
     pub(crate) free: u64,
 }
 
 const GRUB_FOLDERS: [&str; 2] = ["/boot/grub", "/boot/grub2"];
-/// Where EXTLINUX is: by its manual, by habit of Arch Linux, of Alpine Linux.
+/// Where EXTLINUX usually is: by its manual, on Arch Linux, on Alpine Linux.
 const EXTLINUX_FOLDERS: [&str; 3] = ["/boot/extlinux", "/boot/syslinux", "/boot"];
 /// Names of its configuration; the first one counts (Syslinux, `doc/extlinux.txt`).
 const EXTLINUX_CONFIGURATIONS: [&str; 2] = ["extlinux.conf", "syslinux.cfg"];
 const EXTLINUX_PROGRAMS: [&str; 4] =
     ["/usr/sbin/extlinux", "/usr/bin/extlinux", "/sbin/extlinux", "/bin/extlinux"];
-/// Where the EFI system partition is mounted, by habit and by the Boot Loader Specification.
+/// Where the EFI system partition is mounted, by convention and by the Boot Loader Specification.
 const ESP_FOLDERS: [&str; 3] = ["/boot/efi", "/efi", "/boot"];
 /// Bytes of an environment block (GRUB manual, "Environment block").
 const ENVIRONMENT: u64 = 1024;
@@ -144,8 +144,10 @@ fn extlinux(root: &Root, mounts: &[Mount], folder: &Path) -> Option<Extlinux> {
     })
 }
 
-/// Whether the boot record of the partition is of EXTLINUX, and that of the disk not of GRUB, which
-/// would not look at it. None where they cannot be read.
+/// Returns whether EXTLINUX is started by the boot records; none if they cannot be read.
+///
+/// The record of the partition must be that of EXTLINUX, and the record of the disk must not be
+/// that of GRUB, which would ignore the other.
 fn extlinux_starts(root: &Root, mount: &Mount) -> Option<bool> {
     let device = root.path("sys/dev/block").join(&mount.device).canonicalize().ok()?;
     let record = |device: &Path| {
@@ -156,13 +158,13 @@ fn extlinux_starts(root: &Root, mount: &Mount) -> Option<bool> {
     };
     let own = record(&device)?;
     let disk = if device.join("partition").exists() { record(device.parent()?)? } else { own };
-    // Where a FAT has the name of what made it; that of GRUB is a message.
+    // Here a FAT has the name of the program that made it; GRUB has a message.
     let ours = own.get(3..11).is_some_and(|name| name == b"SYSLINUX" || name == b"EXTLINUX");
     Some(ours && !disk.windows(4).any(|bytes| bytes == b"GRUB"))
 }
 
 fn esp(root: &Root, mounts: &[Mount], folder: &Path) -> Option<Esp> {
-    // Mounted on demand by systemd, it is there twice: the automount comes first.
+    // If systemd mounts it on demand, it is listed twice, with the automount first.
     let mount = mounts
         .iter()
         .rfind(|mount| Path::new(&mount.point) == folder && mount.filesystem == "vfat")?;
@@ -172,7 +174,7 @@ fn esp(root: &Root, mounts: &[Mount], folder: &Path) -> Option<Esp> {
     let sector: u64 = fs::read_to_string(sector).ok()?.trim().parse().ok()?;
     let udev = root.may(format!("run/udev/data/b{}", mount.device))?;
     let guid = udev.lines().find_map(|line| line.strip_prefix("E:ID_PART_ENTRY_UUID="))?;
-    // Linux counts in units of 512 bytes, whatever the sectors are.
+    // Linux counts in units of 512 bytes, whatever the sector size is.
     let sectors = |units: u64| units * 512 / sector.max(512);
     Some(Esp {
         folder: folder.to_owned(),
@@ -195,10 +197,10 @@ fn volume(root: &Root, mount: &Mount) -> Volume {
     }
 }
 
-/// Whether a folder of `/sys` is that of a partition or a disk with no layer below.
+/// Returns whether a folder of `/sys` belongs to a partition or a disk without layers below.
 ///
-/// RAIDs and caches may be partitioned, too, but are made of others; GRUB does not write to them
-/// (GRUB manual, "Environment block").
+/// RAIDs and caches may have partitions, too, but consist of other devices; GRUB does not write to
+/// them (GRUB manual, "Environment block").
 fn is_plain(device: &Path) -> bool {
     let is_partition = device.join("partition").exists();
     let disk = device.parent().filter(|_| is_partition).unwrap_or(device);
@@ -211,7 +213,7 @@ fn is_plain(device: &Path) -> bool {
 mod tests {
     use super::*;
 
-    /// A record that begins with a jump and the name of what made it, and says so much.
+    /// Renders a record that begins with a jump and the name of its maker, and contains a message.
     fn record(name: &str, message: &str) -> String {
         format!("{:<512}", format!("jmp{name:<8}{message}"))
     }

@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::root::Root;
 
-/// Flags of `/proc/cpuinfo` that each level of the x86-64 ABI has beyond the one before (x86-64
-/// psABI, "Micro-Architecture Levels").
+/// Flags of `/proc/cpuinfo` that each level of the x86-64 ABI adds to the previous one.
+///
+/// The source is the x86-64 psABI, "Micro-Architecture Levels".
 const LEVELS: [&[&str]; 3] = [
     &["cx16", "lahf_lm", "popcnt", "sse4_1", "sse4_2", "ssse3"],
     &["avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe", "xsave"],
@@ -18,7 +19,7 @@ const LEVELS: [&[&str]; 3] = [
 pub(crate) struct Cpu {
     /// How many there are.
     pub(crate) count: usize,
-    /// Level of the x86-64 ABI, from 1 on.
+    /// Level of the x86-64 ABI, beginning with 1.
     pub(crate) level: usize,
 }
 

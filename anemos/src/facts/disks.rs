@@ -1,4 +1,4 @@
-//! The disks of the machine, and what lies on them.
+//! The disks of the machine, and their contents.
 
 use anyhow::Context;
 use contract::disk::{Candidate, sysfs};
@@ -7,20 +7,21 @@ use serde::{Deserialize, Serialize};
 use super::occupants::{self, Occupant, Uses};
 use super::root::Root;
 
-/// Where the boot loader's own file systems are mounted, by habit and by the Boot Loader
-/// Specification.
+/// Where the boot loader's own file systems are mounted.
+///
+/// These are the folders by convention and by the Boot Loader Specification.
 const BOOT_FOLDERS: [&str; 3] = ["/boot", "/boot/efi", "/efi"];
 
 /// A disk.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Disk {
-    /// How it presents itself.
+    /// How it identifies itself.
     #[serde(flatten)]
     pub(crate) candidate: Candidate,
     /// Names of its links in `/dev/disk/by-id`.
     pub(crate) by_id: Vec<String>,
-    /// What lies on it: the disk itself, its partitions, what is made of them.
+    /// What is on it: the disk itself, its partitions, and the devices made from them.
     pub(crate) content: Occupant,
 }
 
@@ -44,14 +45,16 @@ pub(super) fn below_root(disks: &[Disk]) -> Vec<String> {
     holding(disks, &["/"])
 }
 
-/// Returns the names of the disks that the machine boots from: those with the boot loader's own
-/// file systems, else those below `/`, which then has its files.
+/// Returns the names of the disks that the machine boots from.
+///
+/// They are those with the boot loader's own file systems, or else those below `/`, which contains
+/// its files then.
 pub(super) fn booted_from(disks: &[Disk]) -> Vec<String> {
     let own = holding(disks, &BOOT_FOLDERS);
     if own.is_empty() { below_root(disks) } else { own }
 }
 
-/// Returns the names of the disks that hold what is mounted at one of these points.
+/// Returns the names of the disks that contain what is mounted at one of these points.
 fn holding(disks: &[Disk], points: &[&str]) -> Vec<String> {
     let holds = |disk: &&Disk| {
         let all = disk.content.with_all_inside();
@@ -60,7 +63,7 @@ fn holding(disks: &[Disk], points: &[&str]) -> Vec<String> {
     disks.iter().filter(holds).map(|disk| disk.candidate.name.clone()).collect()
 }
 
-/// Returns the links in `/dev/disk/by-id` with the kernel names that they lead to.
+/// Returns the links in `/dev/disk/by-id` with the kernel names that they point to.
 fn by_id(root: &Root) -> Vec<(String, String)> {
     let folder = "dev/disk/by-id";
     let names = root.names(folder).into_iter();

@@ -1,4 +1,4 @@
-//! SSH host keys: files of any name in the running system, of their usual names in the archive.
+//! SSH host keys, whose files may have any name here but get the usual names in the archive.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,13 +8,13 @@ use super::root::Root;
 /// A private SSH host key.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct HostKey {
-    /// E.g. `ed25519`.
+    /// Its type, e.g. `ed25519`.
     pub(super) kind: String,
     path: PathBuf,
 }
 
 impl HostKey {
-    /// Both halves with the names that sshd has for them; the public one where it is there.
+    /// Returns both halves with the names that sshd gives them; the public one only if it exists.
     pub(crate) fn files(&self) -> impl Iterator<Item = (String, PathBuf)> {
         let name = format!("ssh_host_{}_key", self.kind);
         let public = (format!("{name}.pub"), public_half(&self.path));
@@ -23,7 +23,7 @@ impl HostKey {
     }
 }
 
-/// Adds those of the files that are there, one of each type, as sshd does.
+/// Adds the files that exist, one of each type, as sshd does.
 pub(super) fn add(keys: &mut Vec<HostKey>, paths: Vec<PathBuf>) {
     for path in paths.into_iter().filter(|path| path.exists()) {
         let public = fs::read_to_string(public_half(&path)).unwrap_or_default();
@@ -35,7 +35,7 @@ pub(super) fn add(keys: &mut Vec<HostKey>, paths: Vec<PathBuf>) {
     }
 }
 
-/// Returns the files where they are when nobody has said that they are elsewhere.
+/// Returns the files where they are unless the configuration says otherwise.
 pub(super) fn usual(root: &Root) -> Vec<PathBuf> {
     let names = root.names("etc/ssh").into_iter();
     let names = names.filter(|name| name.starts_with("ssh_host_") && name.ends_with("_key"));
@@ -48,7 +48,7 @@ fn public_half(private: &Path) -> PathBuf {
     public.into()
 }
 
-/// Tells the type of a key by the text of its public half, else by its name.
+/// Returns the type of a key by the text of its public half, or else by its name.
 fn kind<'t>(public: &str, name: &'t str) -> Option<&'t str> {
     match public.split_whitespace().next().unwrap_or_default() {
         "ssh-ed25519" => Some("ed25519"),

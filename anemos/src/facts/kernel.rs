@@ -15,9 +15,9 @@ pub(crate) struct KernelImage {
     pub(crate) path: PathBuf,
     /// In bytes.
     pub(crate) size: u64,
-    /// Absent when it is no kernel that can be executed.
+    /// Absent if it is not a kernel that can be executed.
     pub(crate) format: Option<ImageFormat>,
-    /// Release, where the image says it.
+    /// Its release, if the image states it.
     pub(crate) release: Option<String>,
 }
 
@@ -39,7 +39,7 @@ pub(crate) struct Modules {
     pub(crate) path: PathBuf,
 }
 
-/// Finds the image of the running kernel; one that says so is better than one that may be it.
+/// Finds the image of the running kernel; one that states the release is preferred.
 pub(super) fn find(root: &Root, release: &str, command_line: &str) -> Option<KernelImage> {
     let mut best = None;
     for place in places(release, command_line) {
@@ -48,7 +48,7 @@ pub(super) fn find(root: &Root, release: &str, command_line: &str) -> Option<Ker
         if image.release.as_deref() == Some(release) {
             return Some(image);
         }
-        // Another release was installed under the same name since the machine was booted.
+        // Another release has been installed under the same name since the machine was booted.
         if image.release.is_none() {
             best = best.or(Some(image));
         }
@@ -61,7 +61,7 @@ fn places(release: &str, command_line: &str) -> Vec<PathBuf> {
     let mut places = Vec::new();
     if let Some(booted) = command_line.split(' ').find_map(|word| word.strip_prefix("BOOT_IMAGE="))
     {
-        // GRUB may put its name of the disk before the path, which is one of that file system.
+        // GRUB may put its own name of the disk before the path, which starts at that file system.
         let path = booted.rsplit(')').next().unwrap_or(booted).trim_start_matches('/');
         places.extend([Path::new("/").join(path), Path::new("/boot").join(path)]);
     }
@@ -86,8 +86,10 @@ pub(super) fn read_image(path: &Path) -> io::Result<KernelImage> {
     Ok(KernelImage { path: path.to_owned(), size, format, release })
 }
 
-/// Tells by the magic numbers of the boot protocols: Documentation/arch/x86/boot.rst and
-/// Documentation/arch/arm64/booting.rst of the kernel.
+/// Returns the format, by the magic numbers of the boot protocols.
+///
+/// They are from Documentation/arch/x86/boot.rst and Documentation/arch/arm64/booting.rst of the
+/// kernel.
 fn format(header: &[u8]) -> Option<ImageFormat> {
     if header.get(0x202..0x206) == Some(b"HdrS") {
         Some(ImageFormat::BzImage)
@@ -98,7 +100,7 @@ fn format(header: &[u8]) -> Option<ImageFormat> {
     }
 }
 
-/// Returns the first word of the version, to which the header points from offset 0x20e.
+/// Returns the first word of the version, to which the header points at offset 0x20e.
 fn release(header: &[u8]) -> Option<String> {
     let pointer = u16::from_le_bytes(header.get(0x20e..0x210)?.try_into().ok()?);
     let text = header.get(usize::from(pointer) + 0x200..)?;
@@ -114,7 +116,7 @@ pub(super) fn modules(root: &Root, release: &str) -> Option<Modules> {
     })
 }
 
-/// Returns the folder when it has what depmod(8) writes.
+/// Returns the folder if it contains what depmod(8) writes.
 pub(super) fn read_modules(path: &Path) -> Option<Modules> {
     path.join("modules.dep").is_file().then(|| Modules { path: path.to_owned() })
 }
@@ -125,7 +127,7 @@ pub(super) mod tests {
 
     use super::{ImageFormat, format, places, release};
 
-    /// A header as Linux 6.1 has it: magic, and the version somewhere behind it.
+    /// Returns a header like that of Linux 6.1: magic, and the version somewhere after it.
     pub(crate) fn bzimage(version: &str) -> Vec<u8> {
         let mut image = vec![0; 0x4000];
         image[0x202..0x206].copy_from_slice(b"HdrS");

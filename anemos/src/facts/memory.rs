@@ -10,7 +10,7 @@ use super::root::Root;
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Memory {
     pub(crate) total: u64,
-    /// What programs may still use without swapping.
+    /// What programs can still use without swapping.
     pub(crate) available: u64,
 }
 

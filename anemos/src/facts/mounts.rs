@@ -1,4 +1,4 @@
-//! What is mounted where, as the kernel tells.
+//! What is mounted where, according to the kernel.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use super::root::Root;
 /// A line of `/proc/self/mountinfo`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Mount {
-    /// `major:minor`; of no device where a file system spans several.
+    /// `major:minor`; not of a device if a file system spans several.
     pub(super) device: String,
     pub(super) point: String,
     pub(super) filesystem: String,
@@ -22,13 +22,13 @@ pub(super) fn read(root: &Root) -> Vec<Mount> {
     parse(&root.may("proc/self/mountinfo").unwrap_or_default())
 }
 
-/// Returns the mount that a path lies on: the longest mount point above it, the last made of those.
+/// Returns the mount that contains a path: the longest mount point above it, the latest of those.
 pub(super) fn below<'m>(mounts: &'m [Mount], path: &Path) -> Option<&'m Mount> {
     let above = mounts.iter().filter(|mount| path.starts_with(&mount.point));
     above.max_by_key(|mount| mount.point.len())
 }
 
-/// Parses the format of `proc_pid_mountinfo(5)`: optional fields end with a dash.
+/// Parses the format of `proc_pid_mountinfo(5)`, where a dash ends the optional fields.
 fn parse(text: &str) -> Vec<Mount> {
     let writable = |options: &str| options.split(',').any(|option| option == "rw");
     let parse = |line: &str| {

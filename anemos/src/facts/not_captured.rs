@@ -1,17 +1,17 @@
-//! What there is of a network that cannot be had again elsewhere.
+//! The parts of a network that cannot be recreated elsewhere.
 
 use std::fmt;
 
 use contract::network::capture::LOST_DEFAULT;
 use serde::{Deserialize, Serialize};
 
-/// A part of a network that cannot be had again elsewhere.
+/// A part of a network that cannot be recreated elsewhere.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(from = "String", into = "String")]
 pub(crate) enum NotCaptured {
     /// The default route over this link: a way out of the machine.
     DefaultRoute { over: String },
-    /// Anything else, such as a tunnel, in words.
+    /// Anything else, such as a tunnel, as a description.
     Other(String),
 }
 

@@ -1,4 +1,4 @@
-//! What lies on a disk: partitions, file systems, swap, and what other layers make of them.
+//! What is on a disk: partitions, file systems, swap, and what other layers make from them.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,18 +14,18 @@ pub(crate) struct Occupant {
     pub(crate) kind: String,
     /// In bytes.
     pub(crate) size: u64,
-    /// Type of its file system, swap included.
+    /// The type of its file system, including swap.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) filesystem: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) label: Option<String>,
-    /// Where it is mounted.
+    /// Its mount points.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) mounts: Vec<String>,
     /// Whether the running system swaps to it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) swap: bool,
-    /// Its partitions, and the devices that are made of it.
+    /// Its partitions, and the devices that are made from it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) inside: Vec<Occupant>,
 }
@@ -38,11 +38,11 @@ impl Occupant {
     }
 }
 
-/// Who uses which block device.
+/// What uses which block device.
 #[derive(Debug)]
 pub(super) struct Uses {
     mounts: Vec<Mount>,
-    /// Device nodes.
+    /// Device nodes of swap devices.
     swaps: Vec<String>,
     /// Device nodes of the members of each btrfs.
     pools: Vec<Vec<String>>,
@@ -63,8 +63,9 @@ impl Uses {
         }
     }
 
-    /// Whether a mount lies on the device with these numbers and nodes. That of a btrfs has numbers
-    /// of its own and names one member, but lies on all.
+    /// Returns whether a mount is on the device with these numbers and nodes.
+    ///
+    /// A btrfs has numbers of its own and names one member, but is on all of them.
     fn is_on(&self, mount: &Mount, device: &str, nodes: &[String]) -> bool {
         let of_pool = |pool: &&Vec<String>| nodes.iter().any(|node| pool.contains(node));
         mount.device == device
@@ -73,7 +74,7 @@ impl Uses {
     }
 }
 
-/// Reads which devices each btrfs consists of; `mountinfo` tells one of them alone.
+/// Reads which devices each btrfs consists of, because `mountinfo` only shows one of them.
 fn pools(root: &Root) -> Vec<Vec<String>> {
     const POOLS: &str = "sys/fs/btrfs";
     let members = |pool| root.names(format!("{POOLS}/{pool}/devices"));
@@ -82,18 +83,18 @@ fn pools(root: &Root) -> Vec<Vec<String>> {
     pools.map(|pool| members(pool).into_iter().flat_map(nodes_of).collect()).collect()
 }
 
-/// The name of a block device: that of the device mapper, where it is of that.
+/// Returns the name of a block device, which the device mapper chooses for its own devices.
 fn name_of(root: &Root, folder: &str) -> String {
     let kernel_name = folder.rsplit('/').next().unwrap_or(folder);
     root.may(format!("{folder}/dm/name")).unwrap_or_else(|| kernel_name.to_owned())
 }
 
-/// The device nodes by which a block device is known.
+/// Returns the device nodes of a block device.
 fn nodes(kernel_name: &str, name: &str) -> [String; 2] {
     [format!("/dev/{kernel_name}"), format!("/dev/mapper/{name}")]
 }
 
-/// Reads what lies on the disk `name`.
+/// Reads what is on the disk `name`.
 pub(super) fn read(root: &Root, uses: &Uses, name: &str) -> Occupant {
     let disk = format!("sys/block/{name}");
     let partitions = root.names(&disk).into_iter();
@@ -133,7 +134,7 @@ fn occupant(root: &Root, uses: &Uses, folder: &str, kind: String) -> Occupant {
     }
 }
 
-/// Returns where a device is mounted, each point once and without bind mounts below others.
+/// Returns where a device is mounted: each point once, without bind mounts below others.
 fn mount_points(mounts: &[&Mount]) -> Vec<String> {
     let mut points: Vec<_> = mounts.iter().map(|mount| mount.point.clone()).collect();
     points.sort();
@@ -141,7 +142,7 @@ fn mount_points(mounts: &[&Mount]) -> Vec<String> {
     points
 }
 
-/// Returns the devices that are made of the one in `folder`, alone or with others.
+/// Returns the devices that are made from the one in `folder`, alone or with others.
 fn holders(root: &Root, uses: &Uses, folder: &str) -> Vec<Occupant> {
     let names = root.names(format!("{folder}/holders")).into_iter();
     names
@@ -149,7 +150,7 @@ fn holders(root: &Root, uses: &Uses, folder: &str) -> Vec<Occupant> {
             let holder = format!("sys/block/{name}");
             let kind = kind_of(root, &holder);
             let mut made = occupant(root, uses, &holder, kind);
-            // A RAID may be partitioned like a disk.
+            // A RAID can have partitions like a disk.
             if made.kind.starts_with("raid") {
                 made.inside.extend(
                     read(root, uses, &name)
@@ -163,7 +164,7 @@ fn holders(root: &Root, uses: &Uses, folder: &str) -> Vec<Occupant> {
         .collect()
 }
 
-/// Returns what makes a device of others: the prefix that each layer gives to its UUID.
+/// Returns what makes a device from others: the prefix that each layer gives to its UUID.
 fn kind_of(root: &Root, folder: &str) -> String {
     if let Some(level) = root.may(format!("{folder}/md/level")) {
         return level;

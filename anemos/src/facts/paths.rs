@@ -1,4 +1,4 @@
-//! The devices that lie between the machine and each of its disks and links, with their drivers.
+//! The devices between the machine and each of its disks and links, with their drivers.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use super::root::Root;
 pub(crate) struct DevicePath {
     /// Kernel name of the disk or the link.
     pub(crate) to: String,
-    /// From the one that is nearest to it.
+    /// Its devices, beginning with the one nearest to it.
     pub(crate) devices: Vec<Device>,
 }
 
@@ -20,10 +20,10 @@ pub(crate) struct DevicePath {
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Device {
-    /// What modules claim it by.
+    /// The alias by which modules claim it.
     pub(crate) alias: String,
     pub(crate) driver: String,
-    /// The module that the driver is in; none where it is built into the running kernel.
+    /// The module that contains the driver; none if it is built into the running kernel.
     pub(crate) module: Option<String>,
 }
 
@@ -42,7 +42,7 @@ pub(super) fn read<'n>(
     disks.chain(links).map(path).collect()
 }
 
-/// The devices above a folder of `/sys`, from the one that is nearest to it.
+/// Returns the devices above a folder of `/sys`, beginning with the nearest one.
 pub(super) fn devices_above(root: &Root, folder: &Path) -> Vec<Device> {
     let (Ok(folder), Ok(top)) = (folder.canonicalize(), root.path("sys/devices").canonicalize())
     else {
@@ -52,13 +52,13 @@ pub(super) fn devices_above(root: &Root, folder: &Path) -> Vec<Device> {
     above.filter_map(device).collect()
 }
 
-/// The device that a folder is, if a driver is bound to it.
+/// Returns the device of a folder, if a driver is bound to it.
 pub(super) fn device(folder: &Path) -> Option<Device> {
     let alias = std::fs::read_to_string(folder.join("modalias")).ok()?;
     let driver = folder.join("driver").canonicalize().ok()?;
     let last = |path: &Path| Some(path.file_name()?.to_string_lossy().into_owned());
-    // A link to the module that the driver is in (Linux, `ABI/testing/sysfs-module`); what is built
-    // in has no `initstate` there, or no such link at all.
+    // A link to the module that contains the driver (Linux, `ABI/testing/sysfs-module`); built-in
+    // drivers have no `initstate` there, or no such link at all.
     let module = driver.join("module").canonicalize().ok();
     let module = module.filter(|module| module.join("initstate").exists());
     Some(Device {

@@ -1,8 +1,7 @@
-//! Makes facts fit to be shown to others: names, addresses and identities become other ones.
+//! Redacts facts for others to see, by replacing names, addresses and identities.
 //!
-//! What belongs together still does: equal values stay equal, and addresses stay in the prefixes
-//! that they are in. Each run draws another key, so nothing can be looked up by what another run
-//! gave.
+//! Relations are kept: equal values stay equal, and addresses stay in the same prefixes together.
+//! Each run draws another key, so nothing can be looked up in the output of another run.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -11,11 +10,11 @@ use contract::payload::hexadecimal;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-/// Bits at the beginning of an address that stay: what kind of address it is.
+/// Bits at the beginning of an address that are kept: they show what kind of address it is.
 const KEPT_BITS: [usize; 2] = [8, 16];
-/// Bytes of a MAC address that stay: who made the card.
+/// Bytes of a MAC address that are kept: they show who made the card.
 const KEPT_BYTES: usize = 3;
-/// Keys of texts that tell who a machine or a disk is.
+/// Keys of texts that identify a machine or a disk.
 const IDENTITIES: [&str; 11] = [
     "hostname",
     "machine-id",
@@ -30,23 +29,23 @@ const IDENTITIES: [&str; 11] = [
     "search",
 ];
 
-/// What begins the unique identifier of a disk (`/sys/block/*/device/wwid`).
+/// How the unique identifier of a disk begins (`/sys/block/*/device/wwid`).
 const NAMING_KINDS: [&str; 3] = ["naa.", "eui.", "t10."];
-/// Kernel parameters without a value that say nothing of anybody.
+/// Kernel parameters without a value that identify nobody.
 const FLAGS: [&str; 8] =
     ["ro", "rw", "quiet", "splash", "nosplash", "nomodeset", "debug", "single"];
-/// How the name of a network card begins that is made of its MAC address (systemd.net-naming-scheme(7)).
+/// Prefix of a card's name that contains its MAC address (systemd.net-naming-scheme(7)).
 const NAMED_BY_MAC: &str = "enx";
 
-/// Draws other values.
+/// Replaces values by others.
 pub(crate) struct Redaction {
     key: [u8; 32],
-    /// Identities, also where they are a part of something else, such as a name in `by-id`.
+    /// Identities, also if they are a part of something else, such as a name in `by-id`.
     known: BTreeMap<String, String>,
 }
 
 impl Redaction {
-    /// Draws with a key of 32 bytes.
+    /// Derives values from a key of 32 bytes.
     pub(crate) fn new(key: [u8; 32]) -> Self {
         Self { key, known: BTreeMap::new() }
     }
@@ -58,13 +57,13 @@ impl Redaction {
         facts
     }
 
-    /// Finds the identities: in a list below such a key too.
+    /// Finds the identities, also in a list below such a key.
     fn collect(&mut self, value: &Value, identity: bool) {
         match value {
             Value::String(text) if identity && !text.is_empty() => {
                 let other = self.name(text);
                 self.known.insert(text.clone(), other.clone());
-                // As udev names disks: without what sysfs has before it.
+                // udev names disks like this, without the prefix that sysfs has.
                 for kind in NAMING_KINDS {
                     if let (Some(bare), Some(other)) =
                         (text.strip_prefix(kind), other.get(kind.len()..))
@@ -72,7 +71,7 @@ impl Redaction {
                         self.known.insert(bare.to_owned(), other.to_owned());
                     }
                 }
-                // As the device mapper names volumes.
+                // The device mapper names volumes like this.
                 self.known.insert(text.replace('-', "--"), other.replace('-', "--"));
             }
             Value::Array(values) => values.iter().for_each(|value| self.collect(value, identity)),
@@ -97,7 +96,7 @@ impl Redaction {
                             let other = text.parse().map(|it| first(self.address(it), prefix));
                             *text = other.map_or_else(|_| self.text(text), |it| it.to_string());
                         }
-                        // Its parameters may hold addresses and identities of any form.
+                        // Its parameters may contain addresses and identities of any form.
                         Value::String(text) if key == "command-line" => *text = parameters(text),
                         value => self.walk(value),
                     }
@@ -111,7 +110,7 @@ impl Redaction {
         if let Some(other) = self.whole(text) {
             return other;
         }
-        // The longest first: one may be a part of another.
+        // Replace the longest first, because one may be a part of another.
         let mut known: Vec<_> = self.known.iter().collect();
         known.sort_by_key(|(name, _)| std::cmp::Reverse(name.len()));
         let text = known.into_iter().fold(text.to_owned(), |text, (name, other)| {
@@ -130,7 +129,7 @@ impl Redaction {
         words.collect()
     }
 
-    /// What stands for a whole address, name or identity.
+    /// Returns what replaces a whole address, name or identity.
     fn whole(&self, text: &str) -> Option<String> {
         if let Ok(address) = text.parse() {
             return Some(self.address(address).to_string());
@@ -149,7 +148,7 @@ impl Redaction {
         digest.finalize().into()
     }
 
-    /// Digits, as many as there were, so that what has a form keeps it.
+    /// Replaces each character but separators by a digit, so that values with a form keep it.
     fn name(&self, text: &str) -> String {
         let digest = self.digest("name", text.as_bytes());
         let digits = hexadecimal(&digest);
@@ -179,13 +178,15 @@ impl Redaction {
             IpAddr::V4(four) if four.is_unspecified() || four.is_loopback() => address,
             IpAddr::V4(four) => Ipv4Addr::from(self.bits(four.octets(), KEPT_BITS[0])).into(),
             IpAddr::V6(six) if six.is_unspecified() || six.is_loopback() => address,
-            // That of a router; longer ones hold a MAC address.
+            // It is that of a router; longer ones contain a MAC address.
             IpAddr::V6(six) if six.is_unicast_link_local() && six.octets()[8] == 0 => address,
             IpAddr::V6(six) => Ipv6Addr::from(self.bits(six.octets(), KEPT_BITS[1])).into(),
         }
     }
 
-    /// Keeps prefixes: whether a bit is turned depends on the bits before it alone (Xu and others,
+    /// Replaces bits so that prefixes are kept.
+    ///
+    /// Whether a bit is flipped depends only on the bits before it (Xu and others,
     /// "Prefix-Preserving IP Address Anonymization", 2002).
     fn bits<const N: usize>(&self, old: [u8; N], kept: usize) -> [u8; N] {
         let mut new = old;
@@ -201,14 +202,14 @@ impl Redaction {
     }
 }
 
-/// Whether a text is the first address of a prefix, and no address of a machine in it.
+/// Returns whether a text is the first address of a prefix, and not an address in it.
 fn is_network(text: &str, prefix: Option<u64>) -> bool {
     let whole = |address: &IpAddr| if address.is_ipv4() { 32 } else { 128 };
     let parsed: Option<IpAddr> = text.parse().ok();
     parsed.is_some_and(|it| prefix < Some(whole(&it)) && first(it, prefix) == it)
 }
 
-/// The first address of a prefix.
+/// Returns the first address of a prefix.
 fn first(address: IpAddr, prefix: Option<u64>) -> IpAddr {
     let length = prefix.and_then(|it| u32::try_from(it).ok()).unwrap_or(u32::MAX);
     match address {
@@ -223,7 +224,7 @@ fn first(address: IpAddr, prefix: Option<u64>) -> IpAddr {
     }
 }
 
-/// Replaces a short name where it stands for itself, and is no part of another word.
+/// Replaces a short name only if it is a word of its own.
 fn replace_word(text: &str, name: &str, other: &str) -> String {
     let mut replaced = String::new();
     let mut rest = text;
@@ -239,8 +240,9 @@ fn replace_word(text: &str, name: &str, other: &str) -> String {
     replaced + rest
 }
 
-/// The parameters without their values, except for those that say where people look. What has no
-/// name may be the rest of a value, or be meant for the first program.
+/// Returns the parameters without their values, except for those that name consoles.
+///
+/// A parameter without a name may be the rest of a value, or be meant for the first program.
 fn parameters(text: &str) -> String {
     let word = |word: &str| match word.split_once('=') {
         Some((name, _)) if !word.starts_with("console=") => format!("{name}=redacted"),

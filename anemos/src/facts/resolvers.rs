@@ -1,10 +1,10 @@
-//! Name servers that another system can use too.
+//! Name servers that another system can use, too.
 
 use std::net::IpAddr;
 
 use super::root::Root;
 
-/// Where they are written, best first; stubs of this machine are of no use elsewhere.
+/// Where they are configured, best first; stubs of this machine are useless elsewhere.
 const PLACES: [&str; 5] = [
     "etc/resolv.conf",
     "run/systemd/resolve/resolv.conf",
@@ -13,7 +13,7 @@ const PLACES: [&str; 5] = [
     "run/resolvconf/resolv.conf",
 ];
 
-/// Returns name servers and search list of the first file that names one beyond this machine.
+/// Returns name servers and search list of the first file that names a server beyond this machine.
 pub(super) fn read(root: &Root) -> (Vec<IpAddr>, Vec<String>) {
     let parsed = PLACES.iter().filter_map(|place| Some(parse(&root.may(place)?)));
     parsed.into_iter().find(|(servers, _)| !servers.is_empty()).unwrap_or_default()

@@ -1,4 +1,4 @@
-//! A tree of files that facts are read from: `/`, or a copy kept for tests.
+//! A tree of files from which facts are read: `/`, or a copy for tests.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -34,7 +34,7 @@ impl Root {
         Some(String::from_utf8_lossy(&bytes).trim().to_owned())
     }
 
-    /// Returns the sorted names in a folder; none when there is no such folder.
+    /// Returns the sorted names in a folder; none if there is no such folder.
     pub(super) fn names(&self, folder: impl AsRef<Path>) -> Vec<String> {
         let entries = fs::read_dir(self.path(folder)).into_iter().flatten().flatten();
         let mut names: Vec<_> =

@@ -1,4 +1,4 @@
-//! What sshd says of its effective configuration, and what it would ask others about keys.
+//! Asks sshd for its effective configuration, and the programs that it would ask about keys.
 
 use std::collections::BTreeSet;
 use std::os::unix::process::CommandExt;
@@ -11,33 +11,33 @@ use anyhow::{Context, bail};
 use super::users::User;
 use crate::command;
 
-/// Where distributions have it.
+/// Where distributions install it.
 const PROGRAMS: [&str; 4] =
     ["/usr/sbin/sshd", "/usr/bin/sshd", "/usr/local/sbin/sshd", "/run/current-system/sw/bin/sshd"];
-/// The second one is later than OpenSSH 9.2; it wants neither host keys nor folders to be there.
+/// The second option is newer than OpenSSH 9.2; it requires neither host keys nor folders.
 const QUESTIONS: [&str; 2] = ["-T", "-G"];
-/// A directory service that is not there may take a while to say nothing.
+/// An unreachable directory service may take a while to return nothing.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// The sshd of a machine, as far as it can be asked.
+/// The sshd of a machine, if it can be asked.
 #[derive(Debug)]
 pub(super) struct Sshd(Option<PathBuf>);
 
 impl Sshd {
-    /// The one of this machine. It reads its own files as root only.
+    /// Returns the sshd of this machine; only root can ask it, because it reads its own files.
     pub(super) fn here() -> Self {
         let programs = PROGRAMS.map(PathBuf::from).into_iter();
         let asked = nix::unistd::geteuid().is_root();
         Self(asked.then(|| programs.into_iter().find(|path| path.exists())).flatten())
     }
 
-    /// The one of a machine that nothing runs on.
+    /// Returns the sshd of a machine on which nothing runs.
     #[cfg(test)]
     pub(super) fn absent() -> Self {
         Self(None)
     }
 
-    /// Returns what holds for a user; without an sshd, what it has for defaults.
+    /// Returns the settings for a user; without an sshd, these are its defaults.
     pub(super) fn settings(&self, user: &User) -> anyhow::Result<Settings> {
         let Some(program) = &self.0 else { return Ok(Settings::default()) };
         let client = std::env::var("SSH_CONNECTION").unwrap_or_default();
@@ -47,7 +47,7 @@ impl Sshd {
             command.args([question, "-C", &connection(&user.name, &client)]);
             match command::output_within(command, LIMIT) {
                 Ok(text) => return Ok(Settings::parse(&text)),
-                // The first complaint is the one about this machine.
+                // The first error is the one about this machine.
                 Err(error) => last = last.or(Some(error)),
             }
         }
@@ -55,10 +55,12 @@ impl Sshd {
     }
 }
 
-/// Describes the connection that `Match` is about: the present one, where there is one, because
-/// whoever made it wants to make it again. Older versions want all three.
+/// Describes the connection that `Match` is evaluated for.
+///
+/// It is the present connection, if there is one, because its user wants to make it again. Older
+/// versions require all three values.
 fn connection(user: &str, client: &str) -> String {
-    /// Nobody's (RFC 5737): no rule is about it.
+    /// An address of nobody (RFC 5737), so no rule is about it.
     const STRANGER: &str = "192.0.2.1";
     let address = client.split_whitespace().next().unwrap_or(STRANGER);
     format!("user={user},host={address},addr={address}")
@@ -73,11 +75,11 @@ pub(super) struct Settings {
     command: Option<(String, String)>,
     /// Public keys of those who sign certificates that let people in.
     pub(super) authorities: Option<PathBuf>,
-    /// What tells whom a certificate must name, where that is not the user alone.
+    /// The setting that decides whom a certificate must name, unless that is only the user.
     pub(super) principals: Option<&'static str>,
-    /// Private host keys; empty when they are not told.
+    /// Private host keys; empty if they are not known.
     pub(super) host_keys: Vec<PathBuf>,
-    /// Ports that it listens at; empty when they are not told.
+    /// Ports that it listens on; empty if they are not known.
     pub(super) ports: Vec<u16>,
 }
 
@@ -96,7 +98,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Parses what `sshd -T` prints: a keyword in small letters and its value on each line.
+    /// Parses the output of `sshd -T`: a keyword in lower case and its value on each line.
     pub(super) fn parse(text: &str) -> Self {
         let values = |wanted: &'static str| {
             let lines = text.lines().filter_map(|line| line.split_once(' '));
@@ -119,18 +121,19 @@ impl Settings {
             authorities: set("trustedusercakeys").map(PathBuf::from),
             principals: principals.map(|(_, name)| name),
             host_keys: values("hostkey").map(PathBuf::from).collect(),
-            // Each with its address; `port` lines hold only where an address has none of its own.
+            // Each has its address; `port` lines only apply to addresses without a port of their
+            // own.
             ports: ports(values("listenaddress")),
         }
     }
 
-    /// The files that hold keys of a user; what is relative lies below the home.
+    /// Returns the files with keys of a user; relative paths are below the home folder.
     pub(super) fn key_files(&self, user: &User) -> Vec<PathBuf> {
         let files = self.key_files.iter().filter_map(|file| expand(file, user));
         files.map(|file| Path::new(&user.home).join(file)).collect()
     }
 
-    /// Asks the program that knows keys of a user, where there is one.
+    /// Asks the program that knows keys of a user, if there is one.
     pub(super) fn ask_command(&self, user: &User, users: &[User]) -> anyhow::Result<String> {
         let Some((line, runs_as)) = &self.command else { return Ok(String::new()) };
         let runner = users.iter().find(|other| other.name == *runs_as);
@@ -142,7 +145,7 @@ impl Settings {
             };
             words.push(word);
         }
-        // Without arguments it is told the name (sshd_config(5)).
+        // If it has no arguments, it gets the user name (sshd_config(5)).
         let Some((program, arguments)) = words.split_first() else { return Ok(String::new()) };
         let alone = arguments.is_empty().then_some(&user.name);
         let mut command = command::start(Path::new(program));
@@ -157,7 +160,7 @@ impl Settings {
     }
 }
 
-/// The ports of addresses to listen at, each once; a routing domain may follow.
+/// Returns the ports of listen addresses without duplicates; a routing domain may follow.
 fn ports<'v>(addresses: impl Iterator<Item = &'v str>) -> Vec<u16> {
     let ports = addresses.filter_map(|value| {
         let address = value.split_whitespace().next()?;
@@ -167,14 +170,14 @@ fn ports<'v>(addresses: impl Iterator<Item = &'v str>) -> Vec<u16> {
     ports.into_iter().collect()
 }
 
-/// Replaces the tokens that are about the user; none where one is about a key or a connection.
+/// Replaces the tokens about the user; none if a token is about a key or a connection.
 fn expand(pattern: &str, user: &User) -> Option<String> {
     let mut parts = pattern.split('%');
     let mut text = parts.next()?.to_owned();
     while let Some(part) = parts.next() {
         let mut rest = part.chars();
         match rest.next() {
-            // `%%` is split into an empty part and the one behind it.
+            // `%%` is split into an empty part and the part after it.
             None => {
                 text.push('%');
                 text.push_str(parts.next()?);
@@ -272,7 +275,7 @@ mod tests {
 
     #[test]
     fn programs_that_know_keys_are_asked_as_sshd_does() {
-        // Nobody but root may run anything as somebody else.
+        // Only root may run anything as somebody else.
         let (uid, gid) = (nix::unistd::geteuid(), nix::unistd::getegid());
         let mut runner = ada();
         (runner.uid, runner.gid) = (uid.as_raw(), gid.as_raw());

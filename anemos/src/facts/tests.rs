@@ -1,4 +1,4 @@
-//! Facts out of file trees of real machines.
+//! Tests facts from file trees of real machines.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -9,7 +9,7 @@ use super::sshd::{Settings, Sshd};
 pub(crate) use super::watchdog::tests::i6300esb;
 use super::{Disk, Facts, Keyring, disks, is_machine_id, kernel, users};
 
-/// The files of a Debian 12 cloud guest under QEMU as it has them.
+/// The files of a Debian 12 cloud guest under QEMU.
 const CLOUD: &str = include_str!("testdata/debian-12-virtio.tree");
 /// A server with RAID 1, LVM and encryption on two disks.
 const SERVER: &str = include_str!("testdata/raid-lvm-crypt.tree");
@@ -17,7 +17,7 @@ const SERVER: &str = include_str!("testdata/raid-lvm-crypt.tree");
 /// Two SCSI disks with two partitions each; nothing is mounted.
 const TWO_DISKS: &str = include_str!("testdata/two-disks.tree");
 
-/// Lays out a tree of lines `path = text` and `path -> link`; `\n` stands for a newline.
+/// Creates a tree from lines `path = text` and `path -> link`; `\n` stands for a newline.
 fn lay_out(root: &Path, text: &str) {
     for line in text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {
         let (path, content, is_link) = match (line.split_once(" = "), line.split_once(" -> ")) {
@@ -35,7 +35,7 @@ fn lay_out(root: &Path, text: &str) {
     }
 }
 
-/// The keys in a tree, whose machine has a directory that knows one more user.
+/// Returns the keys in a tree, whose machine has a directory service with one more user.
 fn keyring(root: &Path, invoker: Option<&str>) -> Keyring {
     let ask = |name: &str| match name {
         "eve" => Ok("EVE:x:70000:70000::/srv/eve:/bin/sh\n".to_owned()),
@@ -56,7 +56,7 @@ fn facts(text: &str) -> Facts {
     }
     let keyring = keyring(root.path(), Some("debian"));
     let mut facts = Facts::read(root.path(), &keyring).unwrap();
-    // Not of the tree but of the machine that runs the test.
+    // This is not from the tree but from the machine that runs the test.
     facts.privileged = true;
     facts.arch = "x86_64".to_owned();
     facts.clock = super::Clock { now: 1_700_000_000, kernel_installed: 1_690_000_000 };
@@ -69,17 +69,17 @@ fn facts(text: &str) -> Facts {
     facts
 }
 
-/// The facts of the cloud guest, for tests of what is decided by them.
+/// Returns the facts of the cloud guest, for tests of decisions about them.
 pub(crate) fn cloud() -> Facts {
     facts(CLOUD)
 }
 
-/// The facts of the server, which was booted by UEFI and has no kernel image.
+/// Returns the facts of the server, which was booted by UEFI and has no kernel image.
 pub(crate) fn server() -> Facts {
     facts(SERVER)
 }
 
-/// The two disks with these mounts and what else there is.
+/// Returns the two disks with these mounts and these additional files.
 fn two_disks(mounts: &[String], more: &str) -> Vec<Disk> {
     let place = tempfile::tempdir().unwrap();
     let mounts = mounts.join("\\n");

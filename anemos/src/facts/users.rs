@@ -1,4 +1,4 @@
-//! Users of the running system who may become root, as passwd(5) and group(5) tell.
+//! Users of the running system who may become root, according to passwd(5) and group(5).
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -8,10 +8,10 @@ use anyhow::Context;
 
 use crate::command;
 
-/// Groups whose members sudo lets become root where distributions set it up.
+/// Groups whose members may become root by sudo, as distributions set it up.
 const GROUPS: [&str; 3] = ["sudo", "wheel", "admin"];
 
-/// A directory service that is not there may take a while to say nothing.
+/// An unreachable directory service may take a while to return nothing.
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// An entry of passwd(5).
@@ -36,7 +36,7 @@ impl User {
         })
     }
 
-    /// The one that every system has.
+    /// Returns the root user, which every system has.
     fn root() -> Self {
         let (name, home) = ("root".to_owned(), "/root".to_owned());
         Self { name, uid: 0, gid: 0, home, shell: String::new() }
@@ -47,12 +47,12 @@ impl User {
     }
 }
 
-/// Parses the text of passwd(5); lines that are no user are left out.
+/// Parses the text of passwd(5), skipping lines that are not users.
 pub(super) fn parse(passwd: &str) -> Vec<User> {
     passwd.lines().filter_map(User::parse).collect()
 }
 
-/// Asks the services of nsswitch.conf(5) for a user; the answer is a text of passwd(5).
+/// Asks the services of nsswitch.conf(5) for a user; the answer has the format of passwd(5).
 pub(super) fn ask(name: &str) -> anyhow::Result<String> {
     let mut command = command::start(Path::new("getent"));
     command.args(["passwd", "--", name]);
@@ -87,7 +87,7 @@ pub(super) fn who_may_become_root(users: &[User], group: &str, invoker: Option<&
     found
 }
 
-/// Numbers and members of the groups in the text of group(5).
+/// Returns the numbers and members of the admin groups in the text of group(5).
 fn administrators(group: &str) -> (Vec<u32>, Vec<&str>) {
     let (mut gids, mut members) = (Vec::new(), Vec::new());
     for line in group.lines() {

@@ -1,18 +1,18 @@
-//! What the running system is locked in, where that decides whether another kernel can be entered.
+//! Virtual surroundings that decide whether another kernel can be entered.
 
 use serde::{Deserialize, Serialize};
 
 use super::root::Root;
 
-/// Surroundings in which not every machine's ways lead out.
+/// Surroundings from which not every way into another kernel works.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Virtualization {
-    /// The container that this is, e.g. `lxc`: it has no kernel of its own.
+    /// The container that this is, e.g. `lxc`, which has no kernel of its own.
     pub(crate) container: Option<String>,
     /// Whether it is a paravirtual guest of Xen, which has no firmware and no real mode.
     pub(crate) xen_pv: bool,
-    /// How the memory of this guest is kept from its host, e.g. `sev-snp`.
+    /// What protects the memory of this guest from its host, e.g. `sev-snp`.
     pub(crate) confidential: Option<String>,
 }
 
@@ -25,8 +25,9 @@ pub(super) fn read(root: &Root) -> Virtualization {
     }
 }
 
-/// The ways in which containers say that they are one: systemd's "Container Interface", and what
-/// `OpenVZ` and Docker leave.
+/// Returns the kind of container, by the ways in which containers identify themselves.
+///
+/// These are systemd's "Container Interface", and what `OpenVZ` and Docker leave.
 fn container(root: &Root) -> Option<String> {
     let named = root.may("run/systemd/container").filter(|name| !name.is_empty());
     let variable = || {
@@ -43,8 +44,10 @@ fn container(root: &Root) -> Option<String> {
     named.or_else(variable).or_else(left)
 }
 
-/// The flags of guests of TDX; and the devices that SEV-SNP and TDX guests ask for attestation by
-/// (Linux, `Documentation/virt/coco`).
+/// Returns what protects this guest's memory.
+///
+/// TDX guests have flags; SEV-SNP and TDX guests have devices for attestation (Linux,
+/// `Documentation/virt/coco`).
 fn confidential(root: &Root) -> Option<String> {
     let processors = root.may("proc/cpuinfo").unwrap_or_default();
     let flags = processors.lines().find(|line| line.starts_with("flags")).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The hardware watchdog of the machine, as the driver tells that the running system has for it.
+//! The hardware watchdog of the machine, according to its driver in the running system.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use super::root::Root;
 /// Where watchdogs are (Linux, `ABI/testing/sysfs-class-watchdog`).
 pub(crate) const CLASS: &str = "/sys/class/watchdog";
 
-/// What the driver calls it that has a timer of the kernel for hardware: it ends with the kernel.
+/// The identity of the driver that uses a kernel timer as hardware; it ends with the kernel.
 const SOFTDOG: &str = "Software Watchdog";
 
 /// A watchdog that needs no kernel to reset the machine.
@@ -19,18 +19,19 @@ const SOFTDOG: &str = "Software Watchdog";
 pub(crate) struct Watchdog {
     /// Its name in `/dev` and `/sys/class/watchdog`.
     pub(crate) name: String,
-    /// What its driver calls it.
+    /// Its identity, according to its driver.
     pub(crate) identity: String,
-    /// For how long it can wait, in seconds; none where its driver does not say: some feed a
-    /// watchdog by themselves which waits for less than they are told.
+    /// The longest timeout in seconds; none if its driver does not state it.
+    ///
+    /// Some drivers feed a watchdog by themselves that waits for less time than is asked for.
     pub(crate) max_timeout: Option<u32>,
     /// The folder of its device, below `/sys/devices`.
     pub(crate) device: PathBuf,
-    /// The drivers of that device, and of those that lie between it and the machine.
+    /// The drivers of that device, and of those between it and the machine.
     pub(crate) devices: Vec<Device>,
 }
 
-/// Reads the first one; one that is no device, or has no driver, cannot be found again elsewhere.
+/// Reads the first one that can be found again elsewhere: it has a device with a driver.
 pub(super) fn read(root: &Root) -> Option<Watchdog> {
     root.names(CLASS).into_iter().find_map(|name| {
         let attribute = |attribute: &str| root.may(format!("{CLASS}/{name}/{attribute}"));
@@ -47,8 +48,9 @@ pub(super) fn read(root: &Root) -> Option<Watchdog> {
     })
 }
 
-/// The only device of the driver that is called like the watchdog: some drivers do not tell which
-/// device a watchdog is (`i6300esb`).
+/// Returns the only device of the driver with the same name as the watchdog.
+///
+/// Some drivers do not show which device a watchdog belongs to (`i6300esb`).
 fn namesake(root: &Root, identity: &str) -> Option<PathBuf> {
     let buses = root.names("sys/bus").into_iter();
     let drivers = buses.map(|bus| format!("sys/bus/{bus}/drivers/{identity}"));
@@ -67,7 +69,7 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// The watchdog of the machines that QEMU makes.
+    /// Returns the watchdog of the machines that QEMU makes.
     pub(crate) fn i6300esb() -> Watchdog {
         let device = Device {
             alias: "pci:v00008086d000025AB".to_owned(),
@@ -114,11 +116,11 @@ pub(crate) mod tests {
         assert_eq!(read(&Root::new(root.path())), None);
         symlink(at(hard), at("class/watchdog/watchdog1")).unwrap();
         assert_eq!(read(&Root::new(root.path())), Some(i6300esb()));
-        // As the driver has it indeed: no device, but one that the driver is bound to.
+        // This is what the driver really does: there is no device, but one is bound to the driver.
         fs::remove_file(at(&format!("{hard}/device"))).unwrap();
         symlink(at(pci), at(&format!("{driver}/0000:00:05.0"))).unwrap();
         assert_eq!(read(&Root::new(root.path())), Some(i6300esb()));
-        // Its driver may have a limit that it keeps to itself (`max_hw_heartbeat_ms`).
+        // Its driver may have a limit that it does not show (`max_hw_heartbeat_ms`).
         fs::write(at(&format!("{hard}/max_timeout")), "0\n").unwrap();
         assert_eq!(read(&Root::new(root.path())).unwrap().max_timeout, None);
     }

@@ -1,8 +1,8 @@
 //! What the user adds to a base: packages of Alpine, tarballs, newc archives, folders.
 //!
-//! Each becomes an archive of its own behind the base. The kernel unpacks one after another, and a
-//! later member replaces an earlier one of the same name (Linux, `Documentation/driver-api/
-//! early-userspace/buffer-format.rst`).
+//! Each becomes a separate archive after the base. The kernel unpacks one after another, and a
+//! later member replaces an earlier one of the same name (Linux,
+//! `Documentation/driver-api/early-userspace/buffer-format.rst`).
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -19,10 +19,10 @@ use crate::report::Refused;
 
 /// Bytes of a member's header in a tarball (tar(5)).
 const HEADER: usize = 512;
-/// Where that says so.
+/// Where the header contains this magic word.
 const USTAR: std::ops::Range<usize> = 257..262;
 
-/// One of them.
+/// Something to add.
 #[derive(Debug)]
 pub(super) struct Addition {
     path: PathBuf,
@@ -32,23 +32,23 @@ pub(super) struct Addition {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Kind {
     Folder,
-    /// A package of Alpine, of the format 2.
+    /// A package of Alpine, format 2.
     Apk,
     Tarball,
-    /// A newc archive, packed or not, which is appended as it is.
+    /// A newc archive, compressed or not, which is appended as it is.
     Newc,
 }
 
-/// What a file turned out not to be.
+/// Why a file is not usable.
 #[derive(Debug, Eq, PartialEq)]
 enum Unknown {
-    /// A package of Alpine, of the format 3.
+    /// It is a package of Alpine, format 3.
     Adb,
     Anything,
 }
 
 impl Addition {
-    /// Looks at what it is, and at all of it: nothing is built with what cannot be added.
+    /// Checks its kind and reads all of it, so that nothing is built if it cannot be added.
     pub(super) fn open(path: &Path) -> anyhow::Result<Self> {
         let describe = || format!("reading {}", path.display());
         let kind = if fs::metadata(path).with_context(describe)?.is_dir() {
@@ -69,7 +69,7 @@ impl Addition {
         Ok(addition)
     }
 
-    /// Appends it; `links` are those of all that comes before it.
+    /// Appends it; `links` are the links of everything before it.
     pub(super) fn write<W: Write>(
         &self,
         writer: &mut Writer<W>,
@@ -92,13 +92,13 @@ impl Addition {
     }
 }
 
-/// Says what a file is by its first bytes, as they are and unpacked.
+/// Returns what a file is by its first bytes, compressed and uncompressed.
 fn kind_of(packed: &[u8], unpacked: &[u8]) -> Result<Kind, Unknown> {
     let first_name = |start: &str| unpacked.starts_with(start.as_bytes());
     match unpacked {
         _ if packed.starts_with(b"ADB") => Err(Unknown::Adb),
         [b'0', b'7', b'0', b'7', b'0', b'1' | b'2', ..] => Ok(Kind::Newc),
-        // apk-package(5): the signature, or else the description comes first.
+        // apk-package(5): either the signature or the description comes first.
         _ if unpacked.get(USTAR) != Some(b"ustar") => Err(Unknown::Anything),
         _ if first_name(".SIGN.") || first_name(".PKGINFO") => Ok(Kind::Apk),
         _ => Ok(Kind::Tarball),
@@ -119,7 +119,7 @@ fn refusal(path: &Path, unknown: &Unknown) -> Refused {
     }
 }
 
-/// Opens a file that may be packed; the parts of an .apk are packed each by itself.
+/// Opens a file that may be compressed; the parts of an .apk are compressed one by one.
 fn unpack(path: &Path) -> io::Result<Box<dyn Read>> {
     let mut magic = Vec::new();
     File::open(path)?.take(4).read_to_end(&mut magic)?;
@@ -131,7 +131,7 @@ fn unpack(path: &Path) -> io::Result<Box<dyn Read>> {
     })
 }
 
-/// Returns the first bytes, unpacked. What follows a frame of zstd may be another archive.
+/// Returns the first uncompressed bytes; another archive may follow a frame of zstd.
 fn first_bytes(path: &Path) -> io::Result<Vec<u8>> {
     let (mut file, mut bytes) = (unpack(path)?, Vec::new());
     while bytes.len() < HEADER {
@@ -146,7 +146,7 @@ fn first_bytes(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Adds what is in a folder, sorted by name. It becomes root's, and keeps its modes.
+/// Adds the contents of a folder, sorted by name, owned by root and with their modes.
 fn folder(
     path: &Path,
     name: &str,

@@ -1,4 +1,4 @@
-//! A root file system of Alpine packages, by apk.
+//! Makes a root file system of Alpine packages by apk.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -11,11 +11,13 @@ use super::maker::Maker;
 use crate::command;
 use crate::report::Refused;
 
-/// Where a system of Alpine has the keys that it trusts.
+/// Where Alpine keeps the keys that it trusts.
 const KEYS: &str = "/etc/apk/keys";
 
-/// Makes the root in `$1` with the keys of `$2`, by the command that follows, and prints it; nothing
-/// of it is left. Only here may everybody but root remove what belongs to other users.
+/// Makes the root in `$1` with the keys in `$2` by the command that follows, and prints it.
+///
+/// Nothing of the root is left behind. Only in here can users other than root remove files of other
+/// users.
 const MAKE: &str = r#"root=$1 keys=$2
 shift 2
 umask 022
@@ -24,7 +26,7 @@ trap 'exit 1' HUP INT TERM
 mkdir -p "$root/etc/apk/keys" && cp "$keys"/* "$root/etc/apk/keys/" && "$@" >&2 &&
     tar -C "$root" --sort=name --numeric-owner --format=gnu -c ."#;
 
-/// Has everybody but root be root of a user namespace, as makeimg does.
+/// Makes users other than root become root of a user namespace, as makeimg does.
 const USER: [&str; 4] = ["unshare", "--user", "--map-root-user", "--map-auto"];
 
 /// Where packages of Alpine come from.
@@ -42,16 +44,16 @@ pub(super) struct Repositories {
 }
 
 impl Repositories {
-    /// Whether anything of it is named.
+    /// Returns whether any option of it is set.
     pub(super) fn is_asked_for(&self) -> bool {
         !self.repository.is_empty() || self.keys.is_some() || self.apk.is_some()
     }
 
-    /// Starts apk and tar, which prints a tarball.
+    /// Starts apk, and tar to print a tarball.
     pub(super) fn start(&self, added: &[String]) -> anyhow::Result<Maker> {
         let (apk, keys) = self.check(&env::var_os("PATH").unwrap_or_default())?;
         let folder = tempfile::tempdir().context("making a folder for the packages")?;
-        // From here on it belongs to the script.
+        // From here on, the script owns it.
         let root = folder.keep();
         let mut words: Vec<&Path> = Vec::new();
         if !nix::unistd::geteuid().is_root() {
@@ -74,7 +76,7 @@ impl Repositories {
         Ok(Maker { name: "apk", child, content: base::ALPINE })
     }
 
-    /// Returns the program and the folder of keys.
+    /// Returns the program and the folder of keys, after checking them.
     fn check(&self, path: &std::ffi::OsStr) -> anyhow::Result<(PathBuf, PathBuf)> {
         let refuse = |reason: String, hint: &str| Err(Refused::new(reason, hint).into());
         let wanted = self.apk.as_deref().unwrap_or(Path::new("apk"));
@@ -89,7 +91,7 @@ impl Repositories {
             return refuse("a base of Alpine needs a repository".to_owned(), hint);
         }
         let keys = self.keys.as_deref().unwrap_or(Path::new(KEYS));
-        // A folder that cannot be read has no keys for us either.
+        // If we cannot read a folder, it has no keys for us either.
         if keys.read_dir().ok().and_then(|mut keys| keys.next()).is_none() {
             let reason = format!("there are no keys in {}", keys.display());
             return refuse(reason, "name a folder by --keys: /etc/apk/keys of an Alpine system");
@@ -98,7 +100,7 @@ impl Repositories {
     }
 }
 
-/// A folder is named from the root, because apk looks for it from there.
+/// Returns a URL as it is, and a folder as an absolute path, because apk looks for it from `/`.
 fn repository(word: &str) -> anyhow::Result<PathBuf> {
     if word.contains("://") {
         return Ok(PathBuf::from(word));

@@ -1,4 +1,4 @@
-//! A root file system of Debian packages, by mmdebstrap.
+//! Makes a root file system of Debian packages by mmdebstrap.
 
 use std::io;
 use std::path::Path;

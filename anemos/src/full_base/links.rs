@@ -1,11 +1,12 @@
-//! Where a name in an archive leads to, through the links that come before it.
+//! Resolves names in an archive through the links that come before them.
 //!
-//! The kernel replaces a link by a folder of the same name (Linux, `init/initramfs.c`, `clean_path`):
-//! a folder `lib` after a link `lib` to `usr/lib` would take all libraries away.
+//! The kernel replaces a link by a folder of the same name (Linux, `init/initramfs.c`,
+//! `clean_path`): a folder `lib` after a link `lib` to `usr/lib` would make all libraries
+//! disappear.
 
 use std::collections::HashMap;
 
-/// As many links as the kernel follows (`path_resolution(7)`).
+/// The number of links that the kernel follows (`path_resolution(7)`).
 const HOPS_MAX: usize = 40;
 
 /// Targets of the links so far, by name.
@@ -15,14 +16,14 @@ pub(super) struct Links(HashMap<String, String>);
 /// What to do about a link at the end of a name.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Last {
-    /// It is followed, as for a folder.
+    /// Follows it, as for a folder.
     Follow,
-    /// It is what is meant: whatever has its name replaces it.
+    /// Keeps it, because the member replaces the link.
     Keep,
 }
 
 impl Links {
-    /// Notes a member, with its target where it is a link.
+    /// Records a member, with its target if it is a link.
     pub(super) fn note(&mut self, name: &str, target: Option<&str>) {
         match target {
             Some(target) => self.0.insert(name.to_owned(), target.to_owned()),
@@ -30,7 +31,7 @@ impl Links {
         };
     }
 
-    /// Returns the name without links on its way; links in a circle stay.
+    /// Returns the name without links in its path; circular links stay.
     pub(super) fn place(&self, name: &str, last: Last) -> String {
         let mut at: Vec<String> = Vec::new();
         let mut ahead = reversed(name);

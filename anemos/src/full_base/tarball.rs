@@ -13,13 +13,13 @@ const LINK: u32 = 0o120_000;
 const CHARACTER: u32 = 0o020_000;
 const BLOCK: u32 = 0o060_000;
 
-/// How members are taken over.
+/// How members are copied.
 pub(super) struct Rules<'r> {
-    /// Time that none is later than.
+    /// Later times are set back to this.
     pub(super) latest: u64,
-    /// Those that are left out, by name.
+    /// Selects members to leave out, by name.
     pub(super) skip: &'r dyn Fn(&str) -> bool,
-    /// It comes after a base, whose links hold, and brings no devices.
+    /// Whether it follows a base, whose links apply, and contains no devices.
     pub(super) is_addition: bool,
 }
 
@@ -31,7 +31,7 @@ pub(super) fn copy(
     rules: &Rules<'_>,
 ) -> io::Result<()> {
     let mut archive = Archive::new(BufReader::with_capacity(1 << 20, tarball));
-    // Between the parts of an .apk there may be the zeros that end a tarball.
+    // An .apk may have the zeros that end a tarball between its parts.
     archive.set_ignore_zeros(rules.is_addition);
     for entry in archive.entries()? {
         put(segment, entry?, links, rules)?;
@@ -59,7 +59,7 @@ fn put(
         (EntryType::Regular, _) => (FILE, None),
         (EntryType::Directory, _) => (FOLDER, None),
         (EntryType::Symlink, Some(target)) => (LINK, Some(target)),
-        // The bytes went by with the first name, and newc holds them with the last one.
+        // The bytes came with the first name, but newc stores them with the last one.
         (EntryType::Link, Some(target)) => {
             (LINK, Some(relative(&name, &place(&name_of(target.as_bytes())?))))
         }
@@ -81,7 +81,7 @@ fn put(
     }
 }
 
-/// The name from the root, without a leading slash; empty for the root itself.
+/// Returns the path from the root, without a leading slash; empty for the root itself.
 fn name_of(bytes: &[u8]) -> io::Result<String> {
     let name = text(bytes)?;
     let parts: Vec<_> = name.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
@@ -95,7 +95,7 @@ fn attributes(entry: &Entry<'_, impl Read>, kind: u32, latest: u64) -> io::Resul
     let header = entry.header();
     let permissions = if kind == LINK { 0o777 } else { header.mode()? & 0o7777 };
     let id = |id: u64| u32::try_from(id).map_err(io::Error::other);
-    // tar(1) leaves the numbers blank for everything else.
+    // For everything else, tar(1) leaves the numbers blank.
     let device = if [CHARACTER, BLOCK].contains(&kind) {
         (header.device_major()?.unwrap_or(0), header.device_minor()?.unwrap_or(0))
     } else {
@@ -110,7 +110,7 @@ fn attributes(entry: &Entry<'_, impl Read>, kind: u32, latest: u64) -> io::Resul
     })
 }
 
-/// The way from one member to another, both named from the root.
+/// Returns the relative path from one member to another, both given as paths from the root.
 pub(super) fn relative(from: &str, to: &str) -> String {
     let mut left = from.split('/').peekable();
     let mut right = to.split('/').peekable();

@@ -1,4 +1,4 @@
-//! Claims about turning a tarball into an archive.
+//! Tests turning a tarball into an archive.
 
 use initramfs::listing::{Entry, list};
 use tar::{Builder, EntryType, Header};

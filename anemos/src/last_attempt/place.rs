@@ -1,4 +1,4 @@
-//! Where the bytes of a file lie on a disk, through partitions and linear logical volumes.
+//! Finds the bytes of a file on a disk, through partitions and linear logical volumes.
 
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
@@ -10,12 +10,12 @@ use nix::sys::stat::{major, minor};
 
 use crate::command;
 
-/// Layers between a file system and its disk that are gone through.
+/// How many layers between a file system and its disk are followed.
 const MOST_LAYERS: usize = 4;
-/// What Linux counts in, whatever the sectors of a disk are.
+/// The unit in which Linux counts, whatever the sectors of a disk are.
 const SECTOR: u64 = 512;
 
-/// Returns the first byte on the disk of this kernel name of a file that lies there in one piece.
+/// Returns the first byte of a file on `disk`, a kernel name; the file must be in one piece there.
 pub(super) fn of(file: &File, size: u64, disk: &str) -> anyhow::Result<u64> {
     let device = file.metadata().context("reading the file")?.dev();
     let mut device = format!("{}:{}", major(device), minor(device));
@@ -33,14 +33,15 @@ pub(super) fn of(file: &File, size: u64, disk: &str) -> anyhow::Result<u64> {
     bail!("there are more than {MOST_LAYERS} layers between it and a disk")
 }
 
-/// The targets of a mapped device (dmsetup(8)).
+/// Returns the targets of a mapped device (dmsetup(8)).
 fn table_of(device: &str) -> anyhow::Result<String> {
     let (major, minor) = device.split_once(':').context("reading the number of a device")?;
     command::output(Path::new("dmsetup"), ["table", "--major", major, "--minor", minor])
 }
 
-/// Returns the device below a mapped one, and the place there of bytes that lie in one linear target:
-/// any other kind keeps them elsewhere, changed, or more than once (Linux,
+/// Returns the device below a mapped one, and the position there of bytes in one linear target.
+///
+/// Any other kind keeps them elsewhere, changed, or more than once (Linux,
 /// `admin-guide/device-mapper/linear`).
 fn below(table: &str, offset: u64, size: u64) -> anyhow::Result<(String, u64)> {
     for line in table.lines() {
@@ -59,7 +60,7 @@ fn below(table: &str, offset: u64, size: u64) -> anyhow::Result<(String, u64)> {
     bail!("the file does not lie in one part of it")
 }
 
-/// Returns the first byte of a partition, which must be one of the disk.
+/// Returns the first byte of a partition, which must be on the disk.
 fn partition_start(folder: &Path, disk: &str) -> anyhow::Result<u64> {
     let parent = folder.parent().and_then(Path::file_name);
     match fs::read_to_string(folder.join("start")) {
@@ -72,9 +73,9 @@ fn partition_start(folder: &Path, disk: &str) -> anyhow::Result<u64> {
     }
 }
 
-/// Returns where a file lies, from the start of its file system; it must lie there in one piece.
+/// Returns where a file is in its file system; it must be in one piece.
 fn extent(file: &File, size: u64) -> anyhow::Result<u64> {
-    // What the bytes on the disk are not, or not alone, the bytes of the file.
+    // Flags for bytes on the disk that are not, or not only, the bytes of the file.
     let elsewhere = FiemapExtentFlags::UNKNOWN
         | FiemapExtentFlags::DELALLOC
         | FiemapExtentFlags::ENCODED
@@ -103,7 +104,7 @@ mod tests {
             (LV, 0, Ok(("254:3", 2048 * 512))),
             (LV, 8192, Ok(("254:3", 2048 * 512 + 8192))),
             (LV, 4096 * 512 + 512, Ok(("254:4", 512))),
-            // Half of it on the one, half of it on the other.
+            // Half of it is on the one, half on the other.
             (LV, 4095 * 512, Err("the file does not lie in one part of it")),
             (LV, 12288 * 512, Err("the file does not lie in one part of it")),
             (

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use glob::Pattern;
 
-/// Patterns by the bus before their first colon.
+/// Patterns, grouped by the bus before their first colon.
 #[derive(Debug)]
 pub(super) struct Aliases<'a> {
     by_bus: BTreeMap<&'a str, Vec<(&'a str, &'a str)>>,
@@ -24,7 +24,7 @@ impl<'a> Aliases<'a> {
         Self { by_bus }
     }
 
-    /// The modules whose pattern fits a device alias; patterns are those of fnmatch(3).
+    /// Returns the modules whose pattern matches a device alias, as in fnmatch(3).
     pub(super) fn modules_of(&self, device: &str) -> Vec<&'a str> {
         let fits =
             |pattern: &str| Pattern::new(pattern).is_ok_and(|pattern| pattern.matches(device));

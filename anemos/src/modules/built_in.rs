@@ -9,14 +9,14 @@ use super::index;
 /// The modules that are part of the kernel itself.
 #[derive(Debug, Default)]
 pub(super) struct BuiltIn {
-    /// Paths as of other modules.
+    /// Paths like those of other modules.
     files: Vec<String>,
-    /// Lines as in `modules.alias`; absent where this kernel does not tell (before Linux 5.2).
+    /// Lines as in `modules.alias`; absent if this kernel does not list them (before Linux 5.2).
     claims: Option<String>,
 }
 
 impl BuiltIn {
-    /// Reads both files of a module folder, as far as they are there.
+    /// Reads both files of a module folder, if they exist.
     pub(super) fn read(folder: &Path) -> Self {
         let files = fs::read_to_string(folder.join("modules.builtin")).unwrap_or_default();
         let information = fs::read(folder.join("modules.builtin.modinfo")).ok();
@@ -26,19 +26,19 @@ impl BuiltIn {
         }
     }
 
-    /// Whether a module of that name is built in.
+    /// Returns whether a module of that name is built in.
     pub(super) fn has(&self, name: &str) -> bool {
         self.files.iter().any(|file| index::names(file, name))
     }
 
-    /// Whether anything that is built in claims a device, or may.
+    /// Returns whether anything built in claims a device, or may do so.
     pub(super) fn claims(&self, alias: &str) -> bool {
         let known = |text: &String| !Aliases::parse(text).modules_of(alias).is_empty();
         self.claims.as_ref().is_none_or(known)
     }
 }
 
-/// Turns entries `MODULE.alias=PATTERN`, each with a NUL behind it, into lines of `modules.alias`.
+/// Turns entries `MODULE.alias=PATTERN`, each followed by a NUL, into lines of `modules.alias`.
 fn claims(information: &str) -> String {
     let entries = information.split('\0').filter_map(|entry| entry.split_once(".alias="));
     let lines = entries.map(|(module, pattern)| format!("alias {pattern} {module}"));
@@ -54,7 +54,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let kernel = BuiltIn::read(folder.path());
         assert!(!kernel.has("nvme") && kernel.claims("pci:v1"), "a kernel that does not tell");
-        // Out of Debian 12's cloud kernel.
+        // From Debian 12's cloud kernel.
         let information = "pcieport.alias=pci:v*d*sv*sd*bc06sc04i00*\0nvme.license=GPL\0";
         fs::write(folder.path().join("modules.builtin.modinfo"), information).unwrap();
         fs::write(folder.path().join("modules.builtin"), "kernel/drivers/pci/pci-stub.ko\n")

@@ -1,4 +1,4 @@
-//! Files that a distribution may have compressed one by one: modules and firmware.
+//! Reads modules and firmware, whose files a distribution may have compressed one by one.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -6,14 +6,14 @@ use std::path::Path;
 
 const SUFFIXES: [&str; 3] = [".xz", ".zst", ".gz"];
 
-/// The name without the suffix of its compression.
+/// Returns the name without the suffix of its compression.
 pub(crate) fn plain_name(name: &str) -> &str {
     SUFFIXES.iter().find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(name)
 }
 
 /// Opens a file and reads it uncompressed.
 ///
-/// Modules are packed uncompressed: loading compressed ones needs a kernel option that not
+/// Modules are packed uncompressed, because loading compressed ones needs a kernel option that not
 /// every kernel has (`CONFIG_MODULE_DECOMPRESS`), and our segment is compressed as a whole.
 pub(crate) fn open(path: &Path) -> io::Result<Box<dyn Read>> {
     let file = BufReader::new(File::open(path)?);

@@ -33,16 +33,17 @@ impl<'a> Index<'a> {
         index
     }
 
-    /// The file of a module, as a path below the module folder.
+    /// Returns the file of a module, as a path below the module folder.
     pub(super) fn file(&self, name: &str) -> Option<&'a str> {
         self.files.get(&normal(name)).copied()
     }
 
-    /// Appends the files of a module and of all that it needs, in load order, to `files`.
-    /// What is not there is built into the kernel, or the kernel lacks it.
+    /// Appends the files of a module and of everything it needs to `files`, in load order.
     ///
-    /// A soft dependency may be an alias, as `crypto-crc32c` of ext4 is, for which every module
-    /// that has it goes in: which one serves, the machine tells.
+    /// A missing module is built into the kernel, or the kernel lacks it.
+    ///
+    /// A soft dependency may be an alias, such as `crypto-crc32c` of ext4. Then every module with
+    /// that alias is added, because it depends on the machine which one works.
     pub(super) fn add_closure(&self, aliases: &Aliases<'a>, name: &str, files: &mut Vec<String>) {
         let mut closure = Closure { index: self, aliases, begun: BTreeSet::new(), files };
         closure.add(name);
@@ -53,7 +54,7 @@ impl<'a> Index<'a> {
 struct Closure<'c, 'a> {
     index: &'c Index<'a>,
     aliases: &'c Aliases<'a>,
-    /// Names that are under way: soft dependencies may go round in circles.
+    /// Names that have been visited, because soft dependencies may be circular.
     begun: BTreeSet<String>,
     files: &'c mut Vec<String>,
 }
@@ -73,7 +74,7 @@ impl Closure<'_, '_> {
         for soft in self.index.soft.get(normal(name).as_str()).into_iter().flatten() {
             self.add(soft);
         }
-        // The farthest dependency is the last one of its line.
+        // The deepest dependency is the last one in its line.
         for need in self.index.needs.get(file).into_iter().flatten().rev() {
             self.add(&name_of(need));
         }
@@ -81,8 +82,9 @@ impl Closure<'_, '_> {
     }
 }
 
-/// The name of a module by its file: without folder and suffixes, `-` as `_`.
-/// Whether a file is that of a module of this name.
+/// Returns whether a file is that of a module of this name.
+///
+/// The name of a module is its file name without folder and suffixes, with `-` as `_`.
 pub(crate) fn names(file: &str, name: &str) -> bool {
     name_of(file) == normal(name)
 }

@@ -23,7 +23,7 @@ pub(crate) fn firmware_of(module: &Path) -> anyhow::Result<Vec<String>> {
     Ok(fields(info, "firmware"))
 }
 
-/// The values of a key in NUL-separated `key=value` fields.
+/// Returns the values of a key in NUL-separated `key=value` fields.
 fn fields(info: &[u8], key: &str) -> Vec<String> {
     let texts = info.split(|byte| *byte == 0).filter_map(|field| std::str::from_utf8(field).ok());
     let pairs = texts.filter_map(|field| field.split_once('='));

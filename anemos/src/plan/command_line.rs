@@ -5,12 +5,14 @@ use crate::facts::consoles_of;
 /// Parameters of the deploy environment itself.
 ///
 /// A root of type tmpfs is limited to half of the memory, ramfs is not. After a panic the machine
-/// boots the old system again, with time to read why. A watchdog goes on until the machine is reset:
-/// kernels hang as they leave, too (Linux, `watchdog/watchdog-parameters.rst`).
+/// boots the old system again, with enough time to read the reason. A watchdog keeps running until
+/// the machine is reset, because kernels can also hang as they leave (Linux,
+/// `watchdog/watchdog-parameters.rst`).
 const OURS: &str = "rootfstype=ramfs panic=30 watchdog.stop_on_reboot=0";
 
-/// Parameters that this hardware may need, whatever kernel runs on it; what ends in `=`, `.` or `_`
-/// stands for all that begin so.
+/// Parameters that this hardware may need, whatever kernel runs on it.
+///
+/// A parameter that ends in `=`, `.` or `_` stands for all that begin like it.
 const HARDWARE: [&str; 61] = [
     "8250.",
     "acpi=",
@@ -75,7 +77,7 @@ const HARDWARE: [&str; 61] = [
     "xhci_hcd.",
 ];
 
-/// Returns our parameters, those of the running system that are about the hardware, and `extra`.
+/// Returns our parameters, those of the running system about the hardware, and `extra`.
 pub(super) fn render(running: &str, extra: &str) -> String {
     // What follows two dashes is for the init of the running system.
     let running = running.split(" -- ").next().unwrap_or_default();
@@ -91,14 +93,14 @@ fn is_about_hardware(word: &str) -> bool {
     })
 }
 
-/// Returns the console that people look at: the last serial one, else the last one.
+/// Returns the console that people look at: the last serial one, or else the last one.
 pub(super) fn console(command_line: &str, others: &[String]) -> Option<String> {
     let named = consoles_of(command_line);
     let consoles = if named.is_empty() { others } else { named.as_slice() };
     consoles.iter().rev().find(|console| !is_screen(console)).or(consoles.last()).cloned()
 }
 
-/// Whether a console is a virtual terminal: `tty` with or without a number.
+/// Returns whether a console is a virtual terminal: `tty` with or without a number.
 fn is_screen(console: &str) -> bool {
     console.strip_prefix("tty").is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_digit()))
 }

@@ -1,4 +1,4 @@
-//! Which disk is overwritten.
+//! Selects the disk that is overwritten.
 
 use contract::disk::sysfs::{ChoiceError, Names, choose};
 use contract::disk::{Candidate, DiskIdentity};
@@ -13,28 +13,28 @@ use crate::refusal::Refusal;
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct PlannedDisk {
-    /// Absent when none could be selected.
+    /// Absent if none could be selected.
     pub(crate) identity: Option<DiskIdentity>,
-    /// The disk, when it is one of this machine.
+    /// The disk, if this machine has it.
     pub(crate) found: Option<Disk>,
-    /// Why it is this one.
+    /// Why this disk was selected.
     pub(crate) why: String,
 }
 
 impl PlannedDisk {
-    /// The device as people of the running system know it.
+    /// Returns the device name in the running system.
     pub(crate) fn name(&self) -> String {
         let found = self.found.as_ref();
         found.map_or_else(|| "the disk".to_owned(), |disk| format!("/dev/{}", disk.candidate.name))
     }
 
-    /// Whether it is, or was meant to be, a disk of this machine.
+    /// Returns whether it is, or was meant to be, a disk of this machine.
     pub(super) fn this_machine(&self) -> bool {
         self.found.is_some() || self.identity.is_none()
     }
 }
 
-/// Selects the disk. What is built may be for a machine that is not this one.
+/// Selects the disk; something that is only built may be for another machine.
 pub(super) fn select(
     facts: &Facts,
     select: &Select,
@@ -102,13 +102,13 @@ fn fits(disk: &Disk, selector: &Selector) -> bool {
         && (selector.size.is_none() || selector.size == identity.size)
 }
 
-/// Plans for a disk that another kernel can find again, and write.
+/// Plans for a disk that another kernel can find again and write to.
 ///
-/// A clone of it, with the same table id and the same size, is refused while it is there: which
-/// of the two comes first after the jump, nobody knows.
+/// If there is a clone of it, with the same table ID and the same size, it is refused, because
+/// nobody knows which of the two comes first after the jump.
 fn recognisable(facts: &Facts, disk: &Disk, why: String) -> Result<PlannedDisk, Refusal> {
     let Candidate { name, identity, read_only, .. } = disk.candidate.clone();
-    // One mark is enough only where it is the device's own: the others are copied with a disk.
+    // One mark is only enough if it is the device's own, because the others are copied with a disk.
     if !identity.names_its_device() && identity.known_marks() < 2 {
         return Err(Refusal::DiskNameless { name });
     }

@@ -1,4 +1,4 @@
-//! The ways into the deploy environment, best first; and why a machine lacks the others.
+//! Ranks the ways into the deploy environment that a machine has.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -11,13 +11,13 @@ use crate::amount::{mib, mib_down};
 use crate::config::EntryMethod;
 use crate::facts::{Facts, KernelImage, Lockdown, Permission, Volume};
 
-/// A way in; a ladder is climbed down.
+/// A way in; the rungs of a ladder are tried from the top.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Rung {
-    /// `kexec_file_load(2)`: the kernel loads another one, and checks its signature where it must.
+    /// `kexec_file_load(2)`: the kernel loads another one, and checks its signature if it must.
     KexecFileLoad,
-    /// `kexec_load(2)`: we lay the other kernel out ourselves.
+    /// `kexec_load(2)`: we lay out the memory of the other kernel ourselves.
     KexecLoad,
     /// The firmware boots a kernel from the EFI system partition once.
     BootNext,
@@ -27,16 +27,18 @@ pub(crate) enum Rung {
     Grub,
 }
 
-/// All of them, best first: the disk stays as it is, nothing is written but what the firmware
-/// forgets by itself, something is written to the disk.
+/// All of them, best first.
+///
+/// The first ones leave the disk unchanged; then comes one that only writes what the firmware
+/// deletes by itself; the last ones write to the disk.
 const RUNGS: [Rung; 5] =
     [Rung::KexecFileLoad, Rung::KexecLoad, Rung::BootNext, Rung::Extlinux, Rung::Grub];
 
-/// What GRUB can write to (GRUB manual, "Environment block").
+/// The file systems that GRUB can write to (GRUB manual, "Environment block").
 const WRITES: [&str; 5] = ["ext2", "ext3", "ext4", "xfs", "vfat"];
 
 impl Rung {
-    /// Whether the machine goes through its firmware and boot loader.
+    /// Returns whether the machine goes through its firmware and boot loader.
     pub(crate) fn boots(self) -> bool {
         matches!(self, Self::BootNext | Self::Extlinux | Self::Grub)
     }
@@ -74,7 +76,7 @@ impl fmt::Display for Rung {
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct PlannedEntry {
-    /// The ways in, in the order in which they are tried; empty when there is none.
+    /// The ways in, in the order in which they are tried; empty if there is none.
     pub(crate) ladder: Vec<Rung>,
     pub(crate) passed_over: Vec<PassedOver>,
 }
@@ -94,7 +96,7 @@ impl fmt::Display for PassedOver {
 }
 
 impl PlannedEntry {
-    /// Renders it for people, one fact a line.
+    /// Renders it for people, one fact per line.
     pub(super) fn lines(&self) -> Vec<String> {
         let mut lines: Vec<_> = self
             .ladder
@@ -113,7 +115,7 @@ impl PlannedEntry {
     }
 }
 
-/// What the ladder of a machine is made of.
+/// What the ladder of a machine depends on.
 #[derive(Debug)]
 pub(super) struct Question<'q> {
     pub(super) facts: &'q Facts,
@@ -138,7 +140,7 @@ impl Question<'_> {
         entry
     }
 
-    /// Says what is in the way of a rung.
+    /// Returns what prevents a rung.
     fn obstacle(&self, rung: Rung) -> Option<String> {
         let asked = match self.method {
             EntryMethod::Auto => None,
@@ -221,7 +223,7 @@ impl Question<'_> {
             return Some("EXTLINUX is what starts this machine".to_owned());
         }
         let Some(grub) = &self.facts.boot_loader.grub else {
-            // Debian lets nobody else read it, passwords being what it may hold.
+            // On Debian only root can read it, because it may contain passwords.
             let asking = if self.facts.privileged { "" } else { ", or only root can read it" };
             return Some(format!("its configuration is not found{asking}"));
         };
@@ -233,8 +235,8 @@ impl Question<'_> {
         if let Some((_, what)) = missing.iter().find(|(there, _)| !there) {
             return Some(format!("it lacks {what} in {}", grub.folder.display()));
         }
-        // GRUB takes `next_entry` back before it boots, which it can on few file systems and on
-        // nothing but partitions: else it would never end.
+        // GRUB resets `next_entry` before it boots, which it can do only on few file systems and
+        // only on partitions; otherwise the entry would be booted again and again.
         let Volume { device, filesystem, plain, .. } = &grub.volume;
         if !plain || !WRITES.contains(&filesystem.as_str()) {
             return Some(format!("it cannot write to {filesystem} on {device}"));
@@ -246,7 +248,7 @@ impl Question<'_> {
     }
 
     fn about_room(&self, volume: &Volume) -> Option<String> {
-        /// What file systems keep for themselves, and a little more.
+        /// What file systems reserve for themselves, and a little more.
         const MARGIN: u64 = 4 << 20;
         if !volume.writable {
             return Some(format!("{} is mounted read-only", volume.device));

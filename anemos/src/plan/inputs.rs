@@ -1,4 +1,4 @@
-//! What a plan is made of.
+//! The inputs of a plan.
 
 use std::net::SocketAddr;
 
@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::contents::DriverMissing;
 use crate::facts::{Facts, KernelImage, Modules};
 
-/// All that a plan is made of.
+/// All inputs of a plan.
 #[derive(Debug)]
 pub(crate) struct Inputs<'i> {
     pub(crate) facts: &'i Facts,
@@ -19,9 +19,9 @@ pub(crate) struct Inputs<'i> {
     pub(crate) purpose: Purpose,
     /// The payload, with the file name that the user gave.
     pub(crate) payload: Option<(&'i str, &'i Description)>,
-    /// The kernel that the configuration asks for, where there is one.
+    /// The kernel that the configuration asks for, if there is one.
     pub(crate) image: Option<KernelImage>,
-    /// Its modules, where they are.
+    /// Its modules, if they exist.
     pub(crate) modules: Option<Modules>,
     /// Sizes of the final initramfs, once its contents are known.
     pub(crate) sizes: Option<Sizes>,
@@ -29,9 +29,9 @@ pub(crate) struct Inputs<'i> {
     pub(crate) load: Vec<String>,
     /// Drivers on the way to disks and links that are not collected.
     pub(crate) drivers_missing: Vec<DriverMissing>,
-    /// Authorised keys that go along; lines that are none do not count.
+    /// The number of authorised keys that are taken along, without invalid lines.
     pub(crate) authorized_keys: KeyCount,
-    /// Who answered in the running system, where it was asked.
+    /// Who answered in the running system, if that was tested.
     pub(crate) answers: Option<&'i [Answer]>,
     /// Addresses of the server that the payload comes from.
     pub(crate) origins: &'i [SocketAddr],
@@ -43,16 +43,16 @@ pub(crate) struct Inputs<'i> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct KeyCount {
     pub(crate) all: usize,
-    /// Those of them that let nobody in but for a command, or not any more.
+    /// How many of them only let people in for a command, or have expired.
     pub(crate) without_shell: usize,
 }
 
-/// What the plan is for.
+/// The purpose of a plan.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Purpose {
-    /// Taking this machine over.
+    /// Take this machine over.
     Deploy,
-    /// Writing a final initramfs, for this machine or another one.
+    /// Write a final initramfs, for this machine or another one.
     Build,
 }

@@ -1,4 +1,4 @@
-//! Whether the memory is enough, computed before the jump.
+//! Computes before the jump whether there is enough memory.
 
 use std::fmt;
 
@@ -12,16 +12,16 @@ const MIB: u64 = 1 << 20;
 
 /// What the kernel of the deploy environment needs for itself and its drivers.
 const KERNEL: u64 = 64 * MIB;
-/// What programs of a `deploy` may need; `payload.toml` can say more.
+/// What programs of a `deploy` may need; `payload.toml` can ask for more.
 const WORK: u64 = 64 * MIB;
 
 /// Sizes of a final initramfs, in bytes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Sizes {
-    /// Of the file.
+    /// Size of the file.
     pub(crate) file: u64,
-    /// Of everything in it, the packed payload included.
+    /// Size of everything in it, including the packed payload.
     pub(crate) unpacked: u64,
 }
 
@@ -32,7 +32,7 @@ pub(crate) struct Budget {
     pub(crate) peaks: Vec<Peak>,
 }
 
-/// What is going on when memory is scarce.
+/// What happens when memory is scarce.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(into = "String")]
 pub(crate) enum Moment {
@@ -67,16 +67,16 @@ impl From<Moment> for String {
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Peak {
     pub(crate) during: Moment,
-    /// In bytes.
+    /// The memory that it needs, in bytes.
     pub(crate) needs: u64,
-    /// In bytes; absent when the machine is another one.
+    /// The memory that there is, in bytes; absent for another machine.
     pub(crate) has: Option<u64>,
-    /// What for.
+    /// What the memory is needed for.
     pub(crate) what_for: String,
 }
 
 impl Peak {
-    /// Whether there is less than it needs.
+    /// Returns whether there is less than it needs.
     pub(crate) fn is_short(&self) -> bool {
         self.has.is_some_and(|has| has < self.needs)
     }
@@ -102,13 +102,15 @@ pub(super) fn budget(
     Budget { peaks }
 }
 
-/// `kexec_file_load` reads the file to a buffer of its own, then copies it to where it will lie.
+/// Returns the peak of loading.
+///
+/// `kexec_file_load` reads the file into its own buffer, then copies it to its final place.
 fn loading(sizes: Sizes, has: Option<u64>) -> Peak {
     let what_for = format!("twice the final initramfs of {}", mib(sizes.file));
     Peak { during: Moment::Loading, needs: 2 * sizes.file, has, what_for }
 }
 
-/// The kernel frees the packed initramfs when all of it is unpacked.
+/// Returns the peak of unpacking; the kernel frees the packed initramfs after unpacking all of it.
 fn unpacking(sizes: Sizes, has: Option<u64>) -> Peak {
     let what_for = format!(
         "kernel {}, final initramfs {}, the same unpacked {}",
@@ -119,7 +121,7 @@ fn unpacking(sizes: Sizes, has: Option<u64>) -> Peak {
     Peak { during: Moment::Unpacking, needs: KERNEL + sizes.file + sizes.unpacked, has, what_for }
 }
 
-/// PID 1 removes the packed payload once all of it is unpacked.
+/// Returns the peak of unpacking the payload; PID 1 removes the packed one afterwards.
 fn taking_apart(sizes: Sizes, payload: &Description, has: Option<u64>) -> Peak {
     let what_for = format!(
         "kernel {}, unpacked initramfs {}, unpacked payload {}",
@@ -134,7 +136,8 @@ fn taking_apart(sizes: Sizes, payload: &Description, has: Option<u64>) -> Peak {
 fn deploying(sizes: Sizes, payload: &Description, has: Option<u64>) -> Peak {
     let initramfs = sizes.unpacked.saturating_sub(payload.size);
     let computed = KERNEL + initramfs + payload.unpacked + WORK;
-    // People name the size of a machine, of which the kernel counts only what it does not keep.
+    // People give the size of a machine, but the kernel only counts what it does not keep for
+    // itself.
     let machine = payload.settings.memory.unwrap_or_default();
     let asked = machine.saturating_sub(KERNEL);
     let what_for = if asked > computed {
@@ -163,7 +166,7 @@ mod tests {
         let settings = Settings { memory: Some(gib), ..Settings::default() };
         let payload = Description { settings, ..crate::plan::tests::payload() };
         let sizes = Sizes { file: MIB, unpacked: MIB };
-        // What Linux 6.1 counts of 1 GiB, and of 896 MiB.
+        // What Linux 6.1 reports for 1 GiB, and for 896 MiB.
         for (total, short) in [(973 * MIB, false), (848 * MIB, true)] {
             assert_eq!(deploying(sizes, &payload, Some(total)).is_short(), short, "{total}");
         }

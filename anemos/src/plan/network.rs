@@ -1,4 +1,4 @@
-//! The network of the deploy environment, and what the new system is told of it.
+//! The network of the deploy environment, and what the new system learns about it.
 
 use contract::network::{Address, Link, Network, Restore, Route};
 
@@ -21,7 +21,7 @@ pub(super) fn restore(
     }
 }
 
-/// Exactly what is running: a lease holds longer than a deployment takes.
+/// Returns exactly what is running; a lease lasts longer than a deployment takes.
 fn inherit(facts: &Facts, config: &NetworkConfig) -> Result<Restore, Refusal> {
     let network = facts.network.in_use();
     match (network.links.is_empty(), facts.not_captured.as_slice()) {
@@ -31,14 +31,14 @@ fn inherit(facts: &Facts, config: &NetworkConfig) -> Result<Restore, Refusal> {
     }
     let is_way_out = |what: &&NotCaptured| matches!(what, NotCaptured::DefaultRoute { .. });
     let lost = in_words(facts.not_captured.iter().filter(is_way_out));
-    // The gateway of another one has to answer before anything is written.
+    // The gateway of another default route must answer before anything is written.
     if !lost.is_empty() && !network.routes.iter().any(Route::is_default) {
         return Err(Refusal::WayOutLost { routes: lost });
     }
     Ok(Restore::Static(with_resolvers(network, config)))
 }
 
-/// Returns what is to be inherited but cannot be had again.
+/// Returns what should be inherited but cannot be recreated.
 pub(super) fn not_restored(facts: &Facts, config: &NetworkConfig) -> Vec<String> {
     let inherits = config.mode == NetworkMode::Inherit;
     if inherits { in_words(&facts.not_captured) } else { Vec::new() }
@@ -56,7 +56,7 @@ fn with_resolvers(mut network: Network, config: &NetworkConfig) -> Network {
     network
 }
 
-/// Returns the MAC address of the link that is named; all links are meant when none is.
+/// Returns the MAC address of the configured link; without one, all links are meant.
 fn config_macs(facts: &Facts, config: &NetworkConfig) -> Result<Vec<String>, Refusal> {
     config.link.iter().map(|wanted| link_by_name(facts, wanted).map(|(_, mac)| mac)).collect()
 }
@@ -74,7 +74,7 @@ fn fixed(facts: &Facts, config: &NetworkConfig, this_machine: bool) -> Result<Ne
     let routes = gateways.map(|gateway| Route::default_over(&name, *gateway, &addresses)).collect();
     let resolvers = if this_machine { facts.network.resolvers.clone() } else { Vec::new() };
     let mut links = match known {
-        // What it is made of comes along.
+        // The parts that it is made of come along.
         Some(_) => facts.network.links.clone(),
         None => vec![Link { name: name.clone(), mac, mtu: 1500, ..Link::default() }],
     };
@@ -86,8 +86,9 @@ fn fixed(facts: &Facts, config: &NetworkConfig, this_machine: bool) -> Result<Ne
     Ok(with_resolvers(network.in_use(), config))
 }
 
-/// Returns name and MAC address of a link that is named by either; a MAC address may be of a link
-/// that is not there now.
+/// Returns name and MAC address of a link, which is named by either of them.
+///
+/// A MAC address may belong to a link that does not exist now.
 fn link_by_name(facts: &Facts, wanted: &str) -> Result<(String, String), Refusal> {
     let mac = wanted.to_lowercase();
     let mut links = facts.network.links.iter();
@@ -101,8 +102,9 @@ fn link_by_name(facts: &Facts, wanted: &str) -> Result<(String, String), Refusal
     Err(Refusal::LinkNotFound { wanted: wanted.to_owned(), seen: names(facts) })
 }
 
-/// Returns the link that is meant when none is named: the only one, else the only one with a
-/// default route.
+/// Returns the link that is meant if none is named.
+///
+/// It is the only link, or else the only one with a default route.
 fn only_link(facts: &Facts) -> Result<(String, String), Refusal> {
     let routed = |link: &&Link| {
         facts.network.routes.iter().any(|route| route.prefix == 0 && route.link == link.name)
@@ -119,8 +121,9 @@ fn names(facts: &Facts) -> Vec<String> {
     facts.network.links.iter().map(|link| link.name.clone()).collect()
 }
 
-/// Returns the network that the new system is to have: what was configured, else what runs now,
-/// which nobody knows of another machine.
+/// Returns the network for the new system: what was configured, or else what is running.
+///
+/// What is running is not known for another machine.
 pub(super) fn of_new_system(
     running: Option<Network>,
     restore: &Restore,

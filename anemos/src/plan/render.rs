@@ -1,4 +1,4 @@
-//! A plan in plain words.
+//! Renders a plan in plain words.
 
 use contract::network::{Address, Network, Restore, Route};
 use contract::payload::Kind;
@@ -9,7 +9,7 @@ use crate::amount::{gib, mib, mib_down};
 use crate::facts::{Disk, Occupant};
 
 impl Plan {
-    /// Renders the plan for people: a heading, then what it says, one fact a line.
+    /// Renders the plan for people: headings, each followed by its facts, one per line.
     pub(crate) fn render(&self) -> String {
         let sections: [(&str, Vec<String>); 10] = [
             ("machine", vec![self.machine()]),
@@ -142,14 +142,14 @@ fn overwritten() -> String {
     "ALL DATA ON IT IS LOST".to_owned()
 }
 
-/// Renders what lies on a disk, one fact a line.
+/// Renders what is on a disk, one fact per line.
 pub(crate) fn content(disk: &Disk) -> Vec<String> {
     let mut lines = Vec::new();
     occupants(&disk.content, 1, &mut lines);
     lines
 }
 
-/// Lists what lies inside, deeper things further to the right.
+/// Lists what is inside, with deeper things further to the right.
 fn occupants(outer: &Occupant, depth: usize, lines: &mut Vec<String>) {
     if depth == 1 && outer.inside.is_empty() {
         let used = use_of(outer);

@@ -1,4 +1,4 @@
-//! Plans out of facts, as people and PID 1 read them.
+//! Tests plans made from facts, as people and PID 1 read them.
 
 use contract::disk::DiskIdentity;
 use contract::network::{Address, Link, Network, Restore, Route};
@@ -10,7 +10,7 @@ use crate::facts::{Extlinux, Facts, Lockdown, Permission, Volume};
 
 const MIB: u64 = 1 << 20;
 
-/// The facts of a Debian 12 cloud guest, with a static network.
+/// Returns the facts of a Debian 12 cloud guest, with a static network.
 pub(crate) fn cloud() -> Facts {
     let mut facts = crate::facts::tests::cloud();
     let address = |text: &str, prefix| Address::fixed(text.parse().unwrap(), prefix);
@@ -53,7 +53,7 @@ pub(crate) fn payload() -> Description {
     }
 }
 
-/// Plans with what the facts say of the kernel.
+/// Plans with the kernel that the facts describe.
 pub(crate) fn plan_of(facts: &Facts, config: &str, purpose: Purpose) -> Plan {
     let config: Config = toml::from_str(config).unwrap();
     let image = match &config.kernel.source {
@@ -175,7 +175,7 @@ fn uefi(facts: &mut Facts) {
 
 type Case = (&'static str, &'static str, fn(&mut Facts));
 
-/// Has EXTLINUX start it, with GRUB's files left over.
+/// Makes EXTLINUX start it, with GRUB's files left over.
 fn extlinux(facts: &mut Facts) {
     let volume = facts.boot_loader.grub.as_ref().unwrap().volume.clone();
     facts.boot_loader.extlinux = Some(Extlinux {
@@ -297,7 +297,7 @@ fn a_plan_is_json_too() {
     assert_eq!(plan["deploy"]["hostname"], "vps");
 }
 
-/// Renders what a configuration of the network leads to.
+/// Renders what a configuration of the network results in.
 fn network(facts: &Facts, config: &str) -> String {
     let plan = plan_of(facts, &format!("[network]\n{config}"), Purpose::Deploy);
     match (&plan.restore, plan.undecided.as_slice()) {
@@ -315,7 +315,7 @@ fn network(facts: &Facts, config: &str) -> String {
     }
 }
 
-/// The cloud guest with a second link of the same routes and addresses.
+/// Returns the cloud guest with a second link that has the same routes and addresses.
 fn with_two_links() -> Facts {
     let mut facts = cloud();
     let first = facts.network.links[0].clone();

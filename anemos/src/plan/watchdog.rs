@@ -1,4 +1,4 @@
-//! Whether the hardware watchdog watches over the jump itself, and why not.
+//! Decides whether the hardware watchdog watches over the jump itself.
 
 use serde::Serialize;
 
@@ -6,25 +6,25 @@ use super::entry::Rung;
 use crate::facts::{Device, Watchdog};
 use crate::modules;
 
-/// The shortest time in seconds in which the deploy environment surely has its driver.
+/// The shortest time in seconds in which the deploy environment certainly loads its driver.
 pub(crate) const SHORTEST: u32 = 60;
 
 /// The watchdog of the jump.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum PlannedWatchdog {
-    /// It is armed before, and the deploy environment takes it over.
+    /// It is armed before the jump, and the deploy environment takes it over.
     Armed(Watchdog),
     /// There is none, for this reason.
     None(String),
 }
 
-/// What is decided by.
+/// What the decision depends on.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Question<'q> {
     pub(super) watchdog: Option<&'q Watchdog>,
     pub(super) ladder: &'q [Rung],
-    /// Modules that PID 1 loads; none where they are not known yet.
+    /// Modules that PID 1 loads; empty if they are not known yet.
     pub(super) load: &'q [String],
     /// Whether the deploy environment has the running kernel.
     pub(super) running: bool,
@@ -50,7 +50,7 @@ impl Question<'_> {
         if let Some(max) = watchdog.max_timeout.filter(|max| *max < SHORTEST) {
             return Err(format!("the {identity} waits for {max} s at most"));
         }
-        // What nobody feeds would reset the machine in the midst of the deployment.
+        // If nobody fed it, it would reset the machine in the middle of the deployment.
         if let Some(device) = watchdog.devices.iter().find(|device| !self.drives(device)) {
             let driver = device.module.as_ref().unwrap_or(&device.driver);
             return Err(format!("the deploy environment lacks {driver} for the {identity}"));
@@ -69,7 +69,7 @@ impl Question<'_> {
 }
 
 impl PlannedWatchdog {
-    /// The one to arm.
+    /// Returns the watchdog to arm.
     pub(crate) fn armed(&self) -> Option<&Watchdog> {
         match self {
             Self::Armed(watchdog) => Some(watchdog),

@@ -1,4 +1,4 @@
-//! Whether payload, machine and deploy environment fit together.
+//! Checks whether payload, machine and deploy environment fit together.
 
 use contract::firmware::Firmware;
 use contract::network::Restore;
@@ -9,7 +9,7 @@ use crate::facts::{Clock, Disk, Facts};
 use crate::plan::{Plan, Purpose};
 use crate::refusal::Refusal;
 
-/// Returns what does not fit, of a disk and a machine that are there.
+/// Returns what does not fit, for a disk and a machine that exist.
 pub(super) fn check(facts: &Facts, plan: &Plan) -> Vec<Refusal> {
     let mut refusals = Vec::new();
     if let (Some(payload), Some(disk)) = (&plan.payload, &plan.disk.found) {
@@ -47,7 +47,7 @@ fn of_disk(settings: &Settings, disk: &Disk) -> Vec<Refusal> {
     too_small.into_iter().chain(other_bus).chain(sector).collect()
 }
 
-/// The bus of a disk by its word in `payload.toml`, which is QEMU's.
+/// Returns the bus of a disk by its word in `payload.toml`, which is QEMU's.
 fn bus_of(word: &str) -> &str {
     match word {
         "virtio-blk" => "virtio",
@@ -68,8 +68,9 @@ fn of_firmware(settings: &Settings, facts: &Facts) -> Option<Refusal> {
     (!fits).then(|| Refusal::FirmwareMismatch { has, boots: boots.clone() })
 }
 
-/// The firmware goes on starting what lies on a disk that is left alone, and that looks for the old
-/// system.
+/// Refuses to leave a disk alone that the machine boots from.
+///
+/// The firmware would still start what is on that disk, and that looks for the old system.
 fn boot_disk(facts: &Facts, plan: &Plan) -> Option<Refusal> {
     let selected = plan.disk.found.as_ref()?;
     let also = plan.also_write.iter().filter_map(|disk| disk.found.as_ref());
@@ -80,7 +81,7 @@ fn boot_disk(facts: &Facts, plan: &Plan) -> Option<Refusal> {
     (!names.is_empty()).then_some(Refusal::BootDiskLeft { names })
 }
 
-/// Whoever says that nobody shall log in has consented.
+/// Refuses a deployment after which nobody can log in, unless the user has agreed to that.
 fn login(plan: &Plan) -> Option<Refusal> {
     let access = &plan.access;
     let (from, without_shell) = (access.from.clone()?, access.without_shell);
@@ -94,7 +95,7 @@ fn clock(clock: Clock) -> Option<Refusal> {
     })
 }
 
-/// Of the disk that is written, and of the links that are restored.
+/// Refuses missing drivers of the disk that is written, and of the links that are restored.
 fn drivers(plan: &Plan) -> Vec<Refusal> {
     let disk = plan.disk.found.as_ref().map(|disk| disk.candidate.name.as_str());
     let links: Vec<_> = match &plan.restore {

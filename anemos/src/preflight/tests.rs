@@ -1,4 +1,4 @@
-//! Every refusal with its reason and its way out.
+//! Tests every refusal with its reason and its way out.
 
 use contract::payload::Kind;
 
@@ -9,7 +9,7 @@ use crate::plan::tests::{cloud, plan_of};
 use crate::plan::{Plan, Purpose};
 use crate::refusal::Refusal;
 
-/// What is said of a machine that was made unfit, with the way out of each reason.
+/// Returns the refusals for a machine that was made unfit, each with its way out.
 fn said(config: &str, purpose: Purpose, unfit: impl Fn(&mut Facts)) -> String {
     let mut facts = cloud();
     facts.memory = Memory { total: 2 << 30, available: 1 << 30 };
@@ -20,7 +20,7 @@ fn said(config: &str, purpose: Purpose, unfit: impl Fn(&mut Facts)) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// What is said of the cloud guest with what a payload claims, keys and drivers changed.
+/// Returns the refusals for the cloud guest, with changes to payload, keys and drivers.
 fn said_with(change: impl Fn(&mut Plan)) -> String {
     let mut facts = cloud();
     facts.memory = Memory { total: 2 << 30, available: 1 << 30 };
@@ -200,7 +200,7 @@ fn every_disk_that_the_machine_boots_from_must_be_written() {
         (&["vdb"], second, &[]),
         (&["vda", "vdb"], "", &["vdb"]),
         (&["vda", "vdb"], both, &[]),
-        // Of facts that know nothing of it.
+        // These facts do not know the disks that the machine boots from.
         (&[], second, &[]),
     ] {
         let mut facts = cloud();

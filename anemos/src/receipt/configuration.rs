@@ -1,4 +1,4 @@
-//! The effective configuration in one form, so that two of them can be compared key by key.
+//! Renders the effective configuration in one form, so that two can be compared key by key.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -10,8 +10,10 @@ use crate::config::{
     KernelConfig, Keys, NetworkConfig, PayloadConfig, Prefixed, Select,
 };
 
-/// Renders every key with its value, where no file says it better: payload, base and kernel are
-/// known by their digests, wherever they are. A key that is new must be decided on here.
+/// Renders every key with its value, unless a file represents it better.
+///
+/// Payload, base and kernel are known by their digests, wherever they are. Each new key needs a
+/// decision here.
 pub(super) fn effective(config: &Config) -> BTreeMap<String, String> {
     let Config {
         payload: PayloadConfig { source: _, digest: _, public_key: _ },
@@ -62,9 +64,9 @@ pub(super) fn effective(config: &Config) -> BTreeMap<String, String> {
     pairs.map(|(key, value)| (key.to_owned(), value)).into()
 }
 
-/// The word of the configuration for a value.
+/// Returns the word of the configuration for a value.
 fn word(value: &impl Serialize) -> String {
-    // Only words are written by these types.
+    // These types only serialize to words.
     let value = serde_json::to_value(value).unwrap_or_default();
     value.as_str().unwrap_or_default().to_owned()
 }
@@ -78,7 +80,7 @@ fn or_none(text: &str) -> String {
     if text.is_empty() { "-".to_owned() } else { text.to_owned() }
 }
 
-/// What people call a key: `[failure] timeout`.
+/// Returns the usual notation for a key: `[failure] timeout`.
 pub(super) fn name(key: &str) -> String {
     let (section, key) = key.split_once('.').unwrap_or(("", key));
     format!("[{section}] {key}")

@@ -1,4 +1,4 @@
-//! What a receipt speaks for, and what not.
+//! Tests which deployments a receipt covers.
 
 use super::*;
 
@@ -6,7 +6,7 @@ fn config(text: &str) -> Config {
     toml::from_str(text).unwrap()
 }
 
-/// A folder with what a deployment is made of, and the text of a configuration that names it.
+/// Makes a folder with the parts of a deployment, and the text of a configuration that names it.
 fn inputs() -> (tempfile::TempDir, String) {
     let folder = tempfile::tempdir().unwrap();
     for (name, text) in [("payload", "the payload"), ("base", "the base"), ("kernel", "a kernel")] {
@@ -39,7 +39,7 @@ fn a_rehearsal_on_what_was_no_twin_is_worth_nothing() {
     );
 }
 
-/// Which things are refused, without their values.
+/// Returns which parts are refused, without their values.
 fn refused(receipt: &Receipt, here: &Parts) -> Vec<String> {
     let refusals = receipt.refusals(here, &Likeness::default());
     let what = |refusal: &Refusal| match refusal {

@@ -1,10 +1,10 @@
-//! The checks that may be overridden, by the names that people give.
+//! The checks that can be overridden, by the names that people use.
 
 use serde::{Deserialize, Serialize};
 
 use super::Refusal;
 
-/// A check whose refusal is a matter of judgement: who knows better may go on all the same.
+/// A check whose refusal is a matter of judgement; users who know better may continue.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Check {
@@ -46,7 +46,7 @@ impl Check {
 }
 
 impl Refusal {
-    /// Returns the check that may be overridden; none where going on can only fail, or do harm.
+    /// Returns the check to override; none if continuing can only fail, or do harm.
     pub(crate) fn check(&self) -> Option<Check> {
         match self {
             Self::BootDiskLeft { .. } => Some(Check::BootDisk),

@@ -3,13 +3,13 @@
 use super::Refusal;
 use crate::report::Refused;
 
-/// No package of Debian has apk.
+/// Debian has no package of apk.
 const BASE_WITH_APK: &str = "use a base with apk, as [initramfs] base: \
     `anemos base build --distribution alpine`, or --add with Alpine's package apk-tools and its \
     libraries (initramfs/README.md)";
 
 impl Refusal {
-    /// Returns what to do about it, and how to go on all the same where that may be.
+    /// Returns what to do about it and, if that is allowed, how to continue nevertheless.
     pub(crate) fn hint(&self) -> String {
         let way_out = self.way_out();
         match self.check() {

@@ -1,4 +1,4 @@
-//! What says that a file is the right one, a digest before all.
+//! Verifies that a file is the right one, usually by its digest.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -11,14 +11,14 @@ use sha2::{Digest as _, Sha256};
 use crate::config::Digest;
 use crate::report::Refused;
 
-/// What says that a file is the right one.
+/// What proves that a file is the right one.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Trust<'d> {
     /// Its digest.
     Digest(&'d Digest),
-    /// Whoever it comes from: the server that a certificate names, or this machine.
+    /// Where it comes from: the server that a certificate names, or this machine.
     Origin,
-    /// The file itself, which is a signature; it may come from anybody.
+    /// The file itself, which is a signature; anybody may provide it.
     Itself,
 }
 
@@ -28,7 +28,7 @@ impl<'d> From<Option<&'d Digest>> for Trust<'d> {
     }
 }
 
-/// Makes sure that a file can be read and has the digest, if one is given.
+/// Checks that a file can be read and has the digest, if one is given.
 pub(super) fn check(path: &Path, trust: Trust<'_>) -> anyhow::Result<()> {
     let Trust::Digest(wanted) = trust else {
         return File::open(path).map(drop).with_context(|| format!("reading {}", path.display()));
@@ -45,7 +45,7 @@ pub(crate) fn digest(path: &Path) -> anyhow::Result<String> {
     Ok(digest.hex())
 }
 
-/// Refuses a digest that is not the wanted one.
+/// Refuses a digest that is not the expected one.
 pub(crate) fn compare(name: &str, found: &str, wanted: &Digest) -> anyhow::Result<()> {
     if found == wanted.hex() {
         return Ok(());
@@ -55,7 +55,7 @@ pub(crate) fn compare(name: &str, found: &str, wanted: &Digest) -> anyhow::Resul
     Err(Refused::new(reason, hint).into())
 }
 
-/// A writer that knows the digest of what went through it.
+/// A writer that computes the digest of what goes through it.
 struct Digesting<W> {
     output: W,
     digest: Sha256,
@@ -66,7 +66,7 @@ impl<W: Write> Digesting<W> {
         Self { output, digest: Sha256::new() }
     }
 
-    /// The digest of all that was written, in hexadecimal digits.
+    /// Returns the digest of everything that was written, in hexadecimal digits.
     fn hex(self) -> String {
         hexadecimal(&self.digest.finalize())
     }

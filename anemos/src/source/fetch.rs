@@ -1,4 +1,4 @@
-//! Fetching a file by HTTP: resumed where it was cut off, its digest checked while it comes.
+//! Fetches a file by HTTP, resuming interrupted downloads and computing its digest as it arrives.
 
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -23,16 +23,16 @@ use crate::room;
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(30);
 const ANSWER_LIMIT: Duration = Duration::from_mins(1);
-/// Long enough for a root file system over a slow line, and still an end.
+/// A limit that is long enough for a root file system over a slow line.
 const LIMIT: Duration = Duration::from_hours(1);
-/// What is read at a time.
+/// How much is read at a time.
 const CHUNK: usize = 64 << 10;
 
-/// How long is waited for a server that says nothing, and before it is asked again.
+/// How long to wait for a silent server, and before it is asked again.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patience {
     pub(super) stall: Duration,
-    /// Before the second attempt, the third, …; one that got further starts anew.
+    /// The pauses before the second attempt, the third, …; after any progress they start anew.
     pub(super) pauses: &'static [Duration],
 }
 
@@ -48,16 +48,16 @@ impl Default for Patience {
     }
 }
 
-/// Why an attempt came to nothing.
+/// Why an attempt failed.
 #[derive(Debug)]
 enum Trouble {
-    /// It may be over the next time.
+    /// It may work the next time.
     Passing(anyhow::Error),
     /// It will be the same the next time.
     Lasting(anyhow::Error),
 }
 
-/// Fetches a file into `folder`; nothing stays there when it is not as wanted.
+/// Fetches a file into `folder`; nothing is left there if it is not the expected one.
 pub(super) fn fetch(
     url: &str,
     trust: Trust<'_>,
@@ -98,7 +98,7 @@ fn wait(pause: Duration) {
     std::thread::sleep(pause);
 }
 
-/// Refuses what could not be trusted or is not spoken here.
+/// Refuses protocols that are not supported, or that could not be trusted.
 fn check(url: &str, trust: Trust<'_>) -> anyhow::Result<()> {
     let name = shown(url);
     let refusal = match url.split_once("://") {
@@ -116,11 +116,11 @@ fn check(url: &str, trust: Trust<'_>) -> anyhow::Result<()> {
     Err(refusal.into())
 }
 
-/// The system's certificates decide whom to trust; names are resolved without its C library,
-/// which a static binary cannot count on.
+/// Makes an agent that trusts the system's certificates.
 ///
-/// Where nothing but the server vouches for a file, no redirection leads to one that anybody on the
-/// way can play.
+/// Names are resolved without the system's C library, which a static binary cannot rely on. If only
+/// the server vouches for a file, no redirection may lead to a server that anybody on the way could
+/// impersonate.
 fn agent(trust: Trust<'_>) -> anyhow::Result<Agent> {
     let tls = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build();
     let config = Agent::config_builder()
@@ -135,7 +135,7 @@ fn agent(trust: Trust<'_>) -> anyhow::Result<Agent> {
     Ok(Agent::with_parts(config, DefaultConnector::default(), resolver))
 }
 
-/// A file as far as it has come.
+/// A file that has been fetched partially.
 #[derive(Debug)]
 struct Download<'a> {
     url: &'a str,
@@ -144,9 +144,9 @@ struct Download<'a> {
     file: NamedTempFile,
     digest: Sha256,
     have: u64,
-    /// What the server calls this edition of the file.
+    /// The server's name for this version of the file.
     edition: Option<String>,
-    /// Whether a digest would tell that two editions were mixed.
+    /// Whether a digest would reveal a mixture of two versions.
     vouched: bool,
 }
 
@@ -159,7 +159,7 @@ impl<'a> Download<'a> {
         Ok(Self { url, agent, folder, file, digest, have: 0, edition: None, vouched })
     }
 
-    /// Asks for what is missing, and takes what comes.
+    /// Requests the missing part, and stores what arrives.
     fn attempt(&mut self, stall: Duration) -> Result<(), Trouble> {
         let mut request = self.agent.get(self.url);
         if self.have > 0 && (self.vouched || self.edition.is_some()) {
@@ -199,7 +199,7 @@ impl<'a> Download<'a> {
         Ok(())
     }
 
-    /// Refuses what does not fit before it comes.
+    /// Refuses what does not fit before it arrives.
     fn check_space(&self, needed: u64) -> Result<(), Trouble> {
         let folder = self.folder.display();
         let free = room::free(self.folder).map_err(|errno| {
@@ -229,7 +229,7 @@ impl<'a> Download<'a> {
                     let secs = stall.as_secs();
                     return Err(Trouble::Passing(anyhow!("nothing came for {secs} s")));
                 }
-                // The reader has come to the end.
+                // The reader has reached the end.
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
             };
             let written = self.file.write_all(&chunk).context("writing what was fetched");
@@ -240,7 +240,7 @@ impl<'a> Download<'a> {
     }
 }
 
-/// Reads a body on a thread of its own, which may stay behind when the server says nothing more.
+/// Reads a body on a thread of its own, which may stay behind if the server falls silent.
 fn read(body: Body) -> Receiver<io::Result<Vec<u8>>> {
     let (sender, receiver) = sync_channel(4);
     std::thread::spawn(move || {
@@ -264,7 +264,7 @@ fn read(body: Body) -> Receiver<io::Result<Vec<u8>>> {
     receiver
 }
 
-/// Whether it is worth another attempt.
+/// Decides whether another attempt makes sense.
 fn of_call(url: &str, error: ureq::Error) -> Trouble {
     if let Some(complaint) = trust::complaint(&error) {
         let refusal = trust::refusal(url, complaint);
@@ -288,13 +288,13 @@ fn of_call(url: &str, error: ureq::Error) -> Trouble {
     if passing { Trouble::Passing(error.into()) } else { Trouble::Lasting(error.into()) }
 }
 
-/// Whether a part of the file is the wanted one (RFC 9110, section 14.4).
+/// Returns whether a part of the file is the requested one (RFC 9110, section 14.4).
 fn begins_at(headers: &HeaderMap, have: u64) -> bool {
     let range = headers.get(header::CONTENT_RANGE).and_then(|range| range.to_str().ok());
     range.is_some_and(|range| range.starts_with(&format!("bytes {have}-")))
 }
 
-/// What `If-Range` may name: a strong entity tag (RFC 9110, section 13.1.5).
+/// Returns what `If-Range` may name: a strong entity tag (RFC 9110, section 13.1.5).
 fn edition(headers: &HeaderMap) -> Option<String> {
     let tag = headers.get(header::ETAG)?.to_str().ok()?;
     (!tag.starts_with("W/")).then(|| tag.to_owned())

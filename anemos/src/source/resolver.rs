@@ -1,7 +1,7 @@
-//! Resolving names as `/etc/hosts` and `/etc/resolv.conf` say, without the C library.
+//! Resolves names by `/etc/hosts` and `/etc/resolv.conf`, without the C library.
 //!
-//! A static glibc loads the services of `nsswitch.conf` at run time, from a C library that is
-//! another one than its own on every other system.
+//! A static glibc loads the services of `nsswitch.conf` at run time, and on other systems these
+//! belong to a C library that is not its own.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -12,7 +12,7 @@ use ureq::http::Uri;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::NextTimeout;
 
-/// Names are few and asked for one after another, so a thread of its own is not worth it.
+/// A resolver without its own thread, because names are few and resolved one after another.
 #[derive(Debug)]
 pub(super) struct FileResolver {
     resolver: Option<TokioResolver>,
@@ -20,15 +20,16 @@ pub(super) struct FileResolver {
 }
 
 impl FileResolver {
-    /// Reads the system's settings; without any, addresses work and names do not.
+    /// Reads the system's settings; without any, only addresses work.
     pub(super) fn new() -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        // No settings, no resolver: a machine without name servers still fetches by address.
+        // Without settings there is no resolver, but a machine without name servers can still fetch
+        // by address.
         let resolver = TokioResolver::builder_tokio().and_then(ResolverBuilder::build).ok();
         Ok(Self { resolver, runtime })
     }
 
-    /// Where the server of a URL listens.
+    /// Returns where the server of a URL listens.
     pub(super) fn servers(&self, uri: &Uri) -> io::Result<Vec<SocketAddr>> {
         let host = uri.host().ok_or_else(|| io::Error::other("the URL names no host"))?;
         let standard = if uri.scheme_str() == Some("https") { 443 } else { 80 };
@@ -57,7 +58,7 @@ impl Resolver for FileResolver {
         _timeout: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, ureq::Error> {
         let mut found = self.empty();
-        // As many as fit are enough to try.
+        // The first ones are enough; more do not fit.
         for address in self.servers(uri).map_err(ureq::Error::Io)?.into_iter().take(16) {
             found.push(address);
         }

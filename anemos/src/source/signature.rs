@@ -1,4 +1,4 @@
-//! The signature of a payload, by minisign(1): a file beside it whose name ends in `.minisig`.
+//! Verifies the minisign(1) signature of a payload, a file beside it with the suffix `.minisig`.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -12,10 +12,10 @@ use super::digests::Trust;
 use crate::config::{Location, PublicKey};
 use crate::report::Refused;
 
-/// What the signature's name has at its end.
+/// The suffix of the signature's name.
 const ENDING: &str = ".minisig";
 
-/// Makes sure that a file, brought here from `location`, was signed with a key.
+/// Checks that a file, brought here from `location`, was signed with a key.
 pub(crate) fn check(
     location: &Location,
     path: &Path,
@@ -43,7 +43,7 @@ pub(crate) fn check(
     }
 }
 
-/// The URL of the signature: its path ends in another way, its query is the same.
+/// Returns the URL of the signature, which has another suffix and the same query.
 fn beside(url: &str) -> String {
     let (path, query) = url.split_at(url.find(['?', '#']).unwrap_or(url.len()));
     format!("{path}{ENDING}{query}")
@@ -93,7 +93,7 @@ mod tests {
     use crate::source::tests::{answer, serve};
 
     const KEY: &str = "RWTgsnV4nz0nJtpvt24Igg7M9eoSL98c3TXDy9y8gIO2eT+Ojd/4Omdn";
-    /// By minisign 0.10, of the eight bytes `payload` and a newline.
+    /// Made by minisign 0.10, for the eight bytes `payload` and a newline.
     const SIGNATURE: &str = "untrusted comment: signature from minisign secret key\nRUTgsnV4nz0nJnuZquLyICr/gPKUJ9x9XgWCQakVuVDWCfzIzXiF662lX2qvv3W8Vgmt2cTcm/5/HqLWvlhyCQh5CGG3+eKGmgs=\ntrusted comment: a payload\n+jrZb7tTlQYgiTo2LRwwkukCFpWNF9d7jcVZoAuTwaC8ICk3qdJltNql7EFUBNcMxe2a2BqCBMR8WlHGo1mLCg==\n";
 
     fn said(payload: &str, signature: Option<&str>, key: &str) -> String {

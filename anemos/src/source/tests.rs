@@ -1,4 +1,4 @@
-//! Claims about files that a user names.
+//! Tests bringing files that a user names.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -13,7 +13,7 @@ use crate::config::{Digest, Location};
 use crate::report::Refused;
 
 const CONTENT: &[u8] = b"a base initramfs";
-/// As sha256sum(1) says.
+/// Printed by sha256sum(1).
 const DIGEST: &str = "sha256:5a69ec0b2613cdd2bd1cbbe30426792770401a7acb50f9a136d560cc79425ec1";
 
 fn digest(text: &str) -> Digest {
@@ -28,7 +28,7 @@ fn other_digest() -> Digest {
 const HASTY: Patience =
     Patience { stall: Duration::from_secs(20), pauses: &[Duration::ZERO, Duration::ZERO] };
 
-/// A server that gives an answer to each client in a row; returns the address and what was asked.
+/// Serves one answer to each client in a row; returns the address and the requests.
 pub(super) fn serve(answers: Vec<Vec<u8>>) -> (String, JoinHandle<Vec<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -46,7 +46,7 @@ pub(super) fn serve(answers: Vec<Vec<u8>>) -> (String, JoinHandle<Vec<String>>) 
     (format!("http://{address}/base.cpio.zst"), server)
 }
 
-/// A part of the file, from this byte on.
+/// Renders a part of the file, from this byte on.
 fn part(from: usize, headers: &str) -> Vec<u8> {
     let (length, rest) = (CONTENT.len(), &CONTENT[from..]);
     let range = format!("Content-Range: bytes {from}-{}/{length}\r\n{headers}", length - 1);
@@ -177,7 +177,7 @@ fn a_server_that_hangs_or_stays_away_is_given_up() {
     let server = std::thread::spawn(move || {
         let (mut client, _) = listener.accept().unwrap();
         client.write_all(&answer("200 OK", CONTENT.len(), &CONTENT[..5])).unwrap();
-        // Kept open until the test has seen the end of its patience.
+        // Keep it open until the test has run out of patience.
         (client, listener)
     });
     let brief = Patience { stall: Duration::from_millis(50), pauses: &[] };

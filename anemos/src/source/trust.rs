@@ -1,4 +1,4 @@
-//! Why a server is not trusted, in words that say what to do about it.
+//! Explains why a server is not trusted, and what to do about it.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::report::Refused;
 
 const ELSEWHERE: &str = "or fetch the file another way and give its path";
 
-/// Finds what TLS complains of in an error of a request; the same again the next time.
+/// Finds the complaint of TLS in an error of a request; it would be the same the next time.
 pub(super) fn complaint(error: &ureq::Error) -> Option<&Error> {
     match error {
         ureq::Error::Rustls(error) => Some(error),
@@ -19,12 +19,12 @@ pub(super) fn complaint(error: &ureq::Error) -> Option<&Error> {
     }
 }
 
-/// Turns a complaint about a certificate into a refusal; any other complaint is none.
+/// Turns a complaint about a certificate into a refusal; other complaints are not refusals.
 pub(super) fn refusal(url: &str, complaint: &Error) -> Option<Refused> {
     let server = server(url);
     let (reason, hint) = match complaint {
         Error::InvalidCertificate(error) => about_certificate(error),
-        // The words of the verifier where it finds none at all.
+        // The verifier says this if it finds no certificates at all.
         Error::General(words) if words.starts_with("No CA certificates") => (
             "cannot be checked: this system has no certificates to trust".to_owned(),
             "install the ca-certificates of this system,",
@@ -55,7 +55,7 @@ fn about_certificate(error: &CertificateError) -> (String, &'static str) {
                 "update the ca-certificates of this system, add the server's authority to them,",
             );
         }
-        // Of the forms with and without context, only this one is lengthy.
+        // There are forms with and without context, but only this one is too long.
         CertificateError::NotValidForNameContext { .. } => &CertificateError::NotValidForName,
         other => other,
     };
@@ -72,7 +72,7 @@ fn between(earlier: UnixTime, later: UnixTime) -> String {
     }
 }
 
-/// Host and port of a URL.
+/// Returns host and port of a URL.
 fn server(url: &str) -> String {
     let shown = shown(url);
     let rest = shown.split_once("://").map_or(shown.as_str(), |(_, rest)| rest);

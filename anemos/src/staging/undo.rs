@@ -1,7 +1,7 @@
-//! A record of what is changed on the running system, written before each change is made.
+//! Records changes to the running system before each one is made.
 //!
-//! It ends nowhere in the middle: whatever the moment at which the machine stops, undoing the
-//! record brings the files back as they were, byte for byte.
+//! The machine may stop at any moment: undoing the record restores the files as they were, byte for
+//! byte.
 
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -18,19 +18,19 @@ use crate::files::{if_there, read_if_there};
 use crate::grub_environment;
 use crate::report::Refused;
 
-/// One change.
+/// A change.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 enum Change {
-    /// A folder that was not there, with all that is put into it.
+    /// A folder that did not exist, with everything that is put into it.
     Folder { path: PathBuf, mount: PathBuf },
     /// A file, or a variable of the firmware, that was written.
     File { path: PathBuf, mount: PathBuf, before: Option<Vec<u8>>, after: Vec<u8> },
-    /// What EXTLINUX in this folder boots once, as `program` told it.
+    /// The one-time entry of EXTLINUX in this folder, set by `program`.
     BootOnce { program: PathBuf, folder: PathBuf },
 }
 
-/// The record, and the file that it is kept in.
+/// The record, with the file that stores it.
 #[derive(Debug)]
 pub(crate) struct UndoLog {
     file: PathBuf,
@@ -48,7 +48,7 @@ impl UndoLog {
         Ok(Self { file: file.to_owned(), changes })
     }
 
-    /// Makes a folder that only root may enter, and that is removed again with all in it.
+    /// Makes a folder that only root can enter, and that is removed again with all its contents.
     pub(crate) fn make_folder(&mut self, path: &Path) -> anyhow::Result<()> {
         if path.exists() {
             bail!("{} is there already, and is not ours to remove", path.display());
@@ -58,7 +58,7 @@ impl UndoLog {
         DirBuilder::new().mode(0o700).create(path).with_context(describe)
     }
 
-    /// Writes a file in its place, whatever it held before.
+    /// Writes a file in place, whatever its contents were before.
     pub(crate) fn write(&mut self, path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
         let before = read_if_there(path)?;
         let (mount, after) = (mount_point(path), bytes.to_vec());
@@ -66,7 +66,7 @@ impl UndoLog {
         write(path, bytes).with_context(|| format!("writing {}", path.display()))
     }
 
-    /// Has EXTLINUX boot an entry once that boots nothing once yet (extlinux(1)).
+    /// Makes EXTLINUX boot an entry once; it must not boot anything once yet (extlinux(1)).
     pub(crate) fn boot_once(
         &mut self,
         program: &Path,
@@ -80,8 +80,9 @@ impl UndoLog {
         Ok(())
     }
 
-    /// Puts everything back as it was, last changes first. Says what it did, and what it left alone
-    /// because somebody else has changed it since.
+    /// Restores everything, beginning with the last change.
+    ///
+    /// Returns what it did, and what it left alone because somebody else has changed it since.
     pub(crate) fn undo(&mut self) -> anyhow::Result<Vec<String>> {
         let mut did = Vec::new();
         while let Some(change) = self.changes.last().cloned() {
@@ -130,13 +131,13 @@ impl Change {
                 let shown = path.display();
                 let wanted = match (now, before) {
                     (now, before) if now == before => return Ok(format!("{shown} is as it was")),
-                    // As far as it was written: a full file system or a reset may have ended that.
+                    // It may be incomplete because of a full file system or a reset.
                     (Some(now), before) if after.starts_with(&now) => before,
-                    // GRUB has taken the entry back already; others may have written there since.
+                    // GRUB has reset the entry already, and others may have written there since.
                     (Some(now), Some(before)) if grub_environment::is_block(&before) => {
                         Some(grub_environment::take_back(&now, &before))
                     }
-                    // A variable for the next boot is gone after that.
+                    // A variable for the next boot disappears after that boot.
                     (None, Some(_)) => return Ok(format!("{shown} is gone already")),
                     _ => return Ok(format!("{shown} was changed by others and is left alone")),
                 };
@@ -151,14 +152,14 @@ impl Change {
     }
 }
 
-/// The mount point that a file is below of, or will be: the last one made of the longest.
+/// Returns the mount point that a file is or will be below: the longest one, the last made.
 fn mount_point(path: &Path) -> PathBuf {
     let table = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     let above = targets(&table).map(PathBuf::from).filter(|point| path.starts_with(point));
     above.max_by_key(|point| point.as_os_str().len()).unwrap_or_default()
 }
 
-/// What is not mounted looks like what is gone, and is not.
+/// Refuses an unmounted file system, whose files look as if they were gone.
 fn check_mounted(path: &Path, mount: &Path) -> anyhow::Result<()> {
     if mount_point(path) == mount {
         return Ok(());
@@ -168,11 +169,13 @@ fn check_mounted(path: &Path, mount: &Path) -> anyhow::Result<()> {
     Err(Refused::new(reason, "mount it, then run `anemos reset` again").into())
 }
 
-/// Writes by one call, as variables of the firmware want it
-/// (`Documentation/filesystems/efivarfs.rst`), and where the file lies, as GRUB wants its own.
+/// Writes a file by one call, and in place.
+///
+/// Variables of the firmware require the former (`Documentation/filesystems/efivarfs.rst`), and
+/// GRUB requires the latter for its own file.
 fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut options = OpenOptions::new();
-    // Cut after it was written: a power cut in between must not leave an empty file.
+    // Truncated after writing, because a power cut in between must not leave an empty file.
     let mut file = options.write(true).create(true).truncate(false).mode(0o600).open(path)?;
     file.write_all(bytes)?;
     if path.starts_with("/sys") {

@@ -1,4 +1,4 @@
-//! What a twin is to have in common with its original, as statements; and in which of them it does not.
+//! Compares a twin with its original, by statements about what they should have in common.
 
 use contract::network::{Difference, Network};
 use serde::{Deserialize, Serialize};
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::amount::mib;
 use crate::facts::{Disk, Facts, Lockdown, Permission};
 
-/// Kernels keep part of the memory for themselves, so what they tell is rounded up to this.
+/// Kernels keep part of the memory for themselves, so what they report is rounded up to this.
 const MEMORY_STEP: u64 = 128 << 20;
 
 /// A machine as a rehearsal sees it.
@@ -15,31 +15,31 @@ const MEMORY_STEP: u64 = 128 << 20;
 pub(crate) struct Likeness {
     /// What a twin copies.
     pub(crate) copied: Vec<String>,
-    /// The network, which it copies too.
+    /// The network, which a twin copies, too.
     pub(crate) network: Network,
-    /// What it does not copy.
+    /// What a twin does not copy.
     pub(crate) own: Vec<String>,
 }
 
-/// In what two machines are alike.
+/// How two machines are alike.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Comparison {
-    /// How many statements hold of both.
+    /// The number of statements that are true for both.
     pub(crate) alike: usize,
-    /// What should hold of both, but does not.
+    /// What should be true for both, but is not.
     pub(crate) differences: Vec<String>,
-    /// What holds of one of them, and was not meant to be copied.
+    /// What is true for only one of them, and was not meant to be copied.
     pub(crate) not_copied: Vec<String>,
 }
 
-/// Memory of a machine whose kernel tells this much.
+/// Returns the memory of a machine whose kernel reports this much.
 pub(super) fn memory(total: u64) -> u64 {
     total.div_ceil(MEMORY_STEP) * MEMORY_STEP
 }
 
 impl Likeness {
-    /// Says what a machine with these facts is like.
+    /// Describes a machine with these facts.
     pub(crate) fn of(facts: &Facts) -> Self {
         let mut copied = vec![
             format!("firmware: {}", facts.firmware.name()),
@@ -82,14 +82,14 @@ impl Likeness {
         }
         let mut network = facts.network.in_use();
         for link in &mut network.links {
-            // Where a card is plugged in is for finding it again, and leases end at another time.
+            // A card's slot is only for finding it again, and leases end at another time.
             link.device = None;
             link.addresses.iter_mut().for_each(|address| address.valid_secs = None);
         }
         Self { copied, network, own }
     }
 
-    /// In what another machine is like this one.
+    /// Returns how another machine is like this one.
     pub(crate) fn compare(&self, other: &Self) -> Comparison {
         let difference = |one: &[String], two: &[String]| {
             let missing = one.iter().filter(|it| !two.contains(it));
@@ -114,7 +114,7 @@ fn in_words(differences: &[Difference]) -> Vec<String> {
 }
 
 impl Comparison {
-    /// For people, a line each.
+    /// Renders it for people, one line each.
     pub(crate) fn render(&self) -> String {
         let count = |number: usize, what: &str| match number {
             0 => format!("no {what}"),
@@ -132,8 +132,10 @@ impl Comparison {
     }
 }
 
-/// Whether a disk belongs to the machine: neither a medium that can be taken out, nor the one that
-/// every simulated machine has to show that nobody writes to it.
+/// Returns whether a disk belongs to the machine.
+///
+/// It is neither a removable medium, nor the disk that every simulated machine has to show that
+/// nobody writes to it.
 pub(super) fn is_lasting(disk: &Disk) -> bool {
     let identity = &disk.candidate.identity;
     !disk.candidate.removable && identity.serial.as_deref() != Some("anemos-witness")
@@ -147,7 +149,7 @@ fn of_disk(name: &str, disk: &Disk) -> [String; 2] {
     ]
 }
 
-/// Which may decide by which way the deploy environment is entered.
+/// Describes the state of kexec, which may decide how the deploy environment is entered.
 fn kexec(facts: &Facts) -> &'static str {
     match (facts.kexec.permission, facts.kexec.lockdown) {
         (Permission::Disabled, _) => "disabled by kernel.kexec_load_disabled",
@@ -157,7 +159,7 @@ fn kexec(facts: &Facts) -> &'static str {
     }
 }
 
-/// Kinds of what lies on a disk beside partitions with file systems.
+/// Returns the kinds of layers on a disk besides partitions with file systems.
 fn layers(disk: &Disk) -> impl Iterator<Item = String> {
     let all = disk.content.with_all_inside().into_iter();
     all.filter_map(|one| match one.kind.as_str() {

@@ -1,4 +1,4 @@
-//! Twins of machines whose facts are known.
+//! Tests twins of machines with known facts.
 
 use contract::network::{Address, Bond, Kind, Link, Network, Origin, Route};
 
@@ -80,7 +80,7 @@ fn sectors_of_4096_bytes_layers_and_buses_decide_what_it_is_made_of() {
     }
 }
 
-/// VLAN 42 on a bond of two cards, with addresses that were given.
+/// Returns VLAN 42 on a bond of two cards, with dynamic addresses.
 fn vlan_on_bond() -> Network {
     let bond = Kind::Bond(Bond { mode: "active-backup".to_owned(), ..Bond::default() });
     let part = |number: u8| Link {
@@ -132,7 +132,7 @@ fn a_provider_is_guessed_from_what_it_gave() {
     assert_eq!((topology.cards, topology.addresses.len()), (2, 2));
 }
 
-/// What networkd of the old system reads about the cards, and about what lies above them.
+/// Returns what networkd of the old system reads about the cards, and about the links on top.
 fn written_down() -> (String, String) {
     let written = topology::of(&vlan_on_bond()).unwrap().machine;
     let at = written.find("cat >10-bond0.netdev").unwrap();

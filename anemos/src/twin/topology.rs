@@ -1,4 +1,4 @@
-//! The provider's network as the network of a machine lets it be guessed.
+//! Guesses the provider's network from the network of a machine.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -8,10 +8,10 @@ use std::path::Path;
 use contract::network::{Kind, Link, Network, Origin, files};
 use harness::topology::Topology;
 
-/// As many cards as a router has the other ends for.
+/// The number of cards that a router can connect.
 const MOST_CARDS: usize = 2;
 
-/// Returns a router that has what this network needs of it; none where nothing has an address.
+/// Returns a router that provides what this network needs; none if nothing has an address.
 pub(super) fn of(network: &Network) -> Option<Topology> {
     let cards: Vec<_> =
         network.links.iter().filter(|link| link.kind.is_hardware()).take(MOST_CARDS).collect();
@@ -32,7 +32,7 @@ pub(super) fn of(network: &Network) -> Option<Topology> {
     })
 }
 
-/// Where the machine is reached: the addresses beside a default route first.
+/// Returns the addresses of the machine, beginning with those on a link with a default route.
 fn outside_addresses(network: &Network) -> Vec<IpAddr> {
     let leads = |link: &&Link| {
         network.routes.iter().any(|route| route.is_default() && route.link == link.name)
@@ -68,7 +68,7 @@ impl Provider<'_> {
         script
     }
 
-    /// The router's end of what a link is made of, which the script makes.
+    /// Returns the router's end of a link's parts, which the script creates.
     fn segment(&self, link: &Link, script: &mut String, made: &mut BTreeSet<String>) -> String {
         match &link.kind {
             Kind::Hardware => {
@@ -101,7 +101,7 @@ impl Provider<'_> {
                     [] => "link0".to_owned(),
                     [end] => end.clone(),
                     several => {
-                        // One switch at all of its ends.
+                        // One switch connects all of its ends.
                         let name = format!("trunk-{}", several.join("-"));
                         if made.insert(name.clone()) {
                             let _infallible = writeln!(script, "ip link add trunk up type bridge");
@@ -121,7 +121,7 @@ impl Provider<'_> {
         self.network.links.iter().find(|link| link.name == name)
     }
 
-    /// Has the router be the gateway of a link, and give its addresses where they were given.
+    /// Makes the router the gateway of a link, and the server of its dynamic addresses.
     fn serve(&self, link: &Link, segment: &str, script: &mut String) {
         let routes = self.network.routes.iter().filter(|route| route.link == link.name);
         let gateways: BTreeSet<_> = routes.filter_map(|route| route.gateway).collect();
@@ -163,7 +163,7 @@ impl Provider<'_> {
                 IpAddr::V6(six) if six.is_unicast_link_local() => 64,
                 IpAddr::V6(_) => 128,
             };
-            // What gives addresses has it already.
+            // An interface that gives out addresses has this one already.
             let _infallible = writeln!(
                 script,
                 "ip address add {gateway}/{width} dev {segment} nodad 2>/dev/null || true"
@@ -176,7 +176,7 @@ impl Provider<'_> {
     }
 }
 
-/// An address beside another one, for a server that nobody knows.
+/// Returns an address next to another one, for a server whose address is not known.
 fn neighbour_of(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(four) => std::net::Ipv4Addr::from_bits(four.to_bits() ^ 1).into(),
@@ -184,11 +184,11 @@ fn neighbour_of(address: IpAddr) -> IpAddr {
     }
 }
 
-/// Writes the network down for the old system, whose program for it is systemd-networkd.
+/// Writes the network for the old system, which configures it by systemd-networkd.
 fn machine(network: &Network) -> String {
     let mut script = String::new();
     for (name, text) in files::for_networkd(network) {
-        // Only the matching of cards to their names needs a reboot to take effect.
+        // Only matching cards with their names requires a reboot.
         if Path::new(&name).extension().is_some_and(|it| it == "link") {
             continue;
         }

@@ -1,4 +1,4 @@
-//! Runs a campaign of faults, and shows how each machine was found.
+//! Runs a campaign of faults, and shows the state of each machine afterwards.
 
 use anyhow::Context as _;
 use futures::StreamExt as _;
@@ -41,7 +41,7 @@ pub(super) async fn run(
     Ok(done.into_iter().unzip())
 }
 
-/// A machine that is lost is no flaw: the table counts them.
+/// Returns the ending of a run; a lost machine is not a flaw, because the table counts them.
 fn ending(found: Found) -> Ending {
     match found {
         Found::OldSystem | Found::Rescue | Found::Complete | Found::Lost => Ending::Passed,

@@ -11,7 +11,7 @@ use harness::verdict::Ending;
 use crate::commands::fixture::Fixtures;
 use crate::report;
 
-/// How many smaller machines are tried for one that fails; each costs as much as the first.
+/// How many smaller machines are tried if one fails; each costs as much as the first.
 const MOST_TRIED: u32 = 12;
 
 /// The part of the command line about drawn machines.

@@ -1,33 +1,33 @@
-//! The smallest memory with which a payload passes, found by halving.
+//! Finds the smallest memory with which a payload passes, by bisection.
 
 use std::process::ExitCode;
 
 use harness::classify::Class;
 use harness::verdict::{Ending, Verdict};
 
-/// Difference in memory that is worth telling, in MiB.
+/// The smallest difference in memory that matters, in MiB.
 pub(super) const STEP: u64 = 32;
-/// What no machine passes with, in MiB.
+/// The memory with which no machine passes, in MiB.
 const LEAST: u64 = 64;
 
-/// A search between a memory that is enough and one that is not.
+/// A search between a memory that is enough and one that is too little.
 #[derive(Debug)]
 pub(super) struct Search {
     /// In steps.
     enough: u64,
     too_little: u64,
-    /// What came of each memory in MiB, in the order in which they were tried.
+    /// The result for each memory in MiB, in the order in which they were tried.
     tried: Vec<(u64, Verdict)>,
 }
 
 impl Search {
-    /// Begins with the memory that a machine has, in MiB.
+    /// Begins with the memory of a machine, in MiB.
     pub(super) fn new(most: u64) -> Self {
-        // One above, so that the first look is at what the machine has.
+        // One step above, so that the first attempt is the machine's own memory.
         Self { enough: most / STEP + 1, too_little: LEAST / STEP, tried: Vec::new() }
     }
 
-    /// Returns the memory to try next, in MiB; none when it is known.
+    /// Returns the memory to try next, in MiB; none if the result is known.
     pub(super) fn next(&self) -> Option<u64> {
         if self.tried.is_empty() {
             return Some((self.enough - 1) * STEP);
@@ -36,7 +36,7 @@ impl Search {
         (middle > self.too_little && middle < self.enough).then_some(middle * STEP)
     }
 
-    /// Notes what came of a memory.
+    /// Records the result for a memory.
     pub(super) fn note(&mut self, memory: u64, verdict: Verdict) {
         if verdict.verdict == Ending::Passed {
             self.enough = memory / STEP;
@@ -46,8 +46,10 @@ impl Search {
         self.tried.push((memory, verdict));
     }
 
-    /// Renders what is known, for people, and whether all is as it should be: below what is enough,
-    /// a machine is refused before anything happens to it.
+    /// Renders the result for people, and returns whether it is good.
+    ///
+    /// It is good if a machine with less than enough memory is refused before anything happens to
+    /// it.
     pub(super) fn result(&self) -> (String, ExitCode) {
         let row = |(memory, verdict): &(u64, Verdict)| {
             let said = match verdict.verdict {
@@ -80,7 +82,7 @@ impl Search {
 mod tests {
     use super::*;
 
-    /// Searches on a payload that passes with so much memory and is refused with less.
+    /// Searches with a payload that passes with so much memory and fails in this way with less.
     fn search(needs: u64, class: Class) -> (Vec<u64>, String) {
         let mut search = Search::new(1024);
         while let Some(memory) = search.next() {

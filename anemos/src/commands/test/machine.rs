@@ -1,4 +1,4 @@
-//! The machine of a rehearsal: what its file says, and above that the command line.
+//! The machine of a rehearsal: the settings of its file, overridden by the command line.
 
 use std::path::{Path, PathBuf};
 
@@ -77,13 +77,13 @@ pub(super) struct MachineArgs {
 }
 
 impl MachineArgs {
-    /// Returns the twin that is asked for.
+    /// Returns the twin that is wanted.
     pub(super) fn twin(&self) -> anyhow::Result<Option<Twin>> {
         let facts = self.twin.as_deref().map(twin::read_facts).transpose()?;
         Ok(facts.map(|facts| Twin::of(&facts)))
     }
 
-    /// Returns the machine of the file with what the command line says instead.
+    /// Returns the machine of the file, overridden by the command line.
     pub(super) fn setup(&self, twin: Option<&Twin>) -> anyhow::Result<Setup> {
         let mut setup = match &self.file {
             _ if twin.is_some() => twin.map(|twin| twin.setup.clone()).unwrap_or_default(),
@@ -121,7 +121,7 @@ fn parse(text: &str) -> Result<Setup, String> {
     toml::from_str(text).map_err(|error| toml_mistake::in_file(&error))
 }
 
-/// Refuses a machine that cannot be, or that the fixture's kernel has no drivers for.
+/// Refuses a machine that cannot exist, or that the fixture's kernel lacks drivers for.
 pub(super) fn check(setup: &Setup, fixture: &Fixture) -> anyhow::Result<()> {
     let refuse = |reason: String, hint: String| Err(Refused::new(reason, hint).into());
     if let Some(reason) = Fault::check_all(&setup.faults).err() {
@@ -173,7 +173,7 @@ pub(super) fn check(setup: &Setup, fixture: &Fixture) -> anyhow::Result<()> {
     if system.sector == Sector::Bytes512 {
         return Ok(());
     }
-    // The partition table of an image counts in sectors: it is made for one size of them.
+    // The partition table of an image counts in sectors, so it only fits one size of them.
     if setup.entry != Way::Direct {
         let reason = format!("the disk of fixture {} has sectors of 512 bytes", fixture.name);
         return refuse(reason, "use entry = \"direct\" with sectors of 4096 bytes".to_owned());
@@ -191,7 +191,7 @@ fn not_served(setup: &Setup, fixtures: &Path) -> Option<String> {
     Some(format!("the server has no folder {name}; there are: {}", known.join(", ")))
 }
 
-/// Makes the router of the topology ready, where there is one.
+/// Prepares the router of the topology, if there is one.
 pub(super) async fn provider(
     host: &Host,
     (setup, twin): (&Setup, Option<&Twin>),
@@ -208,7 +208,7 @@ pub(super) async fn provider(
     Ok(Some(Provider { topology, image }))
 }
 
-/// Makes what the server has for guests ready, or returns the verdict where that cannot be had here.
+/// Prepares what the server offers to guests, or returns a verdict if that is not available here.
 pub(super) async fn served(
     host: &Host,
     setup: &Setup,
@@ -230,13 +230,13 @@ pub(super) async fn served(
     Ok(Ok(ready))
 }
 
-/// Decides what neither file nor command line did.
+/// Decides what neither the file nor the command line has decided.
 pub(super) fn complete(setup: &mut Setup, payload: &Description, fixture: &Fixture) {
     let needed = Size::of_bytes(payload.settings.memory.unwrap_or(0));
     setup.memory.get_or_insert(fixture.description.memory.max(needed));
 }
 
-/// Reads a method as `anemos deploy` names it.
+/// Parses a method as `anemos deploy` names it.
 fn entry(text: &str) -> Result<Way, String> {
     match text {
         "auto" => Ok(Way::Jump),

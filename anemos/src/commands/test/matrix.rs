@@ -1,4 +1,4 @@
-//! One payload on every kind of machine that it claims to boot on.
+//! Rehearses one payload on every kind of machine that it claims to boot on.
 
 use contract::payload::Settings;
 use harness::machine::setup::{Bus, Firmware, Setup};
@@ -9,14 +9,16 @@ use super::words::{name, word};
 /// A kind of machine.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Cell {
-    /// Platform firmware and bus, as they are written.
+    /// Platform firmware and bus, in the words of files.
     pub(super) name: String,
     /// The machine.
     pub(super) setup: Setup,
 }
 
-/// Every firmware with every bus that the payload claims and that the old system `has` a driver for;
-/// what the payload does not name is as in `setup`.
+/// Returns a cell for every firmware and bus that the payload claims.
+///
+/// The old system must have a driver for the bus (`has`). What the payload does not name is as in
+/// `setup`.
 pub(super) fn cells(setup: &Setup, settings: &Settings, has: &[Bus]) -> Vec<Cell> {
     // The words were checked when the payload was read.
     let firmware = settings.firmware.iter().filter_map(|name| word::<Firmware>(name).ok());
@@ -39,7 +41,7 @@ fn or<T>(claimed: Vec<T>, usual: T) -> Vec<T> {
     if claimed.is_empty() { vec![usual] } else { claimed }
 }
 
-/// The table of what came of all of them.
+/// Renders the table of all results.
 pub(super) fn render(verdicts: &[(String, Verdict)]) -> String {
     let width = verdicts.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
     let row = |(name, verdict): &(String, Verdict)| {
@@ -50,7 +52,9 @@ pub(super) fn render(verdicts: &[(String, Verdict)]) -> String {
     verdicts.iter().map(row).collect::<Vec<_>>().join("\n")
 }
 
-/// The exit code of all: broken tells nothing of the payload, so a failure weighs more.
+/// Returns the exit code of all.
+///
+/// Broken rehearsals show nothing about the payload, so a failure weighs more.
 pub(super) fn exit_code(verdicts: &[(String, Verdict)]) -> u8 {
     let codes = verdicts.iter().map(|(_, verdict)| verdict.exit_code());
     codes

@@ -1,4 +1,4 @@
-//! The receipt of `anemos test`: what is rehearsed, told before it is, and kept with the verdict.
+//! The receipt of `anemos test`, drafted before the rehearsal and written with the verdict.
 
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -41,7 +41,7 @@ impl Inputs {
 }
 
 impl Draft {
-    /// Reads what will be rehearsed. Refuses a rehearsal that is none of the whole way.
+    /// Reads what will be rehearsed; refuses a rehearsal that does not cover the whole way.
     pub(super) fn new(
         path: PathBuf,
         payload: &Description,
@@ -61,8 +61,10 @@ impl Draft {
         Ok(Self { path, inputs, parts, machine, twin_of })
     }
 
-    /// Writes it down with the verdict, whatever that is: one that did not pass is worth nothing, nor
-    /// is one with a twin that was none. Refuses to speak for what was changed meanwhile.
+    /// Writes the receipt with the verdict, whatever that is.
+    ///
+    /// A receipt is worth nothing if the rehearsal did not pass, or if its twin was not like the
+    /// original. Refuses to write one if the inputs changed during the rehearsal.
     pub(super) fn write(self, verdict: &Verdict, twin_differs: Vec<String>) -> anyhow::Result<()> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let Self { path, inputs, parts, machine, twin_of } = self;
@@ -77,7 +79,9 @@ impl Draft {
     }
 }
 
-/// The configuration that `anemos deploy` has on the simulated VPS, where no other file is found.
+/// Returns the configuration that `anemos deploy` uses on the simulated VPS.
+///
+/// No other file is found there.
 fn effective(config: Option<&Path>, setup: &Setup) -> anyhow::Result<Config> {
     let mut found = match config {
         None => Config::default(),

@@ -1,17 +1,17 @@
-//! The words that files have for values.
+//! Converts values from and to the words that stand for them in files.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::toml_mistake;
 
-/// The word that files have for a value.
+/// Returns the word that stands for a value in files.
 pub(super) fn name<T: Serialize>(value: T) -> String {
     toml::Value::try_from(value)
         .map_or_else(|_| String::new(), |name| name.as_str().unwrap_or_default().to_owned())
 }
 
-/// Reads a word as files have it.
+/// Parses a word that stands for a value in files.
 pub(super) fn word<T: DeserializeOwned>(text: &str) -> Result<T, String> {
     let value = toml::Value::from(text);
     value.try_into().map_err(|error: toml::de::Error| toml_mistake::in_word(&error))

@@ -1,4 +1,4 @@
-//! Lays a kernel out in memory as the boot protocol of x86 wants it, for `kexec_load(2)`.
+//! Lays a kernel out in memory for `kexec_load(2)`, as the boot protocol of x86 requires.
 //!
 //! The source of every offset is the kernel's `Documentation/arch/x86/boot.rst`, for the zero page
 //! `arch/x86/zero-page.rst`.
@@ -13,7 +13,7 @@ use anyhow::{Context, bail};
 use super::machine::{Machine, USABLE};
 use places::{PAGE, Places, pages};
 
-/// Offsets of the setup header, in the file and in the zero page alike.
+/// Offsets of the setup header, which are the same in the file and in the zero page.
 const SETUP_SECTORS: usize = 0x1f1;
 const HEADER_END: usize = 0x201;
 const MAGIC: usize = 0x202;
@@ -27,29 +27,29 @@ const COMMAND_LINE_SIZE: usize = 0x238;
 const PREFERRED: usize = 0x258;
 const INIT_SIZE: usize = 0x260;
 
-/// Of the zero page alone.
+/// Offsets that exist only in the zero page.
 const ACPI_ROOT: usize = 0x070;
 const REGIONS: usize = 0x1e8;
 const COMMAND_LINE: usize = 0x228;
 const INITRAMFS: usize = 0x218;
 const INITRAMFS_SIZE: usize = 0x21c;
 const MEMORY_MAP: usize = 0x2d0;
-/// Regions that the zero page has room for.
+/// How many regions the zero page has room for.
 const MOST_REGIONS: usize = 128;
 
-/// Where the 64-bit kernel is entered, from where it was loaded.
+/// The entry point of the 64-bit kernel, relative to where it was loaded.
 const ENTRY_64: u64 = 0x200;
-/// The version that brought the flags: Linux 3.8.
+/// The version that introduced the flags: Linux 3.8.
 const VERSION_WITH_FLAGS: u64 = 0x020c;
 /// `XLF_KERNEL_64`
 const FLAG_64: u64 = 1;
-/// A boot loader without a number of its own.
+/// The number of boot loaders that have none of their own.
 const NO_NUMBER: u8 = 0xff;
 
-/// Where everything goes.
+/// Where everything is placed.
 #[derive(Clone, Debug)]
 pub(super) struct Layout {
-    /// Where the processor begins.
+    /// Where the processor starts.
     pub(super) entry: u64,
     pub(super) kernel: Range<u64>,
     pub(super) initramfs: Range<u64>,
@@ -60,13 +60,13 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    /// The part of the kernel's file that is loaded.
+    /// Returns the part of the kernel's file that is loaded.
     pub(super) fn kernel_code<'k>(&self, kernel: &'k [u8]) -> &'k [u8] {
         kernel.get(self.code..).unwrap_or_default()
     }
 }
 
-/// Decides where a kernel, an initramfs of a size and a command line go on a machine.
+/// Decides where a kernel, an initramfs of this size and a command line go on a machine.
 pub(super) fn lay_out(
     kernel: &[u8],
     initramfs_size: u64,
@@ -111,7 +111,7 @@ pub(super) fn lay_out(
     Ok(Layout { entry, kernel: place, initramfs, setup, setup_bytes: bytes, code: header.code()? })
 }
 
-/// Renders the zero page: the header of the kernel, and what it is told of the machine.
+/// Renders the zero page: the header of the kernel, and what it must know about the machine.
 fn zero_page(header: &Header<'_>, machine: &Machine) -> anyhow::Result<Vec<u8>> {
     let mut page = vec![0; usize::try_from(PAGE)?];
     overwrite(&mut page, 0, &machine.screen)?;
@@ -164,7 +164,7 @@ impl Header<'_> {
         Ok(bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte)))
     }
 
-    /// Where the code begins: after the boot sector and the sectors of real mode, 4 when none.
+    /// Returns where the code begins: after the boot sector and the real-mode sectors, 4 if none.
     fn code(&self) -> anyhow::Result<usize> {
         let sectors = usize::try_from(self.number(SETUP_SECTORS, 1)?)?;
         Ok((if sectors == 0 { 4 } else { sectors } + 1) * 512)

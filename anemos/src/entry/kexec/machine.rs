@@ -1,4 +1,4 @@
-//! What another kernel must be told of the machine: its memory, its screen, its ACPI tables.
+//! What another kernel must know about the machine: its memory, its screen, its ACPI tables.
 
 use std::fs;
 use std::ops::Range;
@@ -6,16 +6,16 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 
-/// The number of memory that a kernel may use.
+/// The E820 number of memory that a kernel may use.
 pub(super) const USABLE: u32 = 1;
 
-/// What the firmware and the boot loader told the running kernel.
+/// What the running kernel got from the firmware and the boot loader.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Machine {
     pub(super) memory: Vec<Region>,
-    /// `struct screen_info`; zeros where it is not known.
+    /// `struct screen_info`; zeros if it is not known.
     pub(super) screen: [u8; 64],
-    /// Address of the root pointer of ACPI; 0 where the kernel finds it by itself.
+    /// Address of the root pointer of ACPI; 0 if the kernel finds it by itself.
     pub(super) acpi_root: u64,
 }
 
@@ -23,7 +23,7 @@ pub(super) struct Machine {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Region {
     pub(super) range: Range<u64>,
-    /// As E820 numbers it.
+    /// Its kind, as E820 numbers it.
     pub(super) kind: u32,
 }
 
@@ -46,7 +46,7 @@ impl Machine {
     }
 }
 
-/// Reads the memory map that the firmware gave (`Documentation/ABI/testing/sysfs-firmware-memmap`).
+/// Reads the memory map from the firmware (`Documentation/ABI/testing/sysfs-firmware-memmap`).
 fn read_memory(folder: &Path) -> anyhow::Result<Vec<Region>> {
     let describe = || format!("reading {}", folder.display());
     let mut regions = Vec::new();
@@ -68,8 +68,9 @@ fn read_memory(folder: &Path) -> anyhow::Result<Vec<Region>> {
     Ok(regions)
 }
 
-/// Numbers of the kinds (Linux, `arch/x86/include/asm/e820/types.h`); what is not known is left
-/// alone.
+/// Returns the number of a kind (Linux, `arch/x86/include/asm/e820/types.h`).
+///
+/// Memory of an unknown kind is left alone.
 fn kind(name: &str) -> u32 {
     match name {
         "System RAM" => USABLE,
@@ -81,7 +82,7 @@ fn kind(name: &str) -> u32 {
     }
 }
 
-/// Reads `ACPI20=0x7f9014` or, of older machines, `ACPI=`, in the list of EFI's tables.
+/// Parses `ACPI20=0x7f9014`, or `ACPI=` on older machines, in the list of EFI's tables.
 fn acpi_root(tables: &str) -> u64 {
     let address = |name: &str| {
         let value = tables.lines().find_map(|line| line.strip_prefix(name))?;

@@ -16,8 +16,8 @@ const UNLOAD: libc::c_ulong = 1;
 
 /// Loads a kernel and an initramfs for the next `reboot(LINUX_REBOOT_CMD_KEXEC)`.
 ///
-/// The kernel has copied everything when the call returns; an error leaves a kernel that was
-/// loaded before unloaded or as it was.
+/// The kernel has copied everything when the call returns. After an error, a kernel that was loaded
+/// before is unloaded or unchanged.
 pub(super) fn kexec_file_load(
     kernel: &File,
     initramfs: &File,
@@ -43,8 +43,8 @@ pub(super) fn kexec_file_load(
 
 /// Loads segments for the next `reboot(LINUX_REBOOT_CMD_KEXEC)`, which jumps to `entry`.
 ///
-/// Each segment is what is copied, and the pages that it is copied to. The kernel has copied
-/// everything when the call returns.
+/// Each segment consists of the bytes to copy, and the pages that they are copied to. The kernel
+/// has copied everything when the call returns.
 pub(super) fn kexec_load(entry: u64, segments: [(&[u8], Range<u64>); 3]) -> io::Result<()> {
     let default_flags: libc::c_ulong = 0;
     let segments = segments.map(|(bytes, place)| Segment {
@@ -62,7 +62,7 @@ pub(super) fn kexec_load(entry: u64, segments: [(&[u8], Range<u64>); 3]) -> io::
     if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Unloads the loaded kernel, however it was loaded; that there was none is no error.
+/// Unloads the loaded kernel, however it was loaded; it is not an error if there is none.
 pub(super) fn unload() -> io::Result<()> {
     match kexec_file_unload() {
         Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => kexec_load_nothing(),
@@ -81,7 +81,7 @@ fn kexec_file_unload() -> io::Result<()> {
     if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// No segments unload what is loaded (`kexec_load(2)`).
+/// Unloads what is loaded, by loading no segments (`kexec_load(2)`).
 fn kexec_load_nothing() -> io::Result<()> {
     let nothing: libc::c_ulong = 0;
     // SAFETY: with no segments the kernel reads no memory of ours.
@@ -98,7 +98,7 @@ struct Segment {
     size: u64,
 }
 
-/// A file whose bytes are read as they are needed, instead of into memory of ours.
+/// A file whose bytes are read when they are needed, and not into our own memory.
 #[derive(Debug)]
 pub(super) struct Mapped {
     start: NonNull<c_void>,
@@ -106,7 +106,7 @@ pub(super) struct Mapped {
 }
 
 impl Mapped {
-    /// Maps a file that nobody shortens meanwhile: one of root's own, that only root can open.
+    /// Maps a file that nobody shortens meanwhile: it belongs to root, and only root can open it.
     pub(super) fn new(file: &File) -> io::Result<Self> {
         let length = usize::try_from(file.metadata()?.len()).ok().and_then(NonZeroUsize::new);
         let length = length.ok_or_else(|| io::Error::other("it is empty"))?;
@@ -116,7 +116,7 @@ impl Mapped {
         Ok(Self { start: start?, length })
     }
 
-    /// The bytes of the file.
+    /// Returns the bytes of the file.
     pub(super) fn bytes(&self) -> &[u8] {
         let start = self.start.cast::<u8>().as_ptr();
         // SAFETY: the mapping is readable, as long as said, and lives as long as `self`.

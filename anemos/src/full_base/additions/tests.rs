@@ -1,4 +1,4 @@
-//! Claims about what can be added to a base.
+//! Tests what can be added to a base.
 
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 
@@ -9,13 +9,13 @@ use tar::{EntryType, Header};
 
 use super::*;
 
-/// A tarball without the zeros at its end, packed: a part of an .apk.
+/// Returns a part of an .apk: a compressed tarball without the zeros at its end.
 fn part(members: &[(EntryType, &str, &str)]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     for (kind, name, content) in members {
         let mut header = Header::new_ustar();
         header.set_entry_type(*kind);
-        // By hand, because the crate writes no names that lead out.
+        // The crate refuses to write names that lead outside, so write them by hand.
         header.as_ustar_mut().unwrap().name[..name.len()].copy_from_slice(name.as_bytes());
         header.set_mode(0o755);
         header.set_uid(0);
@@ -43,7 +43,7 @@ fn apk(data: &[(EntryType, &str, &str)]) -> Vec<u8> {
     [signature, control, part(data)].concat()
 }
 
-/// What a base with a link `lib` to `usr/lib` holds once these are added.
+/// Returns what a base with a link `lib` to `usr/lib` contains after these additions.
 fn added(paths: &[&Path]) -> Vec<(String, u32, Option<String>)> {
     let mut links = Links::default();
     links.note("lib", Some("usr/lib"));

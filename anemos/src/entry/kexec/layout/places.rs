@@ -1,12 +1,12 @@
-//! Free memory, given out in whole pages.
+//! Allocates free memory in whole pages.
 
 use std::ops::Range;
 
 /// Bytes of a page of x86.
 pub(super) const PAGE: u64 = 4096;
-/// Below are real mode, its interrupts and the memory of old video cards.
+/// Memory below this belongs to real mode, its interrupts and old video cards.
 const FIRST: u64 = 1 << 20;
-/// What a 32-bit address reaches.
+/// The end of what a 32-bit address can reach.
 const LAST: u64 = 1 << 32;
 
 /// Rounds bytes up to whole pages.
@@ -14,12 +14,12 @@ pub(super) fn pages(bytes: u64) -> u64 {
     bytes.next_multiple_of(PAGE)
 }
 
-/// Memory that is free, in ranges of whole pages from low to high.
+/// Free memory, in ranges of whole pages from low to high.
 #[derive(Clone, Debug)]
 pub(super) struct Places(Vec<Range<u64>>);
 
 impl Places {
-    /// Begins with usable memory.
+    /// Starts with usable memory.
     pub(super) fn new(usable: impl IntoIterator<Item = Range<u64>>) -> Self {
         let whole = usable
             .into_iter()
@@ -29,7 +29,7 @@ impl Places {
         Self(places)
     }
 
-    /// Takes a place that begins at `start`, when all of it is free.
+    /// Takes a place that begins at `start`, if all of it is free.
     pub(super) fn take_at(&mut self, start: u64, size: u64) -> Option<Range<u64>> {
         let wanted = start..start.checked_add(pages(size))?;
         let free =

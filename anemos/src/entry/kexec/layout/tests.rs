@@ -1,11 +1,11 @@
-//! Layouts of made-up kernels, as the boot protocol has them.
+//! Tests layouts of made-up kernels against the boot protocol.
 
 use super::super::machine::{Machine, Region};
 use super::{Layout, lay_out};
 
 const MIB: u64 = 1 << 20;
 
-/// A header as Linux 6.1 has it, with code of two sectors.
+/// Returns a header like that of Linux 6.1, with code of two sectors.
 fn kernel() -> Vec<u8> {
     let mut file = vec![0; 0x400 + 0x400];
     let mut put = |at: usize, bytes: &[u8]| file[at..at + bytes.len()].copy_from_slice(bytes);

@@ -1,19 +1,19 @@
 //! The code between the old kernel and the new one.
 
-/// Where the descriptor of the table lies in the page, and the table behind it.
+/// Where the page has the descriptor of the table, followed by the table.
 const DESCRIPTOR: u8 = 0x70;
 const TABLE: u8 = 0x80;
-/// Bytes of the table, less one, as a descriptor has it.
+/// Bytes of the table minus one, as a descriptor states it.
 const LIMIT: u16 = 4 * 8 - 1;
 const STACK: u64 = 0x1000;
 
-/// Null, null, code and data: flat, as the boot protocol wants its selectors 0x10 and 0x18.
+/// Null, null, code and data: flat, as the boot protocol requires for its selectors 0x10 and 0x18.
 const SEGMENTS: [u64; 4] = [0, 0, 0x00af_9a00_0000_ffff, 0x00cf_9200_0000_ffff];
 
-/// Renders the code for a page at `at`: it loads segments that the running kernel has dropped
-/// (Linux, `machine_kexec_64.c`), and enters the kernel at `entry` with its zero page in RSI.
+/// Renders the code for a page at `at`, which enters the kernel at `entry`.
 ///
-/// Memory is mapped to itself and interrupts are off by then.
+/// It loads segments that the running kernel has dropped (Linux, `machine_kexec_64.c`), and passes
+/// the zero page in RSI. By then memory is identity-mapped and interrupts are off.
 pub(super) fn render(at: u64, entry: u64, zero_page: u64) -> Vec<u8> {
     let mut code: Vec<u8> = Vec::new();
     // lgdt [rip + …]: the descriptor, from the end of this instruction of seven bytes
@@ -21,7 +21,8 @@ pub(super) fn render(at: u64, entry: u64, zero_page: u64) -> Vec<u8> {
     // mov rsp, STACK
     code.extend([0x48, 0xbc]);
     code.extend((at + STACK).to_le_bytes());
-    // push 0x10; lea rax, [rip + 3]; push rax; retfq: on to the next line, in the new segment
+    // push 0x10; lea rax, [rip + 3]; push rax; retfq: continues at the next line, in the new
+    // segment
     code.extend([0x6a, 0x10, 0x48, 0x8d, 0x05, 3, 0, 0, 0, 0x50, 0x48, 0xcb]);
     // mov eax, 0x18; mov ds, eax; mov es, eax; mov ss, eax
     code.extend([0xb8, 0x18, 0, 0, 0, 0x8e, 0xd8, 0x8e, 0xc0, 0x8e, 0xd0]);
