@@ -6,18 +6,19 @@ use procfs::ProcResult;
 use procfs::process::Process;
 
 /// Returns for how long a process, its threads and all that it has started have used processors
-/// (`/proc/PID/stat`, `proc_pid_stat(5)`); ended children count once they were waited for.
+/// (`/proc/PID/stat`, `proc_pid_stat(5)`), or waited for one; ended children count once they were
+/// waited for, by what they used.
 ///
 /// Nothing if the process is gone.
-pub fn used(pid: i32) -> Option<Duration> {
+pub fn wanted(pid: i32) -> Option<Duration> {
     let process = Process::new(pid).ok()?;
     let stat = process.stat().ok()?;
     let waited_for = u64::try_from(stat.cutime + stat.cstime).unwrap_or_default();
     let ticks = stat.utime + stat.stime + waited_for;
     let own = Duration::from_millis(ticks * 1000 / procfs::ticks_per_second());
     // A child may end meanwhile: then the next look counts it here.
-    let below = children(&process).unwrap_or_default().into_iter().filter_map(used);
-    Some(own + below.sum())
+    let below = children(&process).unwrap_or_default().into_iter().filter_map(wanted);
+    Some(own + Duration::from_nanos(starved_nanos(pid)) + below.sum())
 }
 
 /// Returns for how long a process was ready to run and had to wait for a processor, in nanoseconds
@@ -50,11 +51,11 @@ mod tests {
     #[tokio::test]
     async fn work_of_a_child_counts_and_a_pid_of_nobody_is_nothing() {
         let own = i32::try_from(std::process::id()).unwrap();
-        let before = used(own).unwrap();
+        let before = wanted(own).unwrap();
         let script = "i=0; while [ $i -lt 300000 ]; do i=$((i + 1)); done";
         Command::new("sh").args(["-c", script]).run().await.unwrap();
-        assert!(used(own).unwrap() > before, "the child used no time");
-        assert_eq!(used(i32::MAX), None);
+        assert!(wanted(own).unwrap() > before, "the child used no time");
+        assert_eq!(wanted(i32::MAX), None);
         assert_eq!(starved_nanos(i32::MAX), 0);
     }
 }

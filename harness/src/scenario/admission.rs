@@ -44,7 +44,7 @@ pub struct Admitted<'a> {
 #[derive(Debug, Default)]
 struct Running {
     pid: Option<i32>,
-    /// When it was looked at, and the time on processors that it had used by then; latest last.
+    /// When it was looked at, and the time on processors that it had wanted by then; latest last.
     looks: Vec<(Instant, Duration)>,
 }
 
@@ -79,10 +79,10 @@ impl Admission {
 
     fn look(&self, now: Instant) {
         for running in self.running.borrow_mut().values_mut() {
-            if let Some(used) = running.pid.and_then(load::used) {
+            if let Some(wanted) = running.pid.and_then(load::wanted) {
                 // Nobody looks while nobody waits; what is older says nothing about now.
                 running.looks.retain(|(at, _)| now.duration_since(*at) < PERIOD * 8);
-                running.looks.push((now, used));
+                running.looks.push((now, wanted));
                 let old = running.looks.len().saturating_sub(WINDOW + 1);
                 running.looks.drain(..old);
             }
@@ -106,12 +106,12 @@ impl Drop for Admitted<'_> {
 }
 
 impl Running {
-    /// How many cores it keeps busy; one as long as too little is known.
+    /// How many cores it would keep busy if it had them; one as long as too little is known.
     fn load(&self) -> f64 {
         match self.looks.as_slice() {
             [(since, before), .., (until, after)] if self.looks.len() > WINDOW => {
-                let used = after.saturating_sub(*before).as_secs_f64();
-                used / until.duration_since(*since).as_secs_f64().max(f64::EPSILON)
+                let wanted = after.saturating_sub(*before).as_secs_f64();
+                wanted / until.duration_since(*since).as_secs_f64().max(f64::EPSILON)
             }
             _ => 1.0,
         }
