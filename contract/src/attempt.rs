@@ -64,7 +64,7 @@ pub struct Place {
     pub sha256: String,
 }
 
-/// Bytes of a report, which is padded with blanks.
+/// Size of a report in bytes, newlines at its end included.
 pub const SIZE: usize = 16 << 10;
 
 impl Attempt {

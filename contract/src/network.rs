@@ -49,7 +49,7 @@ impl Network {
     /// Returns the same network without links that are of no use.
     ///
     /// A link is of use if it has addresses, or if the link that it is a part of, one of its own
-    /// parts, or a link on top of it has some.
+    /// parts, or a VLAN over it is of use.
     #[must_use]
     pub fn in_use(&self) -> Self {
         let mut used: BTreeSet<&str> = BTreeSet::new();

@@ -127,8 +127,7 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// Returns no limit of size, and more members than any payload has but fewer than fill our
-    /// memory.
+    /// No limit of size; more members than any payload has, but fewer than would fill our memory.
     fn default() -> Self {
         Self { unpacked: u64::MAX, members: 200_000 }
     }

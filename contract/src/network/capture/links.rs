@@ -27,7 +27,7 @@ pub(super) struct Links {
 /// Reads hardware links, and links that are made of them.
 ///
 /// A bridge for containers, a tunnel or a dummy does not lead to hardware: it is of no use to a
-/// deployment, and what created it in the old system must do so in the new one.
+/// deployment, and whatever creates it is responsible for it in the new system.
 pub(super) fn read(
     messages: &[LinkMessage],
     addresses: &[AddressMessage],

@@ -44,8 +44,7 @@ pub(super) fn read(
     routes
 }
 
-/// Returns the main table's default routes over links that cannot be recreated, in a few words
-/// each.
+/// Describes the main table's default routes over links that cannot be recreated.
 pub(super) fn lost_defaults(
     messages: &[RouteMessage],
     kept: &BTreeMap<u32, String>,

@@ -192,7 +192,7 @@ fn ip(v6: bool) -> &'static str {
     if v6 { "ip -6" } else { "ip" }
 }
 
-/// Quotes a word for the shell if that is needed; link names hardly ever need it.
+/// Quotes a word for the shell if it needs quotes; names of links hardly ever do.
 pub(super) fn word(text: &str) -> String {
     let is_plain = |char: char| char.is_ascii_alphanumeric() || "._:@+-".contains(char);
     if !text.is_empty() && text.chars().all(is_plain) {

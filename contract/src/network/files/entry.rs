@@ -48,8 +48,7 @@ pub(super) struct Entry<'a> {
 }
 
 impl Entry<'_> {
-    /// Returns advertised addresses with second halves beyond the first, which no format can
-    /// express.
+    /// Describes advertised addresses with other second halves, which no format can express.
     pub(super) fn other_tokens(&self) -> impl Iterator<Item = String> {
         let others = tokens(self.link).filter(|token| Some(*token) != self.token);
         others.map(|token| format!("second half {token} of an address of {}", self.link.name))
