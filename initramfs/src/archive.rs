@@ -1,9 +1,10 @@
 //! Writes initramfs archives: newc cpio members in segments, each raw or zstd.
 //!
-//! The kernel unpacks any number of newc archives one after another, each compressed by
-//! itself or not at all, with zero bytes between them (Linux, `driver-api/early-userspace/
-//! buffer-format.rst`). So an archive is appended to a base without unpacking it, and what
-//! is compressed already travels raw: a second layer would cost time and gain nothing.
+//! The kernel unpacks any number of newc archives one after another, each compressed by itself or
+//! not at all, with zero bytes between them (Linux,
+//! `driver-api/early-userspace/buffer-format.rst`). So an archive is appended to a base without
+//! unpacking it, and what is already compressed is stored raw, because a second layer would cost
+//! time and gain nothing.
 
 use std::io::{self, Read, Write};
 
@@ -16,18 +17,18 @@ pub enum Packing {
     Raw,
     /// As one zstd frame.
     Zstd,
-    /// As one zstd frame that took more time: for what is built once and sent often.
+    /// As one zstd frame that took more time, for what is built once and sent often.
     Dense,
 }
 
 /// zstd level: higher ones gain a few per cent of size for several times the time.
 const ZSTD_LEVEL: i32 = 3;
-/// The level of what is worth more time.
+/// The zstd level for what is worth more time.
 const DENSE_LEVEL: i32 = 10;
 /// Largest unit that is copied at once, in bytes.
 const COPY_CHUNK: usize = 1 << 20;
 
-/// What a member is, besides its name and its bytes.
+/// The attributes of a member, apart from its name and its bytes.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Attributes {
     /// File type and permission bits, as in `st_mode`.
@@ -43,28 +44,28 @@ pub struct Attributes {
 }
 
 impl Attributes {
-    /// A folder of root's with these permission bits.
+    /// Returns the attributes of a folder of root's with these permission bits.
     pub fn folder(permissions: u32) -> Self {
         Self { mode: 0o040_000 | permissions, ..Self::default() }
     }
 
-    /// A regular file of root's with these permission bits.
+    /// Returns the attributes of a regular file of root's with these permission bits.
     pub fn file(permissions: u32) -> Self {
         Self { mode: 0o100_000 | permissions, ..Self::default() }
     }
 
-    /// A character device of root's with these permission bits.
+    /// Returns the attributes of a character device of root's with these permission bits.
     pub fn character(permissions: u32, device: (u32, u32)) -> Self {
         Self { mode: 0o020_000 | permissions, device, ..Self::default() }
     }
 
-    /// A symbolic link of root's.
+    /// Returns the attributes of a symbolic link of root's.
     pub fn symlink() -> Self {
         Self { mode: 0o120_777, ..Self::default() }
     }
 }
 
-/// Writes an initramfs; every byte goes through to `W` as it comes.
+/// Writes an initramfs, passing every byte on to `W` as it comes.
 #[derive(Debug)]
 pub struct Writer<W: Write> {
     output: Counting<W>,
@@ -77,13 +78,13 @@ impl<W: Write> Writer<W> {
         Self { output: Counting { output, written: 0 }, members: 0 }
     }
 
-    /// Copies a finished initramfs, typically the base, after the padding to a word.
+    /// Copies a finished initramfs, typically the base, after padding to a word.
     pub fn append(&mut self, initramfs: &mut impl Read) -> io::Result<()> {
         self.pad()?;
         copy(initramfs, &mut self.output).map(drop)
     }
 
-    /// Writes one segment: the padding to a word, what `fill` puts into it, and a trailer.
+    /// Writes one segment: padding to a word, what `fill` puts into it, and a trailer.
     pub fn segment(
         &mut self,
         packing: Packing,
@@ -103,19 +104,20 @@ impl<W: Write> Writer<W> {
         Ok(())
     }
 
-    /// Bytes written so far.
+    /// Returns the number of bytes written so far.
     pub fn written(&self) -> u64 {
         self.output.written
     }
 
-    /// Flushes and gives the output back.
+    /// Flushes and returns the output.
     pub fn finish(mut self) -> io::Result<W> {
         self.output.flush()?;
         Ok(self.output.output)
     }
 
-    /// The kernel looks for the next archive at a multiple of four bytes. There is no padding at the
-    /// end: zstd(1) would complain of it.
+    /// Pads to a multiple of four bytes, where the kernel looks for the next archive.
+    ///
+    /// There is no padding at the end, because zstd(1) would complain about it.
     fn pad(&mut self) -> io::Result<()> {
         let missing = usize::try_from(self.output.written.wrapping_neg() % 4).unwrap_or(0);
         self.output.write_all([0; 3].get(..missing).unwrap_or_default())
@@ -157,7 +159,7 @@ impl Segment<'_> {
         self.member(name, Attributes::symlink(), target.len() as u64, &mut bytes)
     }
 
-    /// Adds a regular file that is at hand.
+    /// Adds a regular file whose bytes are in memory.
     pub fn bytes(&mut self, name: &str, permissions: u32, bytes: &[u8]) -> io::Result<()> {
         let mut content = bytes;
         self.member(name, Attributes::file(permissions), bytes.len() as u64, &mut content)
@@ -212,7 +214,7 @@ fn copy(from: &mut impl Read, to: &mut impl Write) -> io::Result<u64> {
     }
 }
 
-/// Counts what passes.
+/// Counts the bytes that pass.
 #[derive(Debug)]
 struct Counting<W> {
     output: W,

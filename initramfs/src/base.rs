@@ -1,19 +1,19 @@
-//! Content of the full base initramfs, as data.
+//! The content of the full base initramfs, as data.
 
-/// What a base is made of, by distribution.
+/// The content of a base, by distribution.
 #[derive(Clone, Copy, Debug)]
 pub struct Content {
-    /// Packages, one a line.
+    /// Packages, one per line.
     pub packages: &'static str,
-    /// Names of files that are left out, one a line; one that ends in `*` is the start of names.
+    /// Names of files to leave out, one per line; one that ends in `*` is a prefix of names.
     pub omit: &'static str,
 }
 
-/// Of Debian.
+/// The content of the Debian base.
 pub const DEBIAN: Content =
     Content { packages: include_str!("base/packages.txt"), omit: include_str!("base/omit.txt") };
 
-/// Of Alpine.
+/// The content of the Alpine base.
 pub const ALPINE: Content = Content {
     packages: include_str!("base/packages-alpine.txt"),
     omit: include_str!("base/omit-alpine.txt"),
@@ -25,7 +25,7 @@ pub fn lines(text: &str) -> impl Iterator<Item = &str> {
 }
 
 impl Content {
-    /// Says whether the full base leaves out a member.
+    /// Returns whether the full base leaves out a member.
     pub fn is_omitted(self, name: &str) -> bool {
         lines(self.omit).any(|line| match line.strip_suffix('*') {
             Some(start) => name.starts_with(start),

@@ -1,7 +1,7 @@
 //! PID 1 of the deploy environment: the stages in their order, then the end.
 //!
-//! Before the first sector of the selected disk is written, every failure leads back to the
-//! old system; after that, nothing is rebooted and a shell waits on the console.
+//! Before the first sector of the selected disk is written, every failure leads back to the old
+//! system; after that, nothing is rebooted, and a shell waits on the console.
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod boot_entry;
@@ -53,14 +53,14 @@ use contract::stages::{Outcome, Stage};
 use known::Known;
 use report::Report;
 
-/// Runs the deployment. Returns only when the machine could not be rebooted.
+/// Runs the deployment; returns only if the machine could not be rebooted.
 pub fn run() -> ExitCode {
     let mut report = Report::start();
     report.timer.start();
-    // Else three keys on a console restart the machine, whatever it is at (`reboot(2)`).
+    // Otherwise three keys on a console restart the machine, whatever it is doing (`reboot(2)`).
     let _on_another_system = set_cad_enabled(false);
     let mut known = Known::default();
-    // A panic of PID 1 would be one of the kernel, which reboots whatever is on the disk.
+    // A panic of PID 1 would become a kernel panic, which reboots whatever is on the disk.
     let result = catch_unwind(AssertUnwindSafe(|| deploy(&mut report, &mut known)))
         .unwrap_or_else(|_message_is_on_the_console| bail!("PID 1 panicked"));
     report.timer.pause();
@@ -70,7 +70,7 @@ pub fn run() -> ExitCode {
         Err(error) => {
             report.error(error);
             known.error = Some(report::one_line(error));
-            // No disk can be written in a rehearsal, and nobody waits for a rescue of one.
+            // No disk can be written in a rehearsal, and nobody waits for its rescue.
             let rehearsal = known.is_rehearsal().then_some(Outcome::Returned);
             rehearsal.unwrap_or_else(|| {
                 ending::outcome_of_failure(known.disk.as_ref(), known.has_begun())
@@ -105,7 +105,7 @@ pub fn run() -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Every stage up to the reboot. `known` is filled on the way.
+/// Runs every stage up to the reboot, filling in `known` on the way.
 fn deploy(report: &mut Report, known: &mut Known) -> anyhow::Result<()> {
     let deploy = report.stage(Stage::VerifyInitramfs, |_| read_description())?;
     let deploy = known.deploy.insert(deploy).clone();
@@ -169,7 +169,9 @@ fn prepare_folders() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A clock before the moment of assembling is wrong; certificates and files suffer from it.
+/// Advances a clock that is behind the moment of assembling, because it is surely wrong.
+///
+/// Otherwise certificates and files would suffer.
 fn set_clock_floor(report: &mut Report, floor: u64) -> anyhow::Result<()> {
     use nix::sys::time::TimeSpec;
     use nix::time::{ClockId, clock_gettime, clock_settime};

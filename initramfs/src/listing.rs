@@ -1,4 +1,4 @@
-//! What an initramfs holds: read as the kernel does, archive after archive, by streaming.
+//! Lists what an initramfs contains: read as the kernel does, archive by archive, by streaming.
 
 use std::collections::HashMap;
 use std::io::{self, BufRead as _, Read};
@@ -10,7 +10,7 @@ use contract::payload::Packed;
 
 const LINK: u32 = 0o120_000;
 const TYPE: u32 = 0o170_000;
-/// As long as the kernel takes a target (`PATH_MAX`), and as many links as it follows.
+/// The longest target that the kernel accepts (`PATH_MAX`), and the most links that it follows.
 const TARGET_MAX: u64 = 4096;
 const HOPS_MAX: usize = 40;
 
@@ -23,7 +23,7 @@ pub struct Entry {
     pub mode: u32,
     /// Size in bytes.
     pub size: u64,
-    /// Where a symbolic link leads to.
+    /// The target of a symbolic link.
     pub target: Option<String>,
 }
 
@@ -31,9 +31,9 @@ pub struct Entry {
 #[derive(Debug, thiserror::Error)]
 #[error("no initramfs from byte {offset} of the {depth} on")]
 pub struct ListingError {
-    /// Where the part that cannot be read begins.
+    /// Where the unreadable part begins.
     pub offset: u64,
-    /// Which stream the offset counts in.
+    /// The stream in which the offset counts.
     pub depth: &'static str,
     /// Why.
     pub source: io::Error,
@@ -41,7 +41,7 @@ pub struct ListingError {
 
 /// Returns the members of one or more newc archives, each raw or packed with gzip or zstd.
 ///
-/// A later member of the same name replaces the one before, as it does in memory.
+/// A later member of the same name replaces the earlier one, as it does in memory.
 pub fn list(reader: impl Read) -> Result<Vec<Entry>, ListingError> {
     let mut entries = Vec::new();
     archives(&mut Packed::without_digest(&mut { reader }), "file", &mut entries)?;
@@ -54,7 +54,7 @@ pub fn list(reader: impl Read) -> Result<Vec<Entry>, ListingError> {
     Ok(entries)
 }
 
-/// Finds what a path stands for, through the links on its way (`bin` → `usr/bin`).
+/// Finds what a path stands for, following the links on its way (`bin` → `usr/bin`).
 pub fn find<'a>(entries: &'a [Entry], path: &str) -> Option<&'a Entry> {
     let by_name: HashMap<&str, &Entry> =
         entries.iter().map(|entry| (entry.name.as_str(), entry)).collect();
@@ -125,7 +125,7 @@ fn packed(
     archives(&mut Packed::without_digest(decoder), depth, entries)
 }
 
-/// The kernel skips zero bytes between archives.
+/// Skips the zero bytes between archives, as the kernel does.
 fn skip_padding(input: &mut Packed<&mut dyn Read>) -> io::Result<()> {
     loop {
         let buffer = input.fill_buf()?;

@@ -1,8 +1,8 @@
-//! The manifest and the canary: how PID 1 knows that the initramfs is whole.
+//! The manifest and the canary, which show PID 1 whether the initramfs is complete.
 //!
-//! A kernel that cannot unpack all of an initramfs says so and goes on booting with what it
-//! has. The manifest, our first member, lists the others with their sizes; the canary, our
-//! last, repeats the digest of the manifest.
+//! A kernel that cannot unpack all of an initramfs says so and continues to boot with what it has.
+//! The manifest, our first member, lists the others with their sizes; the canary, our last, repeats
+//! the digest of the manifest.
 
 use std::path::Path;
 use std::{fs, io};
@@ -33,10 +33,10 @@ pub struct Member {
 /// Why an initramfs cannot be trusted.
 #[derive(Debug, thiserror::Error)]
 pub enum Damage {
-    /// The manifest is not there or no manifest.
+    /// The manifest is missing or not valid.
     #[error("reading {}", paths::MANIFEST)]
     Manifest(#[source] io::Error),
-    /// A member is not there.
+    /// A member is missing.
     #[error("member {name} is missing: the initramfs was not unpacked completely")]
     Missing {
         /// The member.
@@ -58,17 +58,17 @@ pub enum Damage {
 }
 
 impl Manifest {
-    /// The bytes of the manifest member.
+    /// Returns the bytes of the manifest member.
     pub fn to_bytes(&self) -> Vec<u8> {
         serde_json::to_vec(self).unwrap_or_default()
     }
 
-    /// The bytes of the canary that belongs to the manifest with these bytes.
+    /// Returns the bytes of the canary that belongs to a manifest with these bytes.
     pub fn canary(bytes: &[u8]) -> String {
         format!("{:x}\n", Sha256::digest(bytes))
     }
 
-    /// Checks what was unpacked below `root`, from the canary on.
+    /// Checks what was unpacked below `root`, starting with the canary.
     pub fn check(root: &Path) -> Result<Self, Damage> {
         let bytes = fs::read(root.join(paths::MANIFEST)).map_err(Damage::Manifest)?;
         let manifest: Self = serde_json::from_slice(&bytes)

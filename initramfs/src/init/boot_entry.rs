@@ -1,4 +1,4 @@
-//! Takes away the boot entry that led here: the firmware has used it up.
+//! Removes the boot entry that led here, which the firmware has used up.
 
 use std::path::Path;
 
@@ -10,7 +10,8 @@ use super::report::Report;
 use contract::boot_entry::{VARIABLES, remove_our_entries};
 
 /// Removes our entry, wherever the deployment leads: neither the old nor the new system wants it.
-/// One that stays harms nothing, since no boot order has it.
+///
+/// One that stays does no harm, since no boot order has it.
 pub(super) fn remove(report: &mut Report) {
     if !Path::new(VARIABLES).exists() {
         return;

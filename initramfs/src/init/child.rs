@@ -1,4 +1,4 @@
-//! Runs the program of a payload, passes its output on, reaps every orphan and keeps the time limit.
+//! Runs the program of a payload to its end or its time limit.
 
 use std::collections::BTreeMap;
 use std::io::{self, PipeReader, Read};
@@ -20,24 +20,24 @@ use super::report::Report;
 use contract::paths;
 use contract::payload::Kind;
 
-/// Between two looks whether a child has ended.
+/// Time between two checks whether a child has ended.
 const TURN: Duration = Duration::from_millis(100);
 
-/// Chunks of output that are passed on before anything else is looked at.
+/// Chunks of output that are passed on before anything else is checked.
 const CHUNKS_A_TURN: usize = 16;
 
-/// A payload as the program that carries it out.
+/// A payload as the program that executes it.
 #[derive(Clone, Debug)]
 pub(super) struct Job {
     program: PathBuf,
     arguments: Vec<String>,
     folder: PathBuf,
-    /// What messages call it.
+    /// Its name in messages.
     pub(super) name: &'static str,
 }
 
 impl Job {
-    /// An unpacked payload's own `deploy`, or makeimg for an image description.
+    /// Returns an unpacked payload's own `deploy`, or makeimg for an image description.
     pub(super) fn of(kind: &Kind, disk: &str) -> Self {
         match kind {
             Kind::Imgbuild => Self::makeimg(disk, &[]),
@@ -50,7 +50,7 @@ impl Job {
         }
     }
 
-    /// What tells, before anything is written, whether makeimg would refuse an image description.
+    /// Returns the job that checks, before anything is written, whether makeimg would refuse it.
     pub(super) fn check_of(kind: &Kind, disk: &str) -> Option<Self> {
         (*kind == Kind::Imgbuild).then(|| Self::makeimg(disk, &["--check"]))
     }
@@ -58,7 +58,7 @@ impl Job {
     fn makeimg(disk: &str, more: &[&str]) -> Self {
         let arguments = ["makeimg", "--disk", disk, "--cache", paths::MAKEIMG_CACHE];
         Self {
-            // The binary that PID 1 is of.
+            // The binary that runs as PID 1.
             program: PathBuf::from("/init"),
             arguments: arguments.iter().chain(more).map(|word| (*word).to_owned()).collect(),
             folder: PathBuf::from(paths::WORK),
@@ -67,9 +67,9 @@ impl Job {
     }
 }
 
-/// Runs the program of a payload to its end; `look` is called ten times a second meanwhile.
+/// Runs the program of a payload to its end, calling `look` ten times a second meanwhile.
 ///
-/// An error says the status or the limit. Nothing that it started is alive afterwards.
+/// An error contains the status or the limit. Nothing that it started is alive afterwards.
 pub(super) fn run(
     report: &mut Report,
     job: &Job,
@@ -115,7 +115,7 @@ pub(super) fn run(
     }
 }
 
-/// `ENOENT` for a file that is there means that its interpreter is not.
+/// Explains an error: `ENOENT` for a file that exists means that its interpreter does not.
 fn explain_start(job: &Job, error: io::Error) -> anyhow::Error {
     let missing_interpreter = error.kind() == io::ErrorKind::NotFound && job.program.exists();
     let mut what = format!("starting `{}`", job.name);
@@ -125,7 +125,7 @@ fn explain_start(job: &Job, error: io::Error) -> anyhow::Error {
     anyhow::Error::new(error).context(what)
 }
 
-/// A child, and when it must have ended.
+/// A child with the time by which it must have ended.
 #[derive(Debug)]
 struct Watched {
     pid: Pid,
@@ -134,7 +134,7 @@ struct Watched {
     peak: Peak,
 }
 
-/// The last line of its output that says `error: …`, as programs do that end with a status.
+/// The last line of output with `error: …`, as written by programs that end with a status.
 #[derive(Debug, Default)]
 struct LastError {
     line: Vec<u8>,
@@ -165,10 +165,10 @@ impl LastError {
 }
 
 impl Watched {
-    /// Passes output on until the child has ended; `None` when the deadline came first.
+    /// Passes output on until the child has ended; `None` if the deadline came first.
     ///
-    /// The deadline is looked at in every turn: a child that never stops talking would
-    /// otherwise never be late.
+    /// The deadline is checked in every turn: otherwise a child that never stops talking would
+    /// never be late.
     fn follow(
         &mut self,
         report: &mut Report,
@@ -191,7 +191,7 @@ impl Watched {
         }
     }
 
-    /// Passes on what is there, up to a limit; false at the end of the stream.
+    /// Passes on what is available, up to a limit; returns false at the end of the stream.
     fn pass_on(&mut self, report: &mut Report, output: &mut PipeReader) -> anyhow::Result<bool> {
         let mut bytes = [0; 4096];
         for _ in 0..CHUNKS_A_TURN {
@@ -211,10 +211,10 @@ impl Watched {
     }
 }
 
-/// Waits for output, for a turn at the most.
+/// Waits for output, for one turn at most.
 ///
-/// A signal handler or a blocked SIGCHLD would tell of the end at once, but children inherit the
-/// latter, and the `wait` of a shell then never returns; ten looks a second cost nothing.
+/// A signal handler or a blocked SIGCHLD would report the end at once, but children inherit the
+/// latter, and then the `wait` of a shell never returns; ten checks a second cost nothing.
 fn wait(output: Option<&PipeReader>, turn: Duration) -> anyhow::Result<()> {
     let mut fds: Vec<_> =
         output.map(|output| PollFd::new(output.as_fd(), PollFlags::POLLIN)).into_iter().collect();
@@ -231,7 +231,7 @@ mod tests {
 
     use super::*;
 
-    /// Runs a script as `deploy` is run; the limit is short for those that never end.
+    /// Runs a script the way `deploy` is run; the limit is short for those that never end.
     fn job(program: &Path) -> Job {
         let folder = program.parent().unwrap().to_owned();
         Job { program: program.to_owned(), arguments: Vec::new(), folder, name: "deploy" }

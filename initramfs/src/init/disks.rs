@@ -12,10 +12,10 @@ use super::uevents::Uevents;
 use super::written::{Selected, is_path_of};
 use contract::disk::{DiskIdentity, sysfs};
 
-/// How long a disk may take to appear: controllers of real servers need half a minute.
+/// How long a disk may take to appear; controllers of real servers need half a minute.
 const LIMIT: Duration = Duration::from_secs(90);
 
-/// Waits until exactly one disk fits each identity, the selected one and those of `also`.
+/// Waits until exactly one disk matches each identity, the selected one and those of `also`.
 pub(super) fn wait(
     report: &mut Report,
     wanted: &DiskIdentity,
@@ -56,24 +56,24 @@ fn wait_for(
     }
 }
 
-/// Has the kernel refuse every write to all other disks that are there now.
+/// Makes the kernel refuse every write to all other disks that are present now.
 ///
-/// Linux 6.1 refuses writes to the partitions of a disk with the flag too. Older kernels may keep a
-/// flag for each partition by itself, so each gets its own.
+/// With this flag, Linux 6.1 refuses writes to the partitions of the disk, too. Older kernels may
+/// keep a flag for each partition, so each gets its own.
 fn protect_others(report: &mut Report, selected: &Selected) {
     for name in others(selected) {
         protect(report, &name);
     }
 }
 
-/// The names of all other disks that are there now.
+/// Returns the names of all other disks that are present now.
 pub(super) fn others(selected: &Selected) -> Vec<String> {
     let mut names = names_below(Path::new("/sys/block"));
     names.retain(|name| selected.all().all(|ours| is_other_disk(name, &ours.name)));
     names
 }
 
-/// The same for the disks that may be written, and all others; an error where the former still can.
+/// Protects the writable disks and all others; fails if one of the former can still be written.
 pub(super) fn protect_all(report: &mut Report, selected: &Selected) -> anyhow::Result<()> {
     for disk in selected.all() {
         protect(report, &disk.name);
@@ -83,7 +83,7 @@ pub(super) fn protect_all(report: &mut Report, selected: &Selected) -> anyhow::R
     Ok(())
 }
 
-/// Makes a disk and its partitions read-only, and says so.
+/// Makes a disk and its partitions read-only, and reports it.
 pub(super) fn protect(report: &mut Report, name: &str) {
     let partitions = partitions_of(&Path::new("/sys/block").join(name));
     for name in std::iter::once(name).chain(partitions.iter().map(String::as_str)) {
@@ -96,30 +96,30 @@ pub(super) fn protect(report: &mut Report, name: &str) {
     }
 }
 
-/// The device nodes of the selected disk's partitions, with where each begins in bytes.
+/// Returns the device nodes of the selected disk's partitions, with the first byte of each.
 pub(super) fn partitions(selected: &Selected) -> Vec<(String, u64)> {
     let folder = Path::new("/sys/block").join(&selected.name);
     let partitions = partitions_of(&folder).into_iter().filter_map(|name| {
         let start = fs::read_to_string(folder.join(&name).join("start")).ok()?;
         let start = start.trim().parse::<u64>().ok()?;
-        // In units of 512 bytes, whatever the sectors of the disk are.
+        // In units of 512 bytes, regardless of the disk's sectors.
         Some((node(&name), start.checked_mul(512)?))
     });
     partitions.collect()
 }
 
-/// The partitions of a disk, by its folder in `/sys/block` (Linux, `ABI/stable/sysfs-block`).
+/// Returns the partitions of a disk in `/sys/block` (Linux, `ABI/stable/sysfs-block`).
 fn partitions_of(disk: &Path) -> Vec<String> {
     let is_partition = |name: &String| disk.join(name).join("partition").exists();
     names_below(disk).into_iter().filter(is_partition).collect()
 }
 
-/// The device node of a disk or a partition, by its name in `/sys/block`.
+/// Returns the device node of a disk or a partition, by its name in `/sys/block`.
 pub(super) fn node(name: &str) -> String {
     format!("/dev/{}", name.replace('!', "/"))
 }
 
-/// The names in a folder, in their order; one that cannot be read has none.
+/// Returns the names in a folder, sorted; none if it cannot be read.
 fn names_below(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let mut names: Vec<_> =
@@ -128,7 +128,7 @@ fn names_below(folder: &Path) -> Vec<String> {
     names
 }
 
-/// Whether it is a disk of the machine: neither the selected one nor one that the kernel makes.
+/// Returns whether it is another disk of the machine, not one that the kernel makes up.
 fn is_other_disk(name: &str, selected: &str) -> bool {
     const MADE: &[&str] = &["loop", "ram", "zram", "dm-", "md", "nbd", "sr", "fd"];
     name != selected

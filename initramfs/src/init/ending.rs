@@ -1,4 +1,4 @@
-//! How a deployment ends: what it leads to, and the reboot.
+//! The end of a deployment: its outcome, then the reboot.
 
 use std::sync::mpsc;
 use std::time::Duration;
@@ -16,15 +16,17 @@ use super::written::{Selected, sectors_written};
 use contract::mount_table::targets;
 use contract::stages::{Outcome, Stage};
 
-/// How long writing everything back may take; disks of servers write 20 MB/s at least.
+/// How long writing everything back may take; disks of servers write at least 20 MB/s.
 const WRITE_BACK: Duration = Duration::from_mins(25);
-/// The same where nothing much can be left to write.
+/// The same limit if there cannot be much left to write.
 const MOMENT: Duration = Duration::from_mins(1);
 
-/// What a failure leads to. When it cannot be told whether the disk was written, it was, from the
-/// moment on that `deploy` has `begun`.
+/// Returns the outcome of a failure.
+///
+/// If it cannot be determined whether the disk was written, it counts as written from the moment
+/// when `deploy` has `begun`.
 pub(super) fn outcome_of_failure(selected: Option<&Selected>, begun: bool) -> Outcome {
-    // What `deploy` wrote may still wait in the page cache.
+    // What `deploy` wrote may still be in the page cache.
     let written_back = sync_within(MOMENT);
     match selected.map(sectors_written) {
         None => Outcome::Returned,
@@ -34,18 +36,18 @@ pub(super) fn outcome_of_failure(selected: Option<&Selected>, begun: bool) -> Ou
     }
 }
 
-/// Writes everything back; false when that takes longer, as on a disk that does not answer.
+/// Writes everything back; returns false if that takes longer, as on a disk that does not answer.
 fn sync_within(limit: Duration) -> bool {
     let (sender, done) = mpsc::channel();
     let started = thread::Builder::new().spawn(move || {
         sync();
-        // Nobody may be waiting any more.
+        // Perhaps nobody is waiting any more.
         let _unheard = sender.send(());
     });
     started.is_ok() && done.recv_timeout(limit).is_ok()
 }
 
-/// Writes everything back and unmounts all that `deploy` left mounted.
+/// Writes everything back, then unmounts whatever `deploy` left mounted.
 pub(super) fn settle(report: &mut Report) -> anyhow::Result<()> {
     kill_all(EVERYBODY);
     if !sync_within(WRITE_BACK) {
@@ -56,7 +58,7 @@ pub(super) fn settle(report: &mut Report) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Unmounts all that `deploy` mounted.
+/// Unmounts everything that `deploy` mounted.
 pub(super) fn unmount_all(report: &mut Report) {
     let table = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     for target in foreign_targets(&table) {
@@ -66,12 +68,12 @@ pub(super) fn unmount_all(report: &mut Report) {
     }
 }
 
-/// Mount points that are not the deploy environment's own, the last mounted first.
+/// Returns the mount points that are not the deploy environment's own, the last mounted first.
 fn foreign_targets(table: &str) -> Vec<String> {
     targets(table).rev().filter(|target| !mounts::is_ours(target)).collect()
 }
 
-/// A busy file system is made read-only instead: all that matters is that it is written back.
+/// Unmounts, or makes a busy file system read-only, because all that matters is writing it back.
 fn unmount(target: &str) -> nix::Result<()> {
     let Err(busy) = umount2(target, MntFlags::empty()) else { return Ok(()) };
     let none: Option<&str> = None;
@@ -79,7 +81,7 @@ fn unmount(target: &str) -> nix::Result<()> {
     mount(none, target, none, read_only, none).or(Err(busy))
 }
 
-/// Reboots, or switches the machine off. Returns only when that is refused.
+/// Reboots, or switches the machine off; returns only if that is refused.
 pub(super) fn leave(report: &mut Report, outcome: Outcome, mode: RebootMode) {
     kill_all(EVERYBODY);
     report.begin(Stage::Reboot);

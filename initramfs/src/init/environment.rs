@@ -10,9 +10,11 @@ use contract::environment;
 use contract::firmware::Firmware;
 use contract::paths;
 
-/// What a login of root's has (environ(7)), and the language that systemd gives where none is
-/// configured (`src/core/locale-setup.c`). The built-in base has no such locale; its programs go on
-/// in C without a word, as bash would not with `LC_ALL`, and every new system has it.
+/// The environment of a root login (environ(7)), with systemd's default language.
+///
+/// systemd uses this language if none is configured (`src/core/locale-setup.c`). The built-in base
+/// has no such locale; its programs continue in C without a message, which bash would not do with
+/// `LC_ALL`, and every new system has it.
 const USUAL: [(&str, &str); 7] = [
     ("PATH", environment::PATH),
     ("HOME", "/root"),
@@ -23,8 +25,7 @@ const USUAL: [(&str, &str); 7] = [
     ("LANG", "C.UTF-8"),
 ];
 
-/// Renders the variables; those of the payload's `anemos.env` come first, so that they cannot
-/// take the place of ours.
+/// Renders the variables; those of `anemos.env` come first, so that they cannot replace ours.
 pub(super) fn of(
     deploy: &Deploy,
     disk: &Selected,
@@ -54,20 +55,21 @@ pub(super) fn of(
     variables
 }
 
-/// The other disks that may be written, in the order of the configuration.
+/// Returns the other disks that may be written, in the order of the configuration.
 fn also_write(disk: &Selected) -> String {
     let devices: Vec<_> = disk.also.iter().map(|other| other.device.as_str()).collect();
     devices.join(" ")
 }
 
-/// The console of this kernel that `/dev/console` is: the last one of the list.
+/// Returns the console that `/dev/console` stands for: the last one of the list.
 fn main_console() -> String {
     let list = fs::read_to_string("/sys/class/tty/console/active").unwrap_or_default();
     list.split_whitespace().next_back().unwrap_or_default().to_owned()
 }
 
-/// The kernel puts a `p` before the number where the name of the disk ends in a digit
-/// (Linux, `block/partitions/core.c`).
+/// Returns what precedes the partition number: with a `p` if the disk's name ends in a digit.
+///
+/// The kernel names partitions this way (Linux, `block/partitions/core.c`).
 fn partition_prefix(device: &str) -> String {
     let infix = if device.ends_with(|last: char| last.is_ascii_digit()) { "p" } else { "" };
     format!("{device}{infix}")

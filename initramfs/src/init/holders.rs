@@ -1,4 +1,4 @@
-//! What lies between the selected disk and its file systems: LVM, dm-crypt, md, swap.
+//! The layers between the selected disk and its file systems: LVM, dm-crypt, md, swap.
 
 use std::fs;
 use std::path::Path;
@@ -9,10 +9,10 @@ use super::processes::{command, exists};
 use super::report::Report;
 use super::written::Selected;
 
-/// Read after the base's own configuration (lvm.conf(5), `lvmlocal.conf`).
+/// It is read after the base's own configuration (lvm.conf(5), `lvmlocal.conf`).
 const LVM: &str = "/etc/lvm/lvmlocal.conf";
 
-/// What takes back all that a `deploy` has assembled, from the outside to the inside.
+/// The commands that take apart what a `deploy` has assembled, from the outside to the inside.
 const RELEASES: [&[&str]; 5] = [
     &["swapoff", "-a"],
     &["lvm", "vgchange", "-an"],
@@ -21,15 +21,16 @@ const RELEASES: [&[&str]; 5] = [
     &["losetup", "-D"],
 ];
 
-/// Has LVM see no disk but those that may be written: what it activates on another one is not
-/// bound by that one's protection.
+/// Hides all disks from LVM but those that may be written.
+///
+/// What LVM activates on another disk would not be bound by the protection of that disk.
 pub(super) fn hide_others(disk: &Selected) -> anyhow::Result<()> {
     let describe = || format!("writing {LVM}");
     fs::create_dir_all("/etc/lvm").with_context(describe)?;
     fs::write(LVM, filter(&disk.devices())).with_context(describe)
 }
 
-/// Layers above the disk, which others cannot be assembled from, are let through.
+/// Returns the filter, which accepts layers above the disk: others cannot be assembled from them.
 fn filter(devices: &[&str]) -> String {
     let mut patterns: Vec<_> =
         devices.iter().map(|device| format!("\"a|^{device}(p?[0-9]+)?$|\"")).collect();
@@ -37,8 +38,9 @@ fn filter(devices: &[&str]) -> String {
     format!("devices {{ global_filter = [ {} ] }}\n", patterns.join(", "))
 }
 
-/// Takes back what an earlier run of `deploy` has assembled, as far as the tools are there, so that
-/// another one may begin from a disk that nobody uses.
+/// Takes apart what an earlier run of `deploy` has assembled, so that another one can begin.
+///
+/// It does so as far as the tools exist; the disk is then not in use by anything.
 pub(super) fn release(report: &mut Report) {
     for words in RELEASES {
         let [tool, arguments @ ..] = words else { continue };

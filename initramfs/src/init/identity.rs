@@ -1,5 +1,7 @@
-//! Gives the deploy environment the names of the running system, so that people and logs tell
-//! one machine from another, and programs that look for names find some.
+//! Gives the deploy environment the names of the running system.
+//!
+//! People and logs can then tell one machine from another, and programs that look for names find
+//! some.
 
 use std::path::Path;
 use std::{fs, io};
@@ -7,18 +9,18 @@ use std::{fs, io};
 use super::report::Report;
 use contract::deploy::Deploy;
 
-/// Where machine-id(5) has it.
+/// The place of machine-id(5).
 const MACHINE_ID: &str = "/etc/machine-id";
-/// hostname(5).
+/// The place of hostname(5).
 const HOSTNAME: &str = "/etc/hostname";
-/// hosts(5).
+/// The place of hosts(5).
 const HOSTS: &str = "/etc/hosts";
-/// A new random number at every look (random(4)).
+/// A new random number with every read (random(4)).
 const RANDOM: &str = "/proc/sys/kernel/random/uuid";
 /// What systemd calls a machine without a name (`src/shared/hostname-setup.c`).
 const NO_NAME: &str = "localhost";
 
-/// Sets host name and machine-id. A machine without names can be deployed all the same.
+/// Sets host name and machine-id; a machine without names can be deployed all the same.
 pub(super) fn take(report: &mut Report, deploy: &Deploy) {
     let given = deploy.hostname.as_str();
     let hostname = if given.is_empty() { NO_NAME } else { given };
@@ -37,20 +39,21 @@ pub(super) fn take(report: &mut Report, deploy: &Deploy) {
     }
 }
 
-/// What systemd does for a machine that has no machine-id (`src/shared/machine-id-setup.c`): it
-/// takes a random one. Package scripts of D-Bus and systemd fail without any.
+/// Returns a random machine-id, as systemd does for a machine that has none.
+///
+/// See `src/shared/machine-id-setup.c`. Package scripts of D-Bus and systemd fail without one.
 fn random_id() -> io::Result<String> {
     Ok(fs::read_to_string(RANDOM)?.trim().replace('-', ""))
 }
 
-/// Writes a file of its own, where the base has a link to somewhere else too.
+/// Writes a new file, even if the base has a link to somewhere else in its place.
 fn write_anew(path: &Path, text: &str) -> io::Result<()> {
-    // Where there is none, there is nothing in the way; anything else, the writing tells.
+    // If it does not exist, nothing is in the way; any other error shows when writing.
     let _none_is_fine = fs::remove_file(path);
     fs::write(path, text)
 }
 
-/// What a distribution's installer writes; a base that has this file knows better.
+/// Writes what a distribution's installer writes; a base that has this file knows better.
 fn write_hosts(path: &Path, hostname: &str) -> io::Result<()> {
     let own = if hostname == NO_NAME { "" } else { &format!("127.0.1.1 {hostname}\n") };
     match fs::symlink_metadata(path) {

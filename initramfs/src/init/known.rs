@@ -1,4 +1,4 @@
-//! What is known of a deployment at any moment.
+//! The state of a deployment, as far as it is known at any moment.
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
@@ -10,14 +10,14 @@ use contract::deploy::Deploy;
 use contract::payload::Kind;
 use contract::stages::Stage;
 
-/// What is known of a deployment when it ends early.
+/// Everything that is known about a deployment if it ends early.
 #[derive(Debug, Default)]
 pub(super) struct Known {
-    /// What is to be done.
+    /// The deploy description.
     pub(super) deploy: Option<Deploy>,
     /// The selected disk.
     pub(super) disk: Option<Selected>,
-    /// The stage that comes next, as the old system was told.
+    /// The stage that comes next, as the report for the old system says.
     pub(super) next: Option<Stage>,
     /// What the payload turned out to be.
     pub(super) kind: Option<Kind>,
@@ -25,19 +25,19 @@ pub(super) struct Known {
     pub(super) environment: BTreeMap<String, String>,
     /// What a rehearsal has proved.
     pub(super) proved: Vec<String>,
-    /// Why it ended early.
+    /// The reason why it ended early.
     pub(super) error: Option<String>,
-    /// What the old system had on the disk; in a rescue there is more than that.
+    /// The old system's signatures on the disk; in a rescue there may be others by now.
     pub(super) signatures: OnceCell<Vec<Found>>,
 }
 
 impl Known {
-    /// Whether it is known that no disk is to be written.
+    /// Returns whether it is known that no disk is to be written.
     pub(super) fn is_rehearsal(&self) -> bool {
         self.deploy.as_ref().is_some_and(|deploy| deploy.mode == Mode::Rehearsal)
     }
 
-    /// Whether `deploy` has been run, or nearly so.
+    /// Returns whether `deploy` has been run, or is about to be.
     pub(super) fn has_begun(&self) -> bool {
         self.signatures.get().is_some()
     }

@@ -1,4 +1,4 @@
-//! Leaves a report for the old system, in bytes of its disk that it has set aside.
+//! Leaves a report for the old system, in bytes that it has reserved on its disk.
 
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -13,10 +13,10 @@ use contract::attempt::{self, Attempt, Place, SIZE};
 use contract::paths;
 use contract::stages::{Outcome, Stage};
 
-/// Lines of the log that a report has at the most.
+/// Maximum number of log lines in a report.
 const LINES: usize = 100;
 
-/// What is known of this attempt by now; without an outcome, the stage is the one that it is in.
+/// Describes this attempt so far; without an outcome, the stage is the one that it is in.
 pub(super) fn describe(report: &Report, known: &Known, outcome: Option<Outcome>) -> Attempt {
     let deploy = known.deploy.as_ref();
     let (stage, error) = match (outcome, &report.failed) {
@@ -38,17 +38,19 @@ pub(super) fn describe(report: &Report, known: &Known, outcome: Option<Outcome>)
     }
 }
 
-/// Writes the report, when there is a place for it; says when it could not.
+/// Writes the report, if there is a place for it; says so if that fails.
 ///
-/// Nothing is written but over the very bytes that the old system has put there for it.
+/// Only those bytes are overwritten that the old system has put there for it.
 pub(super) fn keep(report: &mut Report, known: &Known) {
     if let Err(error) = write(report, known, Some(Outcome::Returned)) {
         report.line(&format!("the old system will not know of this: {error:#}"));
     }
 }
 
-/// Notes which stage comes next, for the case that the machine is reset in it; what is written for
-/// that is no commit point. That there is no place for it, the end of the attempt tells.
+/// Notes which stage comes next, in case the machine is reset during it.
+///
+/// What is written for that does not count as the commit point. If there is no place for it, the
+/// end of the attempt says so.
 pub(super) fn note(report: &mut Report, known: &mut Known, next: Stage) {
     known.next = Some(next);
     let written = write(report, known, None);
@@ -57,7 +59,7 @@ pub(super) fn note(report: &mut Report, known: &mut Known, next: Stage) {
     {
         place.sha256 = sha256;
     }
-    // After a write that failed too, which may have counted all the same.
+    // After a write that failed, too, because its sectors may have been counted all the same.
     let Some(disk) = &mut known.disk else { return };
     match disk.begin_anew() {
         Ok(()) => report.timer.know(disk),
@@ -65,7 +67,7 @@ pub(super) fn note(report: &mut Report, known: &mut Known, next: Stage) {
     }
 }
 
-/// Writes what is known, and returns its digest.
+/// Writes what is known, and returns the digest of that.
 fn write(report: &Report, known: &Known, outcome: Option<Outcome>) -> anyhow::Result<String> {
     let place = known.deploy.as_ref().and_then(|deploy| deploy.report.as_ref());
     let place = place.context("it has set no place aside for a report")?;
@@ -76,7 +78,7 @@ fn write(report: &Report, known: &Known, outcome: Option<Outcome>) -> anyhow::Re
     let lines: Vec<_> = log.lines().map(str::to_owned).collect();
     attempt.log = lines.get(lines.len().saturating_sub(LINES)..).unwrap_or_default().to_vec();
     let bytes = attempt.to_bytes().context("rendering the report")?;
-    // In a rehearsal every disk is read-only; these bytes are the one exception.
+    // In a rehearsal every disk is read-only; these bytes are the only exception.
     if known.is_rehearsal() {
         read_only::lift(&disk.device).with_context(|| format!("opening {}", disk.device))?;
     }
@@ -87,7 +89,7 @@ fn write(report: &Report, known: &Known, outcome: Option<Outcome>) -> anyhow::Re
     written.map(|()| attempt::digest(&bytes))
 }
 
-/// Writes over what is in the place, which must be what is known to be there.
+/// Overwrites the place, whose present content must be what is expected there.
 fn put(bytes: &[u8], place: &Place, device: &str) -> anyhow::Result<()> {
     let file = OpenOptions::new()
         .read(true)

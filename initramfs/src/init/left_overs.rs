@@ -1,8 +1,8 @@
-//! Erases what signatures the old system has left in the new one.
+//! Erases signatures that the old system has left on the disk of the new one.
 //!
-//! Nothing of the old system's is ever assembled: no udev runs that would, and the kernel looks for
-//! arrays by itself only where it has no initramfs. So no layer inside of another is seen here, and
-//! what is erased first is the inner of two: partitions, then the disk.
+//! Nothing of the old system is ever assembled: there is no udev that would do so, and the kernel
+//! looks for arrays by itself only if it has no initramfs. So no layer inside another one is seen
+//! here, and of two layers the inner one is erased first: partitions, then the disk.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -16,11 +16,12 @@ use super::report::Report;
 use super::signature::{COLUMNS, Device, Found, Judgement, judge, parse};
 use super::written::Selected;
 
-/// What is compared around a magic.
+/// Number of bytes around a magic that are compared.
 const SECTOR: usize = 512;
 
-/// Notes the signatures of the disk and its partitions before the payload runs; says what of them
-/// could be assembled and is not.
+/// Notes the signatures of the disk and its partitions before the payload runs.
+///
+/// It also reports which of them could be assembled but are not.
 pub(super) fn note(report: &mut Report, disk: &Selected) -> Vec<Found> {
     if tool("wipefs").is_none() {
         report.line("no wipefs is here: what the old system leaves is not looked for");
@@ -44,16 +45,16 @@ pub(super) fn note(report: &mut Report, disk: &Selected) -> Vec<Found> {
     noted
 }
 
-/// Erases the old system's signatures that are left beside new ones; says which, and what stays.
+/// Erases old signatures that are left beside new ones; reports which, and which stay.
 ///
-/// For the time after the commit point, when all is unmounted. The magic bytes alone are
-/// overwritten, in what no new signature covers. Whatever cannot be done is a line: the new system
-/// is whole.
+/// This is for the time after the commit point, when everything is unmounted. Only the magic bytes
+/// are overwritten, where no new signature covers them. Whatever cannot be done is only reported,
+/// because the new system is complete.
 pub(super) fn erase(report: &mut Report, disk: &Selected, noted: &[Found]) {
     if noted.is_empty() {
         return;
     }
-    // What was written as an image is known by its partitions only then. Refused where one is held.
+    // Only then are the partitions of a written image known. The kernel refuses if one is in use.
     if let Err(error) = run("blockdev", &["--rereadpt", &disk.device]) {
         report.line(&format!("the partition table is not read again: {error:#}"));
     }
@@ -81,7 +82,7 @@ fn settle(report: &mut Report, place: &Place, judgement: Judgement<'_>) {
                 let (kind, at) = (&found.signature.kind, format!("{:#x}", found.signature.offset));
                 let beside = &beside.signature.kind;
                 let which = format!("{kind} of the old system at {at} of {device}");
-                // Without --force it is refused for what is in use.
+                // Without --force, wipefs refuses this on a device in use.
                 report.line(&match run("wipefs", &["--quiet", "--offset", &at, device]) {
                     Ok(_nothing) => format!("erased {which}, beside the new {beside}"),
                     Err(error) => format!("{which} stays: {error:#}"),
@@ -95,12 +96,12 @@ fn settle(report: &mut Report, place: &Place, judgement: Judgement<'_>) {
 #[derive(Debug)]
 struct Place {
     device: String,
-    /// Where it begins on the disk, in bytes.
+    /// Its first byte on the disk.
     start: u64,
     kind: Device,
 }
 
-/// The devices of a disk, the inner ones first.
+/// Returns the devices of a disk, the inner ones first.
 fn places(disk: &Selected) -> Vec<Place> {
     let partitions = disks::partitions(disk).into_iter();
     let mut places: Vec<_> = partitions
@@ -126,14 +127,14 @@ fn say_unknown(report: &mut Report, place: &Place, error: &anyhow::Error) {
     report.line(&format!("the signatures on {} are not known: {error:#}", place.device));
 }
 
-/// Names what was found, each kind once: some have many signatures on one device.
+/// Names what was found, each kind once, because some have many signatures on one device.
 fn kinds(found: &[&Found]) -> String {
     let mut kinds: Vec<_> = found.iter().map(|found| found.signature.kind.as_str()).collect();
     kinds.dedup();
     kinds.join(", ")
 }
 
-/// Runs a tool of the base and returns what it printed.
+/// Runs a tool of the base, and returns what it printed.
 fn run(name: &str, arguments: &[&str]) -> anyhow::Result<String> {
     let program = tool(name).with_context(|| format!("no {name} is here"))?;
     let line = || format!("{name} {}", arguments.join(" "));

@@ -1,5 +1,4 @@
-//! How much memory the programs of a payload take, files in the deploy environment included; and room
-//! for people where those left none.
+//! The memory that a payload takes: how much it is, and how to get some back for people.
 
 use std::fs;
 use std::path::Path;
@@ -9,10 +8,10 @@ use contract::memory::Memory;
 use contract::mount_table::targets;
 use contract::paths;
 
-/// What an SSH server, a shell and what is typed there need, in bytes.
+/// Bytes that an SSH server, a shell and what is typed there need.
 const PEOPLE: u64 = 48 << 20;
 
-/// What was in use at most, as far as somebody looked.
+/// The peak of memory in use, files in the deploy environment included.
 #[derive(Debug, Default)]
 pub(super) struct Peak {
     total: u64,
@@ -20,7 +19,7 @@ pub(super) struct Peak {
 }
 
 impl Peak {
-    /// Looks at this moment.
+    /// Updates the peak.
     pub(super) fn look(&mut self) {
         if let Some(memory) = look() {
             self.note(memory);
@@ -32,7 +31,7 @@ impl Peak {
         self.used = self.used.max(total.saturating_sub(available));
     }
 
-    /// For people; none where nobody could look.
+    /// Describes the peak for people; `None` if it was never measured.
     pub(super) fn describe(&self, name: &str) -> Option<String> {
         (self.total > 0).then(|| {
             let (used, total) = (mib(self.used), mib(self.total));
@@ -41,8 +40,9 @@ impl Peak {
     }
 }
 
-/// Removes what `deploy` had unpacked or written into memory where there is hardly any left: files
-/// there are never swapped out, and nobody could log in (Linux,
+/// Removes what `deploy` had unpacked or written into memory if hardly any is left.
+///
+/// Files there are never swapped out, and without memory nobody could log in (Linux,
 /// `filesystems/ramfs-rootfs-initramfs.rst`).
 pub(super) fn make_room(report: &mut Report) {
     let available = || look().map_or(u64::MAX, |memory| memory.available);
@@ -60,7 +60,7 @@ pub(super) fn make_room(report: &mut Report) {
     }
 }
 
-/// Whether something is mounted in a folder or on it, by `proc_mounts(5)`.
+/// Returns whether something is mounted on or below a folder, by `proc_mounts(5)`.
 fn has_mounts(folder: &str, table: &str) -> bool {
     targets(table).any(|target| Path::new(&target).starts_with(folder))
 }
@@ -69,7 +69,7 @@ fn look() -> Option<Memory> {
     Memory::parse(&fs::read_to_string("/proc/meminfo").ok()?)
 }
 
-/// A number of bytes for people.
+/// Formats a number of bytes for people.
 pub(super) fn mib(bytes: u64) -> String {
     format!("{} MiB", bytes.div_ceil(1 << 20))
 }

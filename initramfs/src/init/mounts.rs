@@ -1,4 +1,4 @@
-//! Mounts what the deploy environment lives on.
+//! Mounts the file systems that the deploy environment needs.
 
 use anyhow::Context;
 use nix::errno::Errno;
@@ -12,12 +12,12 @@ struct Mount {
     need: Need,
 }
 
-/// What a kernel that does not know a file system leads to.
+/// What to do if the kernel does not know a file system.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Need {
     /// Nothing works without it.
     Always,
-    /// Some programs look for it; without it they do without.
+    /// Some programs look for it, but can do without it.
     IfKnown,
 }
 
@@ -28,24 +28,24 @@ const NO_SUID_DEV_EXEC: MsFlags = NO_SUID_DEV.union(MsFlags::MS_NOEXEC);
 /// In mount order: a later entry may lie below an earlier one.
 ///
 /// Flags and options are those of systemd (`src/shared/mount-setup.c`, `units/dev-mqueue.mount`,
-/// `units/tmp.mount`), where no comment says otherwise.
+/// `units/tmp.mount`), unless a comment says otherwise.
 ///
 /// Not here: securityfs, because packages that find `AppArmor` there load their profiles, which
 /// would then confine programs of this system; `binfmt_misc`, because what a package registers
-/// holds for this kernel, not for the new system; hugetlbfs, which nobody asks for.
+/// applies to this kernel, not to the new system; hugetlbfs, which nobody asks for.
 const MOUNTS: &[Mount] = &[
     always("/proc", "proc", NO_SUID_DEV_EXEC, None),
     always("/sys", "sysfs", NO_SUID_DEV_EXEC, None),
     always("/dev", "devtmpfs", MsFlags::MS_NOSUID, None),
     // With `nodev`, no terminal could be opened by its name. Group 5 is `tty` in every
-    // distribution. A chroot may have `/dev/ptmx` as a link to `pts/ptmx`, which nobody may open
-    // by default (Linux, `Documentation/filesystems/devpts.rst`).
+    // distribution. A chroot may have `/dev/ptmx` as a link to `pts/ptmx`, which nobody may open by
+    // default (Linux, `Documentation/filesystems/devpts.rst`).
     always("/dev/pts", "devpts", NO_SUID_EXEC, Some("mode=620,gid=5,ptmxmode=666")),
     always("/dev/shm", "tmpfs", NO_SUID_DEV, Some("mode=1777")),
     if_known("/dev/mqueue", "mqueue", NO_SUID_DEV_EXEC, None),
     // Programs are executed there.
     always("/run", "tmpfs", NO_SUID_DEV, Some("mode=755")),
-    // Devices work there, unlike with systemd: a root file system may be made there.
+    // Device nodes work there, unlike with systemd: a root file system may be built there.
     always("/tmp", "tmpfs", MsFlags::MS_NOSUID, Some("mode=1777")),
     if_known("/sys/fs/cgroup", "cgroup2", NO_SUID_DEV_EXEC, Some("nsdelegate")),
 ];
@@ -68,7 +68,7 @@ const fn if_known(
     Mount { target, fstype, flags, data, need: Need::IfKnown }
 }
 
-/// Mounts the table; what is mounted already, as some kernels do with `/dev`, is fine.
+/// Mounts the table; what is already mounted, as `/dev` is by some kernels, is fine.
 pub(super) fn mount_all() -> anyhow::Result<()> {
     for entry in MOUNTS {
         match mount_one(entry) {
@@ -88,7 +88,7 @@ fn mount_one(entry: &Mount) -> anyhow::Result<()> {
     }
 }
 
-/// The targets of the table, which stay mounted to the end.
+/// Returns whether a target is in the table, so stays mounted to the end.
 pub(super) fn is_ours(target: &str) -> bool {
     target == "/" || MOUNTS.iter().any(|mount| mount.target == target)
 }

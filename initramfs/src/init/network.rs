@@ -1,7 +1,8 @@
-//! Gives the deploy environment its network, and proves that it works before anything is written.
+//! Gives the deploy environment a network that is proved to work before anything is written.
 //!
-//! First comes what the running system had, exactly; where that does not work and part of it had
-//! been given to that system, it is asked for anew. One family of addresses that works is enough.
+//! The first attempt is exactly what the running system had; if that does not work and part of it
+//! came from DHCP servers or routers, they are asked again. One family of addresses that works is
+//! enough.
 
 mod apply;
 mod dhcp;
@@ -21,24 +22,24 @@ use contract::deploy::Deploy;
 use contract::network::proof::{Answer, Judgement, Patience, Subject, ask_all, subjects};
 use contract::network::{Address, Network, Origin, Restore, capture};
 
-/// What came of it.
+/// The network of the deploy environment, with what is known about it.
 #[derive(Debug, Default)]
 pub(super) struct Restored {
-    /// The network that is there now, where it was asked for.
+    /// The present network, if DHCP servers or routers were asked for it.
     pub(super) network: Option<Network>,
     /// What was proved, for people.
     pub(super) proved: String,
-    /// DHCP servers that contradict it, each by an address that a link was given by another one.
+    /// DHCP servers that contradict it, each with an address that another server gave a link.
     contradicting: Vec<(IpAddr, Ipv4Addr)>,
 }
 
 impl Restored {
-    /// No network that works.
+    /// Returns a result without a working network.
     fn nothing(why: impl Into<String>) -> Self {
         Self { proved: why.into(), ..Self::default() }
     }
 
-    /// Has the new system not listen to servers that contradict its network.
+    /// Makes the new system ignore DHCP servers that contradict its network.
     pub(super) fn reject_servers(&self, network: &mut Network) {
         for link in &mut network.links {
             let here = |(given, _): &&(IpAddr, Ipv4Addr)| {
@@ -65,7 +66,7 @@ pub(super) fn restore(report: &mut Report, deploy: &Deploy) -> anyhow::Result<Re
     })
 }
 
-/// The ways to a network, from the exact one on.
+/// The ways to a network, beginning with the exact one.
 struct Ladder<'l> {
     report: &'l mut Report,
     handle: Handle,
@@ -78,7 +79,7 @@ impl Ladder<'_> {
         let outcome = match &self.deploy.restore {
             Restore::None => return Ok(Restored::nothing("none is asked for")),
             Restore::Static(network) if self.deploy.needs_network => self.exactly(network).await,
-            // Whoever logs in to a rescue is glad of it all the same.
+            // People who log in to a rescue need it all the same.
             Restore::Static(network) => self.apply(network).await,
             Restore::Dhcp { macs } => self.by_asking(macs, &Network::default()).await,
         };
@@ -92,7 +93,7 @@ impl Ladder<'_> {
         }
     }
 
-    /// What the running system had; else, where that was given to it, what is given now.
+    /// Restores what the running system had, or else asks again where that came from.
     async fn exactly(&mut self, network: &Network) -> anyhow::Result<Restored> {
         let error = match self.apply(network).await {
             Ok(restored) => return Ok(restored),
@@ -127,8 +128,10 @@ impl Ladder<'_> {
         Ok(Restored { network: None, proved, contradicting })
     }
 
-    /// Finds DHCP servers that would give the new system another network, where one that gives it
-    /// this one answers, too. Who is the first to answer is a matter of luck.
+    /// Finds DHCP servers that would give the new system another network.
+    ///
+    /// They matter if a server that gives it this network answers, too: which of them answers first
+    /// is a matter of luck.
     fn hear_servers(&mut self, network: &Network) -> Vec<(IpAddr, Ipv4Addr)> {
         let mut contradicting = Vec::new();
         for link in &network.links {
@@ -160,7 +163,7 @@ impl Ladder<'_> {
         contradicting
     }
 
-    /// Says in what the network differs from what it should be.
+    /// Reports how the network differs from what it should be.
     async fn compare(&mut self, wanted: &Network) {
         let captured = match capture::capture_by(&self.handle).await {
             Ok(captured) => captured.network,
@@ -177,8 +180,9 @@ impl Ladder<'_> {
         }
     }
 
-    /// What DHCP servers and routers give on these links, on any where none is named. Addresses
-    /// and resolvers of `before` are preferred.
+    /// Asks DHCP servers and routers on these links, or on any if none is named.
+    ///
+    /// Addresses and resolvers of `before` are preferred.
     async fn by_asking(&mut self, macs: &[String], before: &Network) -> anyhow::Result<Restored> {
         let names = hardware::names(macs)?;
         let network = dynamic::ask(self.report, &self.handle, &names, before).await?;
@@ -187,13 +191,14 @@ impl Ladder<'_> {
         Ok(Restored { network: Some(network), proved, ..Restored::default() })
     }
 
-    /// Has gateways, resolvers and the payload's server answer as they did in the running system;
-    /// says who does.
+    /// Checks that gateways, resolvers and the payload's server answer as in the running system.
+    ///
+    /// Returns a description of who does.
     async fn prove(&mut self, network: &Network, rung: &str) -> anyhow::Result<String> {
         if !self.deploy.needs_network && self.deploy.mode == Mode::Deployment {
             return Ok(format!("{rung}; nobody was asked, as the payload needs none"));
         }
-        // Who was silent in the running system need not be waited for.
+        // Those that were silent in the running system need not be waited for.
         let expected = self.deploy.answered.as_deref();
         let matters = |one: &Subject| {
             expected.is_none_or(|expected| expected.iter().any(|other| other.is_like(one)))
@@ -226,8 +231,9 @@ impl Ladder<'_> {
         Ok(format!("{rung}, {families}; {}", all.join("; ")))
     }
 
-    /// Takes back the default routes of a family whose gateways are silent while the other one
-    /// works: programs would try it first, and wait.
+    /// Removes the default routes of a family with silent gateways while the other family works.
+    ///
+    /// Otherwise programs would try it first, and wait.
     async fn turn_from_the_dead(
         &mut self,
         network: &Network,
@@ -249,7 +255,7 @@ impl Ladder<'_> {
             for route in network.routes.iter().filter(dead) {
                 let index = apply::index_of(&self.handle, &route.link).await?;
                 let message = apply::message(index, route)?;
-                // One that went with its link is gone as well.
+                // One that disappeared with its link is gone as well.
                 let _gone = self.handle.route().del(message).execute().await;
             }
         }
@@ -257,7 +263,7 @@ impl Ladder<'_> {
     }
 }
 
-/// Writes the resolvers, those that answer first: programs wait for each.
+/// Writes the resolvers, those that answer first, because programs wait for each.
 fn order_resolvers(network: &Network, answers: &[Answer]) -> anyhow::Result<()> {
     let answers_now = |address: &IpAddr| {
         let subject = Subject::Resolver(*address);

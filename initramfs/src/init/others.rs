@@ -1,4 +1,4 @@
-//! The disks that nobody may write to, for as long as `deploy` runs.
+//! The disks that nobody may write to while `deploy` runs.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -7,7 +7,7 @@ use super::disks;
 use super::report::Report;
 use super::written::{self, Selected};
 
-/// Those disks, with the sectors that had been written to each when it was protected.
+/// Those disks, with the number of sectors that were written to each when it was protected.
 #[derive(Debug)]
 pub(super) struct Others<'d> {
     selected: &'d Selected,
@@ -15,13 +15,12 @@ pub(super) struct Others<'d> {
 }
 
 impl<'d> Others<'d> {
-    /// All but the selected one and those that may be written too; none is protected yet.
+    /// Returns all disks but the writable ones; none of them is protected yet.
     pub(super) fn of(selected: &'d Selected) -> Self {
         Self { selected, known: BTreeMap::new() }
     }
 
-    /// Protects those that have appeared since the last look: a disk may come long after the
-    /// selected one.
+    /// Protects those that have appeared since the last look, maybe long after the selected one.
     pub(super) fn look(&mut self, report: &mut Report) {
         for name in disks::others(self.selected) {
             if let Entry::Vacant(new) = self.known.entry(name) {
@@ -32,8 +31,10 @@ impl<'d> Others<'d> {
         }
     }
 
-    /// Says which were written all the same: the kernel does not ask for the flag what is mapped
-    /// onto a disk (Linux 6.1, `block/blk-core.c`, `bio_check_ro`).
+    /// Reports which were written all the same.
+    ///
+    /// The kernel does not check the flag for what is mapped onto a disk (Linux 6.1,
+    /// `block/blk-core.c`, `bio_check_ro`).
     pub(super) fn compare(&self, report: &mut Report) {
         for (name, before) in &self.known {
             let now = written::sectors(name).unwrap_or(*before);

@@ -19,8 +19,10 @@ use contract::paths;
 use contract::payload::{self, Description, Limits};
 use contract::stages::Stage;
 
-/// Time in which makeimg must have read an image description, asked the mirrors, and fetched what memory
-/// has room for; less than the stage may take.
+/// Time that makeimg has for its check, less than the stage may take.
+///
+/// In it, makeimg reads an image description, asks the mirrors, and fetches what memory has room
+/// for.
 const CHECK_LIMIT: Duration = Duration::from_mins(25);
 
 fn open() -> anyhow::Result<File> {
@@ -39,7 +41,7 @@ pub(super) fn verify(member: &PayloadMember) -> anyhow::Result<()> {
     bail!("the payload {} has the digest {seen} instead of {}", member.name, member.sha256)
 }
 
-/// Unpacks the payload and gives its memory back. Returns what it turned out to be.
+/// Unpacks the payload, frees its memory, and returns its description.
 fn extract(member: &PayloadMember) -> anyhow::Result<Description> {
     let limits = Limits { unpacked: member.unpacked_limit, ..Limits::default() };
     let reader = BufReader::with_capacity(1 << 20, open()?);
@@ -49,7 +51,7 @@ fn extract(member: &PayloadMember) -> anyhow::Result<Description> {
     Ok(description)
 }
 
-/// Unpacks the payload, and makes sure that what it needs to run is there.
+/// Unpacks the payload, then checks that everything it needs to run is there.
 pub(super) fn unpack(
     report: &mut Report,
     deploy: &Deploy,
@@ -72,7 +74,7 @@ pub(super) fn unpack(
     Ok(())
 }
 
-/// Runs `deploy` and makes sure that what it wrote is on the disk; once more in a rescue.
+/// Runs `deploy`, then ensures that what it wrote is on the disk; a rescue may do so again.
 pub(super) fn run(report: &mut Report, known: &Known) -> anyhow::Result<()> {
     let (Some(deploy), Some(disk), Some(kind)) = (&known.deploy, &known.disk, &known.kind) else {
         bail!("the deployment had not come far enough for that");

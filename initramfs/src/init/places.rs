@@ -1,6 +1,6 @@
-//! Makes the folders, links and files that programs find where udev, systemd and systemd-tmpfiles run.
+//! Makes files and folders that udev, systemd and systemd-tmpfiles would make elsewhere.
 //!
-//! initramfs/README.md lists what package scripts expect, and who gives it elsewhere.
+//! initramfs/README.md lists what package scripts expect, and who provides it elsewhere.
 
 use std::fs::{self, Permissions};
 use std::io;
@@ -9,9 +9,9 @@ use std::path::Path;
 
 use super::report::Report;
 
-/// Folders with their permission bits, which those that are there get too.
+/// Folders with their permission bits, which are also set on existing ones.
 const FOLDERS: &[(&str, u32)] = &[
-    // What the kernel unpacks an initramfs to may be writable for everybody (tmpfs(5), `mode`).
+    // The root that the kernel unpacks an initramfs to may be writable for all (tmpfs(5), `mode`).
     ("/", 0o755),
     // systemd, `tmpfiles.d/var.conf`.
     ("/var", 0o755),
@@ -25,7 +25,7 @@ const FOLDERS: &[(&str, u32)] = &[
     ("/run/lock", 0o1777),
 ];
 
-/// Links with their targets, unless these are missing; whatever is there already stays.
+/// Links with their targets, unless these are missing; whatever exists already stays.
 const LINKS: &[(&str, &str)] = &[
     // systemd, `src/shared/dev-setup.c`; udev did the same before.
     ("/dev/core", "/proc/kcore"),
@@ -38,17 +38,18 @@ const LINKS: &[(&str, &str)] = &[
     // systemd, `tmpfiles.d/var.conf` and `legacy.conf`.
     ("/var/run", "/run"),
     ("/var/lock", "/run/lock"),
-    // Where modprobe(8) looks for what we pack below `/usr`, in a base whose `/lib` does not lead there.
+    // Where modprobe(8) looks for what we pack below `/usr`, in a base whose `/lib` does not lead
+    // there.
     ("/lib/modules", "/usr/lib/modules"),
 ];
 
-/// Files of a base that has none of its own (passwd(5), group(5)).
+/// Files for a base that has none of its own (passwd(5), group(5)).
 const FILES: &[(&str, &str)] = &[
     ("/etc/passwd", "root:x:0:0:root:/root:/bin/sh\n"),
     ("/etc/group", "root:x:0:\ntty:x:5:\ndisk:x:6:\n"),
 ];
 
-/// Makes the tables. What cannot be made is reported: most programs do without.
+/// Makes the tables; what cannot be made is reported, because most programs do without it.
 pub(super) fn make(report: &mut Report) {
     for (path, error) in make_below(Path::new("/")) {
         report.line(&format!("{path} cannot be made: {error}"));
@@ -65,7 +66,7 @@ fn make_below(root: &Path) -> Vec<(&'static str, io::Error)> {
     all.filter_map(|(path, made)| Some((path, made.err()?))).collect()
 }
 
-/// The mode is set afterwards, because the umask takes bits from a new folder (mkdir(2)).
+/// Makes a folder, then sets its mode, because the umask takes bits from a new one (mkdir(2)).
 fn folder(path: &Path, mode: u32) -> io::Result<()> {
     fs::create_dir_all(path)?;
     fs::set_permissions(path, Permissions::from_mode(mode))

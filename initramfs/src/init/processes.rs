@@ -11,16 +11,16 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-/// How long a process that is asked to end may take.
+/// How long a process may take to end when it is asked to.
 const TERM_GRACE: Duration = Duration::from_secs(5);
 
-/// How long a killed process may take to be gone; only one stuck in the kernel takes longer.
+/// How long a killed process may take to disappear; only one stuck in the kernel takes longer.
 const KILL_GRACE: Duration = Duration::from_secs(10);
 
-/// Every process that is not PID 1 or the kernel's (`kill(2)`).
+/// Every process except PID 1 and those of the kernel (`kill(2)`).
 pub(super) const EVERYBODY: Pid = Pid::from_raw(-1);
 
-/// The crate's one way to start a program, with nothing on its standard input.
+/// Returns a command without standard input: this crate's only way to start a program.
 #[expect(clippy::disallowed_methods, reason = "this is the crate's one wrapper")]
 pub(super) fn command(program: &Path) -> Command {
     let mut command = Command::new(program);
@@ -28,7 +28,7 @@ pub(super) fn command(program: &Path) -> Command {
     command
 }
 
-/// Reaps all that has ended; PID 1 inherits every orphan. Returns the status of `pid`.
+/// Reaps everything that has ended, since PID 1 inherits every orphan; returns the status of `pid`.
 pub(super) fn reap(pid: Pid) -> Option<WaitStatus> {
     let mut found = None;
     let whom = if std::process::id() == 1 { EVERYBODY } else { pid };
@@ -42,9 +42,10 @@ pub(super) fn reap(pid: Pid) -> Option<WaitStatus> {
     found
 }
 
-/// Ends every process but PID 1, or, elsewhere than in PID 1, the process group of `child`; waits
-/// until they are gone, for a moment at the most. They are asked first: a file system that a program
-/// makes is complete when that has ended by itself.
+/// Ends every process but PID 1 or, elsewhere than in PID 1, the process group of `child`.
+///
+/// It waits for a moment at most until they are gone. They are asked first, because a file system
+/// that a program is making is only complete once the program has ended by itself.
 pub(super) fn kill_all(child: Pid) {
     let whom = if std::process::id() == 1 { EVERYBODY } else { Pid::from_raw(-child.as_raw()) };
     if !end_by(Signal::SIGTERM, whom, TERM_GRACE) {
@@ -52,16 +53,16 @@ pub(super) fn kill_all(child: Pid) {
     }
 }
 
-/// Sends a signal and waits; whether all are gone.
+/// Sends a signal and waits; returns whether all are gone.
 fn end_by(signal: Signal, whom: Pid, grace: Duration) -> bool {
-    // ESRCH: there is nobody left, which is what is wanted.
+    // ESRCH: there is nobody left, which is what we want.
     let _nobody = kill(whom, signal);
     let deadline = Instant::now() + grace;
     while Instant::now() < deadline {
         match waitpid(whom, Some(WaitPidFlag::WNOHANG)) {
             Err(Errno::ECHILD) => return true,
             Ok(WaitStatus::StillAlive) => {
-                // Nothing to read: the pause between two looks.
+                // There is nothing to read: this is the pause between two looks.
                 let _elapsed = poll(&mut [], PollTimeout::from(50_u8));
             }
             _ => {}
@@ -70,7 +71,7 @@ fn end_by(signal: Signal, whom: Pid, grace: Duration) -> bool {
     false
 }
 
-/// Whether a program of the deploy environment is there.
+/// Returns whether a program of the deploy environment exists.
 pub(super) fn exists(path: &str) -> bool {
     fs::exists(path).unwrap_or(false)
 }

@@ -1,4 +1,4 @@
-//! Has the kernel refuse every write to a block device, or accept them again.
+//! Makes the kernel refuse writes to a block device, or accept them again.
 #![expect(unsafe_code, reason = "an ioctl that no crate wraps")]
 
 use std::fs::File;
@@ -12,12 +12,12 @@ const BLKROSET: (u8, u8) = (0x12, 93);
 
 nix::ioctl_write_ptr_bad!(blkroset, nix::request_code_none!(BLKROSET.0, BLKROSET.1), c_int);
 
-/// Makes a device read-only, whoever asks. Root could take it back; a mistake does not.
+/// Makes a device read-only for everyone; root could undo it, but not by mistake.
 pub(super) fn set(device: &str) -> io::Result<()> {
     write_flag(device, 1)
 }
 
-/// Takes that back.
+/// Makes a device writable again.
 pub(super) fn lift(device: &str) -> io::Result<()> {
     write_flag(device, 0)
 }

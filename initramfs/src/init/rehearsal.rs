@@ -1,4 +1,4 @@
-//! What a rehearsal proves on its way, and what it says at its end.
+//! What a rehearsal proves on its way, with its report at the end.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,7 +8,7 @@ use super::known::Known;
 use super::report::Report;
 use contract::deploy::Deploy;
 
-/// Says how a rehearsal ended.
+/// Reports how a rehearsal ended.
 pub(super) fn tell(report: &mut Report, known: &Known) {
     match (&report.failed, &known.error) {
         (_, None) => {
@@ -23,7 +23,7 @@ pub(super) fn tell(report: &mut Report, known: &Known) {
     }
 }
 
-/// How many of the modules are there: loaded, or built into this kernel.
+/// Describes how many of the modules are present: loaded, or built into this kernel.
 pub(super) fn modules(deploy: &Deploy) -> String {
     let table = fs::read_to_string("/proc/modules").unwrap_or_default();
     let loaded = loaded(&table, &deploy.modules);
@@ -31,8 +31,9 @@ pub(super) fn modules(deploy: &Deploy) -> String {
     format!("{loaded} of {all} are loaded; the others have no device here, or the log names them")
 }
 
-/// Counts the files among `modules` whose module is in the table of the kernel (`proc(5)`), which
-/// writes `-` as `_`.
+/// Counts the files among `modules` whose module is in the table of the kernel (`proc(5)`).
+///
+/// The table has `_` for `-`.
 fn loaded(table: &str, modules: &[String]) -> usize {
     let names: BTreeSet<_> = table.lines().filter_map(|line| line.split(' ').next()).collect();
     let name = |file: &String| {

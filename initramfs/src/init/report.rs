@@ -1,4 +1,4 @@
-//! What PID 1 says: one line per event on every console, in the log and in the kernel log.
+//! The messages of PID 1: one line per event on every console, in the log and in the kernel log.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -11,8 +11,9 @@ use super::timer::Timer;
 use contract::paths;
 use contract::stages::Stage;
 
-/// Says things everywhere at once; a sink that cannot be written is left out silently,
-/// because there is nobody else to tell.
+/// Writes messages everywhere at once.
+///
+/// A sink that cannot be written is left out silently, because there is nobody else to tell.
 #[derive(Debug)]
 pub(super) struct Report {
     started: Instant,
@@ -20,11 +21,11 @@ pub(super) struct Report {
     consoles: Vec<Console>,
     kernel_log: Option<File>,
     events: Option<File>,
-    /// What was said while standard output was the only sink.
+    /// What was written while standard output was the only sink.
     early: Option<Vec<u8>>,
-    /// The last stage that failed, and why.
+    /// The last stage that failed, with the reason.
     pub(super) failed: Option<(Stage, String)>,
-    /// What ends a stage that hangs.
+    /// The timer that ends a stage that hangs.
     pub(super) timer: Timer,
 }
 
@@ -55,13 +56,14 @@ impl Report {
         }
     }
 
-    /// Says nothing to anybody.
+    /// Returns a report that says nothing to anybody.
     #[cfg(test)]
     pub(super) fn silent() -> Self {
         Self { early: None, ..Self::start() }
     }
 
-    /// Goes over to the log and to all consoles of the kernel (`/dev`, `/sys` are needed).
+    /// Switches to the log and to all consoles of the kernel, which takes `/dev` and `/sys`.
+    ///
     /// What was said before is repeated where it was not seen.
     pub(super) fn open_consoles(&mut self) {
         self.events = OpenOptions::new().append(true).create(true).open(paths::EVENTS).ok();
@@ -78,7 +80,7 @@ impl Report {
         self.consoles.extend(main.and_then(console));
     }
 
-    /// Waits for a moment until the consoles have shown all.
+    /// Waits for a moment until the consoles have shown everything.
     pub(super) fn flush(&self) {
         const MOMENT: Duration = Duration::from_secs(2);
         for console in &self.consoles {
@@ -92,19 +94,18 @@ impl Report {
         self.early(line.as_bytes());
         self.say(line.as_bytes());
         if let Some(log) = &mut self.kernel_log {
-            // Debug level: kept in the kernel log, but not printed a second time. One write is
-            // one record, so the line is made first.
+            // Debug level: kept in the kernel log, but not printed a second time. One write is one
+            // record, so the line is formatted first.
             let _unwritable = log.write_all(format!("<7>anemos: {text}").as_bytes());
         }
     }
 
-    /// Says why the deployment is over.
+    /// Reports why the deployment is over.
     pub(super) fn error(&mut self, error: &anyhow::Error) {
         self.line(&format!("error: {}", one_line(error)));
     }
 
-    /// Passes on bytes of somebody else's, typically of `deploy`; a console that is slow leaves
-    /// some out.
+    /// Passes on bytes of others, typically of `deploy`; a slow console leaves some out.
     pub(super) fn output(&mut self, bytes: &[u8]) {
         self.early(bytes);
         self.keep(bytes);
@@ -129,7 +130,7 @@ impl Report {
         }
     }
 
-    /// Runs one stage and says when it begins and how it ended.
+    /// Runs one stage, reporting when it begins and how it ended.
     pub(super) fn stage<T>(
         &mut self,
         stage: Stage,
@@ -138,7 +139,7 @@ impl Report {
         let began = Instant::now();
         self.begin(stage);
         let result = run(self);
-        // What lies between two stages is part of the first one.
+        // The time between two stages is part of the first one.
         if result.is_err() {
             self.timer.pause();
         }
@@ -153,7 +154,7 @@ impl Report {
         result
     }
 
-    /// Says that a stage begins; the last one never ends here.
+    /// Reports that a stage begins; the last one never ends here.
     pub(super) fn begin(&mut self, stage: Stage) {
         self.timer.begin(stage);
         self.line(&format!("stage {stage} begins"));
@@ -175,7 +176,7 @@ impl Report {
     }
 }
 
-/// The whole chain of an error on one line, as consoles and the harness want it.
+/// Formats the whole chain of an error on one line, as consoles and the harness want it.
 pub(super) fn one_line(error: &anyhow::Error) -> String {
     format!("{error:#}").split_whitespace().collect::<Vec<_>>().join(" ")
 }

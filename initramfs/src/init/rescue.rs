@@ -1,4 +1,4 @@
-//! Keeps a machine reachable whose disk is half written: SSH, a shell on the console, another try.
+//! Keeps a machine with a half-written disk reachable: SSH, a console shell, another try.
 
 use std::fs::{self, OpenOptions};
 use std::path::Path;
@@ -16,28 +16,29 @@ use super::{last_attempt, memory, payload};
 use contract::paths;
 use contract::stages::Outcome;
 
-/// Between two looks at what has ended and what is asked for.
+/// Time between two checks for ended processes and requests.
 const TURN: Duration = Duration::from_secs(1);
 
-/// Waits for people, for ever. Returns when the payload was run again and did well.
+/// Waits for people, forever; returns if the payload was run again and succeeded.
 pub(super) fn wait(report: &mut Report, known: &Known) {
     prepare(report, known);
     memory::make_room(report);
     let mut services = Services::default();
-    // Reachable first.
+    // Being reachable comes first.
     services.keep_up(report, known);
     tell(report, known);
     loop {
         services.keep_up(report, known);
         let pause = PollTimeout::try_from(TURN).unwrap_or(PollTimeout::MAX);
-        // Nothing to read: the pause between two looks.
+        // There is nothing to read: this is the pause between two looks.
         let _elapsed = poll(&mut [], pause);
-        // A request is a file of that name, which is gone as soon as it was seen.
+        // A request is a file of that name, which is removed as soon as it was seen.
         if fs::remove_file(paths::RETRY).is_err() {
             continue;
         }
         report.line("the payload is run again");
-        // Who asked for it is told so first; then nobody may be at work on the disk.
+        // People who asked for it can see the message first; then nobody may be working on the
+        // disk.
         let _elapsed = poll(&mut [], pause);
         kill_all(EVERYBODY);
         report.failed = None;
@@ -50,7 +51,7 @@ pub(super) fn wait(report: &mut Report, known: &Known) {
     }
 }
 
-/// Says what happened and what can be done, and leaves the same for `anemos status`.
+/// Reports what happened and what can be done, and leaves the same for `anemos status`.
 fn tell(report: &mut Report, known: &Known) {
     let attempt = last_attempt::describe(report, known, Some(Outcome::Rescue));
     let written = serde_json::to_vec(&attempt).map(|text| fs::write(paths::STATE, text));
@@ -70,7 +71,7 @@ fn tell(report: &mut Report, known: &Known) {
     report.line(&format!("verdict {}", Outcome::Rescue));
 }
 
-/// Makes the deploy environment one that people can work in.
+/// Turns the deploy environment into one that people can work in.
 fn prepare(report: &mut Report, known: &Known) {
     let quoted = |value: &str| format!("'{}'", value.replace('\'', "'\\''"));
     let exported = known.environment.iter();
@@ -87,10 +88,10 @@ fn prepare(report: &mut Report, known: &Known) {
     }
 }
 
-/// Says which machine it is to people who have several of them open.
+/// Returns a prompt with the machine's name for people who have several machines open.
 fn prompt(known: &Known) -> String {
     let hostname = known.deploy.as_ref().map(|deploy| deploy.hostname.as_str()).unwrap_or_default();
-    // A shell expands its prompt, so nothing but a name may get into it.
+    // A shell expands its prompt, so only a name may get into it.
     let is_name =
         |name: &str| name.chars().all(|it| it.is_ascii_alphanumeric() || "-._".contains(it));
     if hostname.is_empty() || !is_name(hostname) {
@@ -99,7 +100,7 @@ fn prompt(known: &Known) -> String {
     format!("{hostname} rescue# ")
 }
 
-/// What people reach the machine by.
+/// The services by which people reach the machine.
 #[derive(Debug, Default)]
 struct Services {
     shell: Option<u32>,
@@ -107,7 +108,7 @@ struct Services {
 }
 
 impl Services {
-    /// Reaps what has ended, and starts again what should run.
+    /// Reaps what has ended, and restarts what should run.
     fn keep_up(&mut self, report: &mut Report, known: &Known) {
         while let Ok(status) = waitpid(EVERYBODY, Some(WaitPidFlag::WNOHANG)) {
             let Some(ended) = status.pid() else { break };
@@ -124,7 +125,7 @@ impl Services {
     }
 }
 
-/// Starts a shell on the console; none where it cannot be started.
+/// Starts a shell on the console; `None` if that fails.
 fn start_shell(known: &Known) -> Option<u32> {
     let open = || OpenOptions::new().read(true).write(true).open("/dev/console");
     let (Ok(input), Ok(output), Ok(errors)) = (open(), open(), open()) else { return None };
@@ -147,7 +148,7 @@ fn start_shell(known: &Known) -> Option<u32> {
     child.ok().map(|child| child.id())
 }
 
-/// The addresses of this machine that others may reach, as a list for people.
+/// Lists the addresses at which others may reach this machine, for people.
 fn addresses() -> String {
     let mut found: Vec<String> = Vec::new();
     for interface in nix::ifaddrs::getifaddrs().into_iter().flatten() {

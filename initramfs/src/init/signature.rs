@@ -1,4 +1,4 @@
-//! Signatures of a device as wipefs(8) lists them, and which of them an old system has left behind.
+//! Signatures of a device as wipefs(8) lists them, with the rule for which are left over.
 //!
 //! Nothing here reads a device or writes to one.
 
@@ -8,21 +8,21 @@ use serde::Deserialize;
 /// The columns of wipefs(8) that [`parse`] needs.
 pub(super) const COLUMNS: &str = "OFFSET,TYPE,UUID,USAGE";
 
-/// Magic bytes by which systems know what lies on a device.
+/// Magic bytes that identify what lies on a device.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Signature {
     /// Where the magic bytes are, from the beginning of the device.
     pub(super) offset: u64,
     /// What it stands for, such as `linux_raid_member`.
     pub(super) kind: String,
-    /// The identity of what lies there, where it has one.
+    /// The identity of what lies there, if it has one.
     pub(super) uuid: Option<String>,
     /// `filesystem`, `raid`, `crypto`, `partition-table` or `other`.
     pub(super) usage: String,
 }
 
 impl Signature {
-    /// Whether something could be assembled or activated from it.
+    /// Returns whether something could be assembled or activated from it.
     pub(super) fn is_holder(&self) -> bool {
         matches!(self.usage.as_str(), "raid" | "crypto" | "other") || self.kind == "btrfs"
     }
@@ -34,7 +34,7 @@ impl Signature {
 
 /// Returns what wipefs(8) lists with `--json`.
 pub(super) fn parse(json: &str) -> anyhow::Result<Vec<Signature>> {
-    /// What it prints, and nothing at all where nothing is, in some versions.
+    /// The output of wipefs, which is empty in some versions if there is nothing.
     #[derive(Deserialize)]
     struct Listing {
         signatures: Vec<Row>,
@@ -59,37 +59,37 @@ pub(super) fn parse(json: &str) -> anyhow::Result<Vec<Signature>> {
     rows.collect()
 }
 
-/// A signature in its place on the disk.
+/// A signature at its place on the disk.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Found {
-    /// What wipefs(8) says of it, counted from the beginning of its device.
+    /// What wipefs(8) says about it, counted from the beginning of its device.
     pub(super) signature: Signature,
-    /// Where the device begins on the disk, in bytes.
+    /// The first byte of the device on the disk.
     pub(super) start: u64,
-    /// The 512 bytes around the magic: what lies there says more in them than its identity.
+    /// The 512 bytes around the magic, which say more about what lies there than its identity.
     pub(super) sector: Vec<u8>,
 }
 
 impl Found {
-    /// Whether both are in one place of the disk, on whatever device, with the same identity.
+    /// Returns whether both have the same disk position, on any device, and the same identity.
     fn is_alike(&self, other: &Self) -> bool {
         let at = |found: &Self| found.start.checked_add(found.signature.offset);
         let (one, two) = (&self.signature, &other.signature);
         at(self) == at(other) && (&one.kind, &one.uuid) == (&two.kind, &two.uuid)
     }
 
-    /// Whether nobody has written it since the other was found.
+    /// Returns whether nobody has written it since the other was found.
     fn is_same(&self, other: &Self) -> bool {
         self.is_alike(other) && self.sector == other.sector
     }
 }
 
-/// What the signatures on one device of the new system come to.
+/// The judgement of the signatures on one device of the new system.
 #[derive(Debug, Eq, PartialEq)]
 pub(super) enum Judgement<'a> {
-    /// None of the old system's is there.
+    /// None of the old system's signatures is there.
     New,
-    /// Nothing but the old system's: the device is as it was, or was written just as it was.
+    /// Only the old system's: the device is unchanged, or was written just as it was.
     Untouched(Vec<&'a Found>),
     /// Some of the old system's may belong there.
     Doubtful(Vec<&'a Found>),
@@ -102,30 +102,30 @@ pub(super) enum Judgement<'a> {
     },
 }
 
-/// A device, as far as signatures go.
+/// A device, as far as signatures are concerned.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Device {
-    /// The disk itself, where a partition table counts too.
+    /// The disk itself, where a partition table counts, too.
     Disk,
-    /// A partition, which has none of its own.
+    /// A partition, which has no partition table of its own.
     Partition,
 }
 
 /// Judges the signatures of a device by those of the old system's disk.
 ///
-/// A payload may write the very image again that was there, or keep a partition, so the same
-/// identity in the same place does not make a left-over. One is left over only if
+/// A payload may write the same image again, or keep a partition, so the same identity at the same
+/// place does not make a left-over. One is left over only if
 ///
-/// * it has an identity, and its sector has no other byte than it had. What was in use has changed
-///   its superblock since it was made (times, counters, salts), so one made again is another one.
-/// * beside it stands one that was not there before, which is more than one that was changed. An
-///   image that is written again and a partition that is kept have nothing new on any device.
+/// * it has an identity, and every byte of its sector is unchanged. What was in use has changed its
+///   superblock since it was made (times, counters, salts), so one that is made again differs.
+/// * next to it is one that was not there before, as opposed to one that was changed. An image that
+///   is written again and a partition that is kept have nothing new on any device.
 /// * both cannot belong there. A new member of a RAID may have a file system at its beginning, as
-///   md has with its superblock at the end, so beside one nothing is left over. A disk with a
+///   md has with its superblock at the end, so next to one nothing is left over. A disk with a
 ///   partition table may be a file system too, as ISO images are, but holds no other device.
 ///
-/// Partition tables are never left over, since whoever writes one writes all of it, and count for
-/// the disk alone: on a partition, one is most often the boot sector of a file system.
+/// Partition tables are never left over, since a program that writes one writes all of it. They
+/// count for the disk alone: on a partition, one is most often the boot sector of a file system.
 pub(super) fn judge<'a>(device: Device, now: &'a [Found], old: &[Found]) -> Judgement<'a> {
     let (tables, others): (Vec<_>, Vec<_>) =
         now.iter().partition(|found| found.signature.is_table());

@@ -1,7 +1,7 @@
-//! Where PID 1 says things: the log, and consoles, none of which it waits for.
+//! The sinks for messages of PID 1: the log, and consoles, which it never waits for.
 //!
-//! A console may take no byte for hours: somebody has pressed Ctrl-S, or flow control waits for what
-//! is not there. Each has a thread, which alone stands still then.
+//! A console may accept no byte for hours: somebody has pressed Ctrl-S, or flow control waits for
+//! what is not there. Each has a thread of its own, and only that one blocks then.
 
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
@@ -16,12 +16,13 @@ use nix::fcntl::OFlag;
 
 use contract::paths;
 
-/// Chunks that may wait for a console; those of a payload have 4 KiB at most.
+/// Chunks that may wait for a console; those of a payload have at most 4 KiB.
 const WAITING: usize = 16;
-/// How long a line of PID 1 waits for room; then the console is taken for one that stands still.
+/// How long a line of PID 1 waits for room before the console counts as blocked.
 const LINE: Duration = Duration::from_secs(2);
-/// How long what a payload says may wait for room in all. It is less than what a `deploy` may be
-/// late by.
+/// How long the output of a payload may wait for room in total.
+///
+/// It is less than a `deploy` may be late.
 const PAYLOAD: Duration = Duration::from_secs(30);
 /// A file that lines are appended to.
 #[derive(Debug)]
@@ -34,15 +35,17 @@ impl Sink {
     pub(super) fn open(path: impl Into<PathBuf>) -> Option<Self> {
         let path = path.into();
         let mut options = OpenOptions::new();
-        // A console that is not there is not to be made.
+        // A console that does not exist must not be created.
         let is_log = path.as_os_str() == paths::LOG;
         options.append(true).create(is_log).custom_flags(OFlag::O_NOCTTY.bits());
         let file = options.open(&path).ok()?;
         Some(Self { path, file })
     }
 
-    /// Writes bytes; true when that was possible. A console hangs up all that have it open when the
-    /// shell on it ends (`vhangup(2)`), so it is opened anew then.
+    /// Writes bytes; returns whether that was possible.
+    ///
+    /// When the shell on a console ends, the console hangs up everyone who has it open
+    /// (`vhangup(2)`), so it is opened anew then.
     pub(super) fn write(&mut self, bytes: &[u8]) -> bool {
         if self.file.write_all(bytes).is_ok() {
             return true;
@@ -56,13 +59,13 @@ impl Sink {
     }
 }
 
-/// A console, and the thread that writes to it.
+/// A console with the thread that writes to it.
 #[derive(Debug)]
 pub(super) struct Console {
     queue: Arc<Queue>,
-    /// Bytes that it had no room for since it last took some.
+    /// Bytes left out since it last accepted some.
     left_out: usize,
-    /// For how long what a payload says may still be waited for.
+    /// How long the output of a payload may still be waited for.
     patience: Duration,
     /// Whether the last line of PID 1 waited in vain.
     stands: bool,
@@ -77,25 +80,25 @@ struct Queue {
 #[derive(Debug, Default)]
 struct State {
     chunks: VecDeque<Vec<u8>>,
-    /// Whether one more is being written.
+    /// Whether another chunk is being written.
     busy: bool,
-    /// Whether there is no such console any more.
+    /// Whether the console no longer exists.
     gone: bool,
 }
 
 impl Queue {
-    /// Nothing that may panic is done while it is locked.
+    /// Locks the state; nothing that may panic is done while it is locked.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits as long as something holds, and no longer than the limit.
+    /// Waits while a condition holds, but no longer than the limit.
     fn wait(&self, limit: Duration, holds: impl Fn(&State) -> bool) -> MutexGuard<'_, State> {
         let waited = self.changed.wait_timeout_while(self.lock(), limit, |state| holds(state));
         waited.unwrap_or_else(PoisonError::into_inner).0
     }
 
-    /// Writes what comes until the console is gone.
+    /// Writes what arrives until the console is gone.
     fn show(&self, mut sink: Sink) {
         loop {
             let nothing = |state: &mut State| state.chunks.is_empty();
@@ -118,7 +121,7 @@ impl Queue {
 }
 
 impl Console {
-    /// Opens one; none where that is not possible.
+    /// Opens a console; `None` if that is not possible.
     pub(super) fn open(path: impl AsRef<Path>) -> Option<Self> {
         let sink = Sink::open(path.as_ref())?;
         let queue = Arc::<Queue>::default();
@@ -127,7 +130,7 @@ impl Console {
         Some(Self { queue, left_out: 0, patience: PAYLOAD, stands: false })
     }
 
-    /// Says a line of PID 1; false when there is no such console any more.
+    /// Writes a line of PID 1; returns false if the console no longer exists.
     pub(super) fn say(&mut self, bytes: &[u8]) -> bool {
         let limit = if self.stands { Duration::ZERO } else { LINE };
         let left_out = self.left_out;
@@ -136,7 +139,7 @@ impl Console {
         is_there
     }
 
-    /// Passes on what a payload says; false when there is no such console any more.
+    /// Passes on output of a payload; returns false if the console no longer exists.
     pub(super) fn pass_on(&mut self, bytes: &[u8]) -> bool {
         let began = Instant::now();
         let limit = if self.stands { Duration::ZERO } else { self.patience };
@@ -145,7 +148,7 @@ impl Console {
         is_there
     }
 
-    /// Waits until all is shown.
+    /// Waits until everything is shown.
     pub(super) fn flush(&self, limit: Duration) {
         let _late =
             self.queue.wait(limit, |state| !state.gone && (state.busy || !state.chunks.is_empty()));
@@ -181,11 +184,11 @@ mod tests {
 
     use super::*;
 
-    /// A console that somebody reads only when told to: a pipe that holds 64 KiB (`pipe(7)`).
+    /// A console that is read only on demand: a pipe that holds 64 KiB (`pipe(7)`).
     fn console(place: &Path) -> (Console, File) {
         let path = place.join("console");
         mkfifo(&path, Mode::S_IRWXU).unwrap();
-        // For both, so that neither open waits for the other end.
+        // For both reading and writing, so that neither open waits for the other end.
         let reader = OpenOptions::new().read(true).write(true).open(&path).unwrap();
         (Console::open(&path).unwrap(), reader)
     }

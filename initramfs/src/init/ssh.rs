@@ -14,24 +14,24 @@ use super::processes::{command, exists};
 use super::report::Report;
 use contract::paths;
 
-/// The port of SSH (RFC 4253, section 4), at which it is served in any case.
+/// The port of SSH (RFC 4253, section 4), on which the server listens in any case.
 const PORT: u16 = 22;
 const CONFIGURATION: &str = "/anemos/sshd_config";
 const LOG: &str = "/anemos/sshd.log";
-/// Folders that sshd locks its children in, which distributions compile in.
+/// Folders that sshd confines its children to, compiled in by distributions.
 const EMPTY: [&str; 4] = ["/run/sshd", "/var/empty", "/var/empty/sshd", "/usr/share/empty.sshd"];
-/// One that has ended as often as that is started once a minute only.
+/// After this many starts, the server is started only once a minute.
 const QUICK_STARTS: u32 = 3;
 const PAUSE: Duration = Duration::from_mins(1);
 
-/// The server. It is never given up: what it lacks may be memory, which others give back.
+/// The server, which is never given up: if it lacks memory, others may free some.
 #[derive(Debug, Default)]
 pub(super) struct Server {
     process: Option<u32>,
     starts: u32,
-    /// Before that it is not started again.
+    /// It is not started again before this.
     next: Option<Instant>,
-    /// What was said last of why it does not run.
+    /// The last message about why it does not run.
     said: String,
 }
 
@@ -43,7 +43,7 @@ impl Server {
         }
     }
 
-    /// Starts it where it does not run; says so where that does not help.
+    /// Starts the server if it does not run; reports it if that fails.
     pub(super) fn keep_up(&mut self, report: &mut Report, ports: &[u16]) {
         if self.process.is_some() || self.next.is_some_and(|next| Instant::now() < next) {
             return;
@@ -67,20 +67,20 @@ impl Server {
     }
 }
 
-/// The usual port and those of the old system's sshd: a firewall may let no other one through.
+/// Returns the usual port and those of the old system's sshd, as a firewall may allow no others.
 pub(super) fn ports(known: &Known) -> Vec<u16> {
     let inherited = known.deploy.iter().flat_map(|deploy| deploy.ssh_ports.iter().copied());
     std::iter::once(PORT).chain(inherited.filter(|port| *port != PORT)).collect()
 }
 
-/// Names the ports, for people, where there are others than the usual one.
+/// Describes the ports for people, if there are any but the usual one.
 pub(super) fn describe(ports: &[u16]) -> String {
     let ports: Vec<_> = ports.iter().map(u16::to_string).collect();
     if ports.len() < 2 { String::new() } else { format!(", at port {}", ports.join(" or ")) }
 }
 
 fn start(ports: &[u16]) -> anyhow::Result<u32> {
-    // It starts itself again by its own path.
+    // It restarts itself by its own path.
     let program = paths::SSH_SERVERS.into_iter().find(|path| exists(path));
     let program = program.context("the base initramfs has no sshd")?;
     for folder in EMPTY {
@@ -101,7 +101,7 @@ fn start(ports: &[u16]) -> anyhow::Result<u32> {
     Ok(server.with_context(|| format!("starting {program}"))?.id())
 }
 
-/// Part of what sshd does for strangers runs as a user who owns nothing (sshd(8)).
+/// Adds the user who owns nothing, as whom sshd does some of its work for strangers (sshd(8)).
 fn add_user() -> io::Result<()> {
     for (file, line) in
         [("/etc/passwd", "sshd:x:74:74::/run/sshd:/bin/false\n"), ("/etc/group", "sshd:x:74:\n")]
@@ -114,7 +114,7 @@ fn add_user() -> io::Result<()> {
     Ok(())
 }
 
-/// The host keys of the running system; a new one where none was to be kept.
+/// Returns the host keys of the running system, or a new one if there are none to keep.
 fn host_keys() -> anyhow::Result<Vec<PathBuf>> {
     let folder = Path::new("/").join(paths::HOST_KEYS);
     let inherited = private_keys(&folder)?;
@@ -143,7 +143,7 @@ fn private_keys(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(keys)
 }
 
-/// Keys only, root only, nothing of the old system's own configuration.
+/// Renders the configuration: only keys, only root, nothing of the old system's own.
 fn configuration(keys: &[PathBuf], ports: &[u16]) -> String {
     let ports = ports.iter().fold(String::new(), |text, port| format!("{text}Port {port}\n"));
     let keys: Vec<_> = keys.iter().map(|key| format!("HostKey {}", key.display())).collect();

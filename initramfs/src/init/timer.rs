@@ -1,8 +1,8 @@
 //! The dead man's switch: a stage that takes too long leads back, whatever it hangs in.
 //!
-//! A thread looks at the clock while PID 1 works. It also feeds the hardware watchdog, and stops
-//! when a stage is late: what no software can end, the hardware does. The watchdog goes on as the
-//! kernel leaves, by a parameter of it (`stop_on_reboot`).
+//! A thread watches the clock while PID 1 works. It also feeds the hardware watchdog, and stops
+//! doing so when a stage is late: what no software can end, the hardware does. The watchdog keeps
+//! running as the kernel leaves, because of a parameter (`stop_on_reboot`).
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -19,15 +19,18 @@ use super::processes::EVERYBODY;
 use super::written::{Selected, sectors_written};
 use contract::stages::{Outcome, Stage};
 
-/// Between two looks. Watchdogs of servers wait for 30 s or more when they are not told otherwise.
+/// Time between two looks.
+///
+/// Watchdogs of servers wait for at least 30 s unless they are configured otherwise.
 const TURN: Duration = Duration::from_secs(1);
-/// What a `deploy` that is over its own limit may take to be ended.
+/// How long ending a `deploy` that exceeds its own limit may take.
 const GRACE: Duration = Duration::from_mins(1);
 /// The first watchdog of the machine (Linux, `Documentation/watchdog/watchdog-api.rst`).
 const WATCHDOG: &str = "/dev/watchdog0";
 
-/// Restarts the machine when `b` is written to it, without a word to any driver (Linux,
-/// `admin-guide/sysrq`).
+/// Restarts the machine when `b` is written to it, without involving any driver.
+///
+/// See Linux, `admin-guide/sysrq`.
 const SYSRQ: &str = "/proc/sysrq-trigger";
 
 /// The switch; it works until PID 1 ends.
@@ -43,16 +46,16 @@ struct State {
     /// How long `deploy` may take.
     deploy: Duration,
     watchdog: Option<File>,
-    /// Whether the watchdog is fed no more. It stays open: some are disarmed when they are closed.
+    /// Whether the watchdog is no longer fed; it stays open, because closing disarms some.
     starved: bool,
 }
 
-/// How long a stage may take; `deploy` has a limit of its own, which PID 1 keeps as well.
+/// Returns how long a stage may take; `deploy` has its own limit, which PID 1 enforces as well.
 fn limit(stage: Stage, deploy: Duration) -> Duration {
     let secs = match stage {
         Stage::VerifyInitramfs | Stage::Mount | Stage::Reboot => 120,
         Stage::Modules | Stage::Disks => 300,
-        // Of the cards of a server each one may be asked for a minute or two.
+        // Each of a server's cards may be asked for a minute or two.
         Stage::Network => 900,
         Stage::VerifyPayload | Stage::Unpack | Stage::Settle => 1800,
         Stage::Deploy => return deploy + GRACE,
@@ -67,20 +70,22 @@ impl Timer {
         thread::spawn(move || same.watch());
     }
 
-    /// Notes that a stage begins, the one before it having ended.
+    /// Notes that a stage begins, so the one before it has ended.
     pub(super) fn begin(&self, stage: Stage) {
         let mut shared = self.state();
         shared.running = Some((stage, Instant::now() + limit(stage, shared.deploy)));
     }
 
-    /// Notes that the machine goes back, whatever the disk says: the report for the old system is
-    /// written to it, and a disk that does not answer must not keep the machine from that.
+    /// Notes that the machine goes back, whatever the disk says.
+    ///
+    /// The report for the old system is written to it, and a disk that does not answer must not
+    /// keep the machine from going back.
     pub(super) fn go_back(&self) {
         self.state().disk = None;
         self.begin(Stage::Reboot);
     }
 
-    /// Notes that no stage runs. PID 1, which says so, was late at the most.
+    /// Notes that no stage runs; if PID 1 gets to say so, it was merely late.
     pub(super) fn pause(&self) {
         let mut shared = self.state();
         (shared.running, shared.starved) = (None, false);
@@ -91,12 +96,12 @@ impl Timer {
         self.state().deploy = deploy;
     }
 
-    /// Notes which disk decides whether there is a way back.
+    /// Notes which disk determines whether there is a way back.
     pub(super) fn know(&self, disk: &Selected) {
         self.state().disk = Some(disk.clone());
     }
 
-    /// Arms the hardware watchdog, where the machine has one; says so.
+    /// Arms the hardware watchdog if the machine has one, and returns which.
     pub(super) fn arm(&self) -> Option<&'static str> {
         let watchdog = OpenOptions::new().write(true).open(WATCHDOG).ok()?;
         self.state().watchdog = Some(watchdog);
@@ -104,19 +109,21 @@ impl Timer {
         Some(WATCHDOG)
     }
 
-    /// Notes that the machine is switched off, and that nothing may start it again.
+    /// Notes that the machine is being switched off, so nothing may start it again.
     pub(super) fn disarm(&self) {
         let mut shared = self.state();
         shared.running = None;
         shared.starved = true;
-        // Closed after this letter, it stops (Linux, `watchdog-api.rst`, "Magic Close feature").
+        // After this letter, closing stops it (Linux, `watchdog-api.rst`, "Magic Close feature").
         if let Some(mut watchdog) = shared.watchdog.take() {
             let _runs_on = watchdog.write_all(b"V");
         }
     }
 
-    /// The thread holds the lock for no longer than a look takes, so a panic elsewhere leaves
-    /// nothing half-changed in it.
+    /// Locks the state.
+    ///
+    /// The thread holds the lock no longer than a look takes, so a panic elsewhere leaves nothing
+    /// half-changed in it.
     fn state(&self) -> MutexGuard<'_, State> {
         self.shared.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -145,9 +152,9 @@ impl State {
         }
     }
 
-    /// Nothing is written back first: PID 1 may hang in just that.
+    /// Acts on a stage that hangs, without writing back anything: PID 1 may hang in just that.
     fn act(&mut self, stage: Stage) {
-        // Nobody may write after the look: a reboot lets all go on for a while.
+        // Nobody may write after the look, but a reboot lets everyone continue for a while.
         let _nobody = kill(EVERYBODY, Signal::SIGSTOP);
         let whole = self.disk.as_ref().is_none_or(|disk| is_whole(stage, disk));
         self.running = None;
@@ -157,7 +164,7 @@ impl State {
                 say(&format!("verdict {}", Outcome::Returned));
                 let deadline = Instant::now() + limit(Stage::Reboot, self.deploy);
                 self.running = Some((Stage::Reboot, deadline));
-                // It may hang as well, in the driver that the stage hangs in.
+                // It may hang as well, in the same driver as the stage.
                 thread::spawn(|| {
                     let Err(errno) = reboot(RebootMode::RB_AUTOBOOT);
                     say(&format!("error: rebooting: {errno}"));
@@ -178,24 +185,24 @@ impl State {
     }
 }
 
-/// Whether nothing was written. Before `deploy` nobody writes, so a disk that is gone is whole.
+/// Returns whether nothing was written; a disk that is gone before `deploy` is whole.
 fn is_whole(stage: Stage, disk: &Selected) -> bool {
     sectors_written(disk).map_or(stage < Stage::Deploy, |written| !written)
 }
 
-/// What is done about a stage that hangs.
+/// What to do about a stage that hangs.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Action {
-    /// The old system is booted.
+    /// Boots the old system.
     GoBack,
-    /// What is on the disk is booted, whatever the drivers of this kernel do.
+    /// Boots whatever is on the disk, regardless of this kernel's drivers.
     Restart,
-    /// People are waited for.
+    /// Waits for people.
     Wait,
 }
 
 impl Action {
-    /// The last stage begins when it is decided what is booted.
+    /// Decides; the last stage only begins once it is clear what will be booted.
     fn of(stage: Stage, whole: bool) -> Self {
         match (stage, whole) {
             (Stage::Reboot, _) => Self::Restart,
@@ -205,7 +212,7 @@ impl Action {
     }
 }
 
-/// Says it without waiting: a console that stands still must not keep the machine from going back.
+/// Says it without waiting: a blocked console must not keep the machine from going back.
 fn say(text: &str) {
     let flags = (OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits();
     for path in ["/dev/console", "/dev/kmsg"] {

@@ -1,4 +1,4 @@
-//! Checks that what a payload needs to run is in the deploy environment and can be executed.
+//! Checks that the deploy environment can execute everything that a payload needs.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -9,13 +9,14 @@ use anyhow::{Context, bail};
 
 use contract::payload::{Description, Kind, examine};
 
-/// Bytes from which the kernel tells what runs a program.
+/// Bytes from which the kernel determines what runs a program.
 const HEAD: u64 = 4096;
-/// Interpreters of interpreters that the kernel follows (execve(2)).
+/// How many interpreters of interpreters the kernel follows (execve(2)).
 const DEEPEST: usize = 4;
 
-/// Checks the interpreter of `deploy` and the tools of `payload.toml`, looked up along `path` as
-/// from the folder `work`. Returns what was found, for people.
+/// Checks the interpreter of `deploy` and the tools of `payload.toml`.
+///
+/// They are looked up along `path` from the folder `work`. Returns what was found, for people.
 pub(super) fn check(payload: &Description, path: &str, work: &Path) -> anyhow::Result<String> {
     let look = |program: &str| find(program, path, work);
     let mut found = Vec::new();
@@ -56,7 +57,7 @@ fn is_executable(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0)
 }
 
-/// Checks that what runs a program is there too: of its `#!` line, or its loader.
+/// Checks that a program's `#!` interpreter, or its loader, exists, too.
 fn runs(program: &Path, deepest: usize) -> anyhow::Result<()> {
     let describe = || format!("reading {}", program.display());
     let mut head = Vec::new();

@@ -1,4 +1,4 @@
-//! Waits for the kernel to say that a device came or changed.
+//! Waits for the kernel to announce that a device appeared or changed.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -14,12 +14,12 @@ use nix::sys::socket::{
 const KERNEL_GROUP: u32 = 1;
 const LARGEST_MESSAGE: usize = 8192;
 
-/// A subscription; events that come between two waits are not lost.
+/// A subscription; events that arrive between two waits are not lost.
 #[derive(Debug)]
 pub(super) struct Uevents(OwnedFd);
 
 impl Uevents {
-    /// Subscribes from now on, so before the first look at `/sys`.
+    /// Subscribes from now on, so must be called before the first look at `/sys`.
     pub(super) fn subscribe() -> io::Result<Self> {
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         let protocol = SockProtocol::NetlinkKObjectUEvent;
@@ -28,7 +28,7 @@ impl Uevents {
         Ok(Self(fd))
     }
 
-    /// Waits for the next event; false when `deadline` came first.
+    /// Waits for the next event; returns false if `deadline` came first.
     pub(super) fn wait(&self, deadline: Instant) -> io::Result<bool> {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {

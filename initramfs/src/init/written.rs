@@ -13,19 +13,20 @@ pub(super) struct Selected {
     pub(super) name: String,
     /// Its device node.
     pub(super) device: String,
-    /// What it was found again by: what is the same as on the disk that was wanted.
+    /// What identified it: everything that equals the wanted disk.
     pub(super) known_by: DiskIdentity,
     /// Sectors written or discarded before `deploy` began.
     baseline: u64,
-    /// What tells it from one that comes later under the same name (Linux,
-    /// `ABI/testing/sysfs-block`, from 5.15 on).
+    /// What distinguishes it from one that appears later under the same name.
+    ///
+    /// See Linux, `ABI/testing/sysfs-block`, from 5.15 on.
     sequence: Option<String>,
-    /// Other disks that `deploy` may write to; they have none of their own.
+    /// Other disks that `deploy` may write to; these have none of their own.
     pub(super) also: Vec<Selected>,
 }
 
 impl Selected {
-    /// The disk of this name, of which nothing that was written so far counts.
+    /// Returns the disk of this name; nothing that was written so far counts.
     pub(super) fn found(
         name: &str,
         device: String,
@@ -36,18 +37,18 @@ impl Selected {
         Ok(Self { name, device, known_by, baseline, sequence, also })
     }
 
-    /// Takes what was written so far for nothing.
+    /// Ignores everything that was written so far.
     pub(super) fn begin_anew(&mut self) -> anyhow::Result<()> {
         self.baseline = sectors(&self.name)?;
         Ok(())
     }
 
-    /// The device nodes of it and the other disks that may be written.
+    /// Returns the device nodes of it and the other disks that may be written.
     pub(super) fn devices(&self) -> Vec<&str> {
         self.all().map(|disk| disk.device.as_str()).collect()
     }
 
-    /// It and the other disks that may be written.
+    /// Returns it and the other disks that may be written.
     pub(super) fn all(&self) -> impl Iterator<Item = &Self> {
         std::iter::once(self).chain(&self.also)
     }
@@ -57,8 +58,9 @@ fn sequence(name: &str) -> Option<String> {
     fs::read_to_string(format!("/sys/block/{name}/diskseq")).ok()
 }
 
-/// Whether anybody wrote to a disk that may be written, or discarded sectors of it: the commit
-/// point. What is still in the page cache counts once it was synced.
+/// Returns whether a disk that may be written was written or had sectors discarded.
+///
+/// That is the commit point. What is still in the page cache counts once it was synced.
 pub(super) fn sectors_written(disk: &Selected) -> anyhow::Result<bool> {
     for disk in disk.all() {
         let sectors = sectors(&disk.name)?;
@@ -72,7 +74,7 @@ pub(super) fn sectors_written(disk: &Selected) -> anyhow::Result<bool> {
     Ok(false)
 }
 
-/// Sectors that were written to a disk or discarded; an error when it is gone.
+/// Returns how many sectors of a disk were written or discarded; an error if it is gone.
 pub(super) fn sectors(name: &str) -> anyhow::Result<u64> {
     let (mut sum, mut is_there) = (0, false);
     let entries = fs::read_dir("/sys/block").context("reading /sys/block")?;
@@ -92,8 +94,9 @@ pub(super) fn sectors(name: &str) -> anyhow::Result<u64> {
     Ok(sum)
 }
 
-/// Whether a hidden disk is one path to an NVMe namespace, as `nvme0c1n1` is to `nvme0n1`: with
-/// native multipath, older kernels count what is written on the paths alone.
+/// Returns whether a hidden disk is a path to an NVMe namespace, as `nvme0c1n1` to `nvme0n1`.
+///
+/// With native multipath, older kernels count what is written on the paths alone.
 pub(super) fn is_path_of(path: &str, name: &str) -> bool {
     let Some((controller, namespace)) = name.rsplit_once('n') else { return false };
     let middle = path
@@ -103,8 +106,9 @@ pub(super) fn is_path_of(path: &str, name: &str) -> bool {
     name.starts_with("nvme") && middle.is_some_and(|digits| digits.parse::<u32>().is_ok())
 }
 
-/// Adds up sectors written (field 7) and discarded (field 14, from Linux 4.18), as
-/// `Documentation/block/stat.rst` numbers them from 1.
+/// Adds up sectors written (field 7) and discarded (field 14, from Linux 4.18).
+///
+/// `Documentation/block/stat.rst` numbers the fields from 1.
 fn parse_stat(text: &str) -> anyhow::Result<u64> {
     let fields: Vec<_> = text.split_whitespace().collect();
     let number = |index: usize| -> anyhow::Result<u64> {

@@ -1,4 +1,4 @@
-//! Makes links, addresses, routes and rules as a network has them.
+//! Creates links, addresses, routes and rules as a network has them.
 
 use std::fs;
 use std::net::IpAddr;
@@ -28,8 +28,9 @@ use contract::network::{Address, Bond, Kind, Link, Network, Route, RouteKind, Ru
 /// How long a link may take from up to a carrier, spanning tree included.
 pub(super) const CARRIER_LIMIT: Duration = Duration::from_secs(30);
 
-/// Makes everything in the order in which the kernel takes it. A default route must be accepted;
-/// anything else that is not is said and left out.
+/// Creates everything in the order in which the kernel accepts it.
+///
+/// A default route must be accepted; anything else that is refused is reported and left out.
 pub(super) async fn apply(
     report: &mut Report,
     handle: &Handle,
@@ -59,7 +60,7 @@ pub(super) async fn apply(
         report.line(&format!("link {} has {}", link.name, summary(link)));
     }
     add_neighbours(report, handle, network).await;
-    // Routes to what is on a link come first: gateways may be reachable by them only.
+    // Routes to the link itself come first, because gateways may be reachable only by them.
     let mut routes: Vec<_> = network.routes.iter().collect();
     routes.sort_by_key(|route| route.gateway.is_some());
     for route in routes {
@@ -73,7 +74,7 @@ pub(super) async fn apply(
     Ok(())
 }
 
-/// Whether a default route leads over a link, or over what is made of it.
+/// Returns whether a default route leads over a link, or over one that is made of it.
 pub(super) fn leads_out(network: &Network, link: &Link) -> bool {
     let leads = |route: &Route| route.prefix == 0 && route.link == link.name;
     let made = network.links.iter().filter(|other| {
@@ -84,14 +85,14 @@ pub(super) fn leads_out(network: &Network, link: &Link) -> bool {
     network.routes.iter().any(leads) || made.any(|other| leads_out(network, other))
 }
 
-/// What people are told of the addresses of a link.
+/// Summarises the addresses of a link for people.
 pub(super) fn summary(link: &Link) -> String {
     let addresses: Vec<_> =
         link.addresses.iter().map(|a| format!("{}/{}", a.address, a.prefix)).collect();
     if addresses.is_empty() { "no address".to_owned() } else { addresses.join(", ") }
 }
 
-/// Makes a link that is no hardware, with its MAC address: switches may let no other one through.
+/// Creates a virtual link with its MAC address, because switches may let no other one through.
 async fn make(handle: &Handle, network: &Network, link: &Link) -> anyhow::Result<()> {
     let message = match &link.kind {
         Kind::Hardware => return Ok(()),
@@ -100,7 +101,7 @@ async fn make(handle: &Handle, network: &Network, link: &Link) -> anyhow::Result
             let protocol =
                 if *service { VlanProtocol::Ieee8021Ad } else { VlanProtocol::Ieee8021Q };
             let vlan = LinkVlan::new(&link.name, below, *id).protocol(protocol);
-            // It has that of the link below unless it is told otherwise.
+            // By default it has the address of the link below it.
             match network.links.iter().find(|other| other.name == *over) {
                 Some(other) if other.mac != link.mac => vlan.address(mac(&link.mac)?).build(),
                 _ => vlan.build(),
@@ -124,7 +125,7 @@ async fn make(handle: &Handle, network: &Network, link: &Link) -> anyhow::Result
 async fn make_bond(handle: &Handle, link: &Link, bond: &Bond) -> anyhow::Result<LinkMessage> {
     let mode = named(&bond.mode, BondMode::from, 7).context("reading its mode")?;
     let mut message = LinkBond::new(&link.name).mode(mode).miimon(bond.miimon);
-    // Without a look at the carriers the kernel takes no delays.
+    // Without monitoring of the carriers the kernel accepts no delays.
     if bond.miimon > 0 {
         message = message.updelay(bond.up_delay).downdelay(bond.down_delay);
     }
@@ -142,7 +143,7 @@ async fn make_bond(handle: &Handle, link: &Link, bond: &Bond) -> anyhow::Result<
     Ok(message.address(mac(&link.mac)?).build())
 }
 
-/// The value of the first `count` ones that has a name.
+/// Returns the value among the first `count` ones that has a name.
 fn named<T: ToString>(name: &str, value: impl Fn(u8) -> T, count: u8) -> anyhow::Result<T> {
     let found = (0..count).map(value).find(|value| value.to_string() == name);
     found.with_context(|| format!("{name} is not known"))
@@ -160,10 +161,10 @@ async fn join(handle: &Handle, name: &str, master: &str) -> anyhow::Result<()> {
     Ok(handle.link().set(message).execute().await?)
 }
 
-/// Sets a link up, as it was: nothing that the kernel hears or makes up itself comes beside that.
+/// Brings a link up as it was, without anything that the kernel hears or makes up itself.
 async fn raise(report: &mut Report, handle: &Handle, link: &Link) -> anyhow::Result<()> {
     let name = &link.name;
-    // The address was this machine's a moment ago, so nobody is asked whether it is free.
+    // The address was this machine's a moment ago, so nobody needs to be asked whether it is free.
     for key in ["accept_ra", "autoconf", "accept_dad"] {
         // A kernel without IPv6 has none of them.
         let _none = fs::write(format!("/proc/sys/net/ipv6/conf/{name}/{key}"), "0");
@@ -234,8 +235,10 @@ pub(super) async fn add_route(
     }
 }
 
-/// Adds a route beside others to the same destination: two routers may advertise themselves, and
-/// replacing would leave one of them. One that is there is no error.
+/// Adds a route, even next to others with the same destination.
+///
+/// Two routers may advertise themselves, and replacing would leave only one of them. A route that
+/// already exists is not an error.
 async fn append(handle: &Handle, route: RouteMessage) -> anyhow::Result<()> {
     let mut request = NetlinkMessage::from(RouteNetlinkMessage::NewRoute(route));
     request.header.flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_APPEND;
@@ -252,7 +255,7 @@ async fn append(handle: &Handle, route: RouteMessage) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What the kernel is told of a route over the link with this index.
+/// Returns the netlink message for a route over the link with this index.
 pub(super) fn message(index: u32, route: &Route) -> anyhow::Result<RouteMessage> {
     let mut message = RouteMessageBuilder::<IpAddr>::new()
         .destination_prefix(route.destination, route.prefix)
@@ -315,8 +318,9 @@ async fn add_rule(handle: &Handle, rule: &Rule) -> anyhow::Result<()> {
     Ok(request.execute().await?)
 }
 
-/// Waits until the link has a carrier: network cards of servers need seconds after they are up.
-/// A link that stays without one is said to; whether it was needed, whoever uses it finds out.
+/// Waits until the link has a carrier, which takes network cards of servers seconds.
+///
+/// A link that stays without one is only reported: if it was needed, its users find out.
 pub(super) fn wait_for_carrier(
     report: &mut Report,
     name: &str,
@@ -327,13 +331,13 @@ pub(super) fn wait_for_carrier(
             report.line(&format!("link {name} has no carrier"));
             break;
         }
-        // There is no event for it in sysfs; this is the pause between two looks.
+        // sysfs has no event for it, so this is the pause between two looks.
         poll(&mut [], PollTimeout::from(100_u8)).context("waiting for the carrier")?;
     }
     Ok(())
 }
 
-/// Whether a link that is up has a carrier; one that cannot tell may have one.
+/// Returns whether a link that is up has a carrier; one that does not know may have one.
 pub(super) fn has_carrier(name: &str) -> bool {
     let carrier = fs::read_to_string(format!("/sys/class/net/{name}/carrier"));
     !carrier.is_ok_and(|text| text.trim() != "1")
@@ -345,14 +349,14 @@ pub(super) async fn set_up(handle: &Handle, name: &str) -> anyhow::Result<()> {
     handle.link().set(up).execute().await.with_context(|| format!("setting up link {name}"))
 }
 
-/// Sets a link down: it loses its routes, and its addresses of IPv6.
+/// Takes a link down, so that it loses its routes and its IPv6 addresses.
 pub(super) async fn set_down(handle: &Handle, name: &str) -> anyhow::Result<()> {
     let index = index_of(handle, name).await?;
     let down = LinkUnspec::new_with_index(index).down().build();
     handle.link().set(down).execute().await.with_context(|| format!("setting down link {name}"))
 }
 
-/// Gives a link its MTU; one that its driver refuses is said.
+/// Sets the MTU of a link; reports one that its driver refuses.
 pub(super) async fn set_mtu(
     report: &mut Report,
     handle: &Handle,

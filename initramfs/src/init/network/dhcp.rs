@@ -14,15 +14,18 @@ use contract::network::{Address, Link, Network, Origin, Route};
 
 const CLIENT_PORT: u16 = 68;
 const SERVER_PORT: u16 = 67;
-/// Waits between repetitions; RFC 2131 section 4.1 doubles from 4 s, machines here are near.
+/// Waits between repetitions.
+///
+/// RFC 2131 section 4.1 doubles from 4 s, but machines here are near.
 const WAITS_SECS: &[u64] = &[2, 4, 8, 16, 30];
 const DEFAULT_MTU: u32 = 1500;
 
 /// How long other servers may answer after the first one, which need not be the provider's.
 const OTHERS: Duration = Duration::from_secs(2);
 
-/// Gets a lease on `link`, which must be up, and renders it as a network of that one link. Of
-/// several offers one of an address that the machine `had` is taken, else the first.
+/// Gets a lease on `link`, which must be up, and renders it as a network of only that link.
+///
+/// Of several offers it takes one with an address that the machine `had`, or else the first.
 pub(super) fn ask(link: &str, had: &[IpAddr]) -> anyhow::Result<Network> {
     let mac = read_mac(link)?;
     let socket = open(link).context("opening the DHCP socket")?;
@@ -38,29 +41,31 @@ pub(super) fn ask(link: &str, had: &[IpAddr]) -> anyhow::Result<Network> {
     network_of(link, &mac, lease.first().context("reading the lease")?)
 }
 
-/// How long other servers may take than the first question: none that agrees has answered yet. A
-/// server may first ask for three seconds whether an address is in use (dnsmasq(8), `--no-ping`).
+/// How long after the first question other servers may take, if none that agrees has answered yet.
+///
+/// A server may first check for three seconds whether an address is in use (dnsmasq(8),
+/// `--no-ping`).
 const AGREEING_SECS: u64 = 7;
 
 /// An offer that a machine with this network should not take.
 #[derive(Debug, Eq, PartialEq)]
 pub(super) struct Contradiction {
-    /// Who made it.
+    /// The server that made it.
     pub(super) server: Ipv4Addr,
-    /// The address.
+    /// The offered address.
     pub(super) offered: Ipv4Addr,
 }
 
-/// What servers came to offer on a link that has an address of another one.
+/// The offers that servers made on a link that has an address from another one.
 #[derive(Debug, Default)]
 pub(super) struct Heard {
     /// Whether a server offers this network.
     pub(super) agreed: bool,
-    /// Offers of others.
+    /// Offers of other networks.
     pub(super) contradictions: Vec<Contradiction>,
 }
 
-/// Asks who would give a machine an address on `link`, whose network works, and takes none of them.
+/// Asks who would give a machine an address on `link`, whose network works, but accepts none.
 pub(super) fn hear(link: &Link, gateways: &[IpAddr]) -> anyhow::Result<Heard> {
     let mac = read_mac(&link.name)?;
     let socket = open(&link.name).context("opening the DHCP socket")?;
@@ -81,7 +86,7 @@ pub(super) fn hear(link: &Link, gateways: &[IpAddr]) -> anyhow::Result<Heard> {
 }
 
 impl Heard {
-    /// Another pool, or another router of the same network, is no contradiction.
+    /// Adds an offer; another pool, or another router of the same network, does not contradict.
     fn add(&mut self, link: &Link, gateways: &[IpAddr], offer: &Message) {
         let Some(DhcpOption::ServerIdentifier(server)) =
             offer.opts().get(OptionCode::ServerIdentifier)
@@ -103,7 +108,7 @@ impl Heard {
     }
 }
 
-/// The offer to accept.
+/// Returns the offer to accept.
 fn best<'o>(offers: &'o [Message], had: &[IpAddr]) -> Option<&'o Message> {
     let known = offers.iter().find(|offer| had.contains(&IpAddr::V4(offer.yiaddr())));
     known.or(offers.first())
@@ -131,7 +136,7 @@ fn open(link: &str) -> anyhow::Result<UdpSocket> {
     Ok(socket)
 }
 
-/// A message from us. Answers are asked for by broadcast: we have no address to send them to.
+/// Makes a message from us that asks for answers by broadcast, because we have no address yet.
 fn message(transaction: u32, mac: &[u8], kind: MessageType) -> Message {
     let mut message = Message::default();
     message

@@ -11,21 +11,25 @@ use super::{apply, dhcp};
 use crate::init::report::Report;
 use contract::network::{Link, Network, Origin, capture};
 
-/// How long a router may take to advertise itself when it is asked: three questions, 4 s apart
-/// (RFC 4861 section 10).
+/// How long a router may take to advertise itself when it is asked.
+///
+/// That is three questions, 4 s apart (RFC 4861 section 10).
 const ADVERTISEMENT_LIMIT: Duration = Duration::from_secs(12);
-/// Between two looks for what was advertised, or for carriers.
+/// Time between two looks for advertisements or carriers.
 const LOOK: Duration = Duration::from_millis(200);
-/// How long the others may take to have a carrier after the first card has: which of them is asked
-/// first must not depend on which is faster.
+/// How long other cards may take to get a carrier after the first one has.
+///
+/// Which of them is asked first must not depend on which is faster.
 const OTHERS: Duration = Duration::from_secs(5);
-/// Values of `accept_ra` and `autoconf` (Linux, `networking/ip-sysctl`). A link that is up only to
-/// look for its carrier gets no address.
+/// Values of `accept_ra` and `autoconf` (Linux, `networking/ip-sysctl`).
+///
+/// A link that is up only to look for its carrier gets no address.
 const ACCEPTED: &str = "1";
 const IGNORED: &str = "0";
 
-/// Asks on each link that has a carrier until one has been given an address, of either family.
-/// Returns all that there is then. Addresses that the machine had before are asked for first.
+/// Asks on each link that has a carrier until one has got an address, of either family.
+///
+/// Returns everything that exists then. Addresses that the machine had before are requested first.
 pub(super) async fn ask(
     report: &mut Report,
     handle: &Handle,
@@ -36,7 +40,7 @@ pub(super) async fn ask(
     let mut open = Vec::new();
     for name in names {
         set_advertisements(name, IGNORED);
-        // Only a link that is up can tell.
+        // Only a link that is up knows.
         match apply::set_up(handle, name).await {
             Ok(()) => open.push(name.clone()),
             Err(error) => reasons.push(format!("link {name}: {error:#}")),
@@ -55,13 +59,15 @@ pub(super) async fn ask(
                 Err(error) => reasons.push(format!("link {name}: {error:#}")),
             }
         }
-        // One may have been slow.
+        // One of them may have been slow.
         open = without;
     }
 }
 
-/// Splits links into those with a carrier and those without one. Waits until all have one, until
-/// the deadline, or until the others had their time after the first one.
+/// Splits links into those with a carrier and those without one.
+///
+/// It waits until all have one, until the deadline, or until the others had their time after the
+/// first one.
 async fn connected(
     links: &[String],
     deadline: Instant,
@@ -89,7 +95,7 @@ async fn ask_on(
     before: &Network,
 ) -> anyhow::Result<Network> {
     set_advertisements(name, ACCEPTED);
-    // A link that is up already asks no router, and has what did not work on it.
+    // A link that is already up asks no router, and still has what did not work on it.
     apply::set_down(handle, name).await?;
     apply::set_up(handle, name).await?;
     apply::wait_for_carrier(report, name, Instant::now() + apply::CARRIER_LIMIT)?;
@@ -109,7 +115,7 @@ async fn ask_on(
     let advertised = advertised(handle, name, lease.is_ok()).await?;
     let leased = match lease {
         Err(error) if advertised.is_none() => return Err(error),
-        // What a router gives is enough.
+        // What a router advertises is enough.
         lease => lease.unwrap_or_default(),
     };
     let network = together(leased, advertised, before);
@@ -120,7 +126,7 @@ async fn ask_on(
     Ok(network)
 }
 
-/// Says whether the kernel does what routers tell it on a link.
+/// Sets whether the kernel accepts what routers advertise on a link.
 fn set_advertisements(name: &str, value: &str) {
     for key in ["accept_ra", "autoconf"] {
         // A kernel without IPv6 has none of them.
@@ -128,7 +134,7 @@ fn set_advertisements(name: &str, value: &str) {
     }
 }
 
-/// Waits for what a router advertises; where there is a lease, only what came meanwhile counts.
+/// Waits for what a router advertises; with a lease, only what has arrived meanwhile counts.
 async fn advertised(handle: &Handle, name: &str, leased: bool) -> anyhow::Result<Option<Network>> {
     let deadline = Instant::now() + ADVERTISEMENT_LIMIT;
     loop {
@@ -150,8 +156,10 @@ async fn advertised(handle: &Handle, name: &str, leased: bool) -> anyhow::Result
     }
 }
 
-/// What was leased and what was advertised on the same link. Resolvers are not the kernel's to
-/// hear of: those that the machine had before stay where no lease names any.
+/// Combines what was leased and what was advertised on the same link.
+///
+/// The kernel does not learn of resolvers, so those that the machine had before stay if no lease
+/// names any.
 fn together(leased: Network, advertised: Option<Network>, before: &Network) -> Network {
     let mut network = leased;
     if let Some(found) = advertised {

@@ -1,4 +1,4 @@
-//! Finds the network cards of the running system again, and gives them their names.
+//! Finds the network cards of the running system again, to give them their names.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::init::report::Report;
 use crate::init::uevents::Uevents;
 use contract::network::{Link, Network, capture};
 
-/// How long links may take to appear, all of them, after their drivers were loaded.
+/// How long all links may take to appear after their drivers were loaded.
 const LIMIT: Duration = Duration::from_mins(1);
 
 /// A network card as it is here.
@@ -24,9 +24,10 @@ struct Card {
     device: Option<String>,
 }
 
-/// Waits for the cards of a network, and returns it with the names that links have here: their old
-/// ones wherever that is possible. What the default routes need must be there; a card that leads
-/// elsewhere may be missing, and is said to be.
+/// Waits for the cards of a network, and returns it with the names that links have here.
+///
+/// They get their old names if possible. What the default routes need must exist; a card that leads
+/// elsewhere may be missing, which is reported.
 pub(super) async fn find(
     report: &mut Report,
     handle: &Handle,
@@ -61,14 +62,16 @@ pub(super) async fn find(
     Ok(network.renamed(&names))
 }
 
-/// Whether a default route leads over a link, or there is no other link.
+/// Returns whether a default route leads over a link, or there is no other link.
 fn is_needed(network: &Network, link: &Link) -> bool {
     let cards = network.links.iter().filter(|link| link.kind.is_hardware()).count();
     cards == 1 || apply::leads_out(network, link)
 }
 
-/// Waits for a card, which is known by its MAC address; by its device where that has changed, as
-/// virtual functions do at every boot, or where several have the same.
+/// Waits for a card, which is known by its MAC address.
+///
+/// If that has changed, as with virtual functions at every boot, or if several cards have the same,
+/// the card is known by its device.
 fn wait_for(link: &Link, deadline: Instant) -> anyhow::Result<Card> {
     let what = format!("the link with the MAC address {}", link.mac);
     match wait(&what, deadline, || Ok(by_mac(&cards()?, link))) {
@@ -95,7 +98,7 @@ fn by_device(cards: &[Card], link: &Link) -> Option<Card> {
     cards.iter().find(|card| card.device.as_ref() == Some(device)).cloned()
 }
 
-/// Names of the cards with these MAC addresses; of all cards when none is given.
+/// Returns the names of the cards with these MAC addresses, or of all cards if none is given.
 pub(super) fn names(macs: &[String]) -> anyhow::Result<Vec<String>> {
     let deadline = Instant::now() + LIMIT;
     if macs.is_empty() {
@@ -128,8 +131,10 @@ fn wait<T>(
     }
 }
 
-/// Links that belong to a device. A link that is part of another one is left out: on Hyper-V both
-/// have the same MAC address, and only the other one has addresses.
+/// Returns the links that belong to a device.
+///
+/// A link that is part of another one is left out: on Hyper-V both have the same MAC address, and
+/// only the other one has addresses.
 fn cards() -> io::Result<Vec<Card>> {
     let mut cards = Vec::new();
     for entry in fs::read_dir("/sys/class/net")? {
@@ -146,9 +151,9 @@ fn cards() -> io::Result<Vec<Card>> {
     Ok(cards)
 }
 
-/// Gives cards their old names. Returns the names of those that keep another one.
+/// Gives cards their old names, and returns the names of those that keep another one.
 ///
-/// Names may have been exchanged, so all are given away before any is taken.
+/// Names may have been exchanged, so all are given up before any is taken.
 async fn rename(
     report: &mut Report,
     handle: &Handle,

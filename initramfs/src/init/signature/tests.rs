@@ -1,4 +1,4 @@
-//! Tests of the judgement, one line a case.
+//! Tests of the judgement, one line per case.
 
 use super::*;
 
@@ -9,7 +9,7 @@ fn signature(offset: u64, kind: &str, uuid: Option<&str>, usage: &str) -> Signat
     Signature { offset, kind: kind.to_owned(), uuid, usage: usage.to_owned() }
 }
 
-/// On a partition at 1 MiB; the sector has one byte.
+/// Returns a signature on a partition at 1 MiB; the sector has one byte.
 fn found(offset: u64, kind: &str, uuid: &str, usage: &str, sector: u8) -> Found {
     let uuid = (!uuid.is_empty()).then_some(uuid);
     Found { signature: signature(offset, kind, uuid, usage), start: 1 << 20, sector: vec![sector] }
@@ -20,8 +20,8 @@ fn what_wipefs_lists_is_understood() {
     let (md, swap) =
         ("8e7568fd-f05d-c4ce-3cb4-79b909a7aada", "d9b4625c-a2bb-44c7-a68e-215df15b1790");
     for (listed, want) in [
-        // wipefs of util-linux 2.38.1. The partition of the fixture debian-12-md, after mkswap of
-        // busybox has written to it.
+        // wipefs of util-linux 2.38.1. The partition of the fixture debian-12-md, after busybox's
+        // mkswap has written to it.
         (
             include_str!("../testdata/swap-over-md.json"),
             vec![
@@ -70,7 +70,7 @@ fn what_could_be_assembled_is_told_from_file_systems() {
     }
 }
 
-/// A judgement in short: what is left over, or why nothing is.
+/// Summarises a judgement: what is left over, or why nothing is.
 fn short(device: Device, now: &[Found], old: &[Found]) -> String {
     let kinds = |found: Vec<&Found>| {
         let kinds: Vec<_> = found.iter().map(|found| found.signature.kind.clone()).collect();
