@@ -13,9 +13,9 @@ use crate::machine::args::PROGRAM;
 mod probe;
 mod spin;
 
-/// What real hardware needs for the boot of [`measure`].
+/// The time that real hardware needs for the boot of [`measure`].
 const REFERENCE: Duration = Duration::from_millis(500);
-/// Longer than this only a broken accelerator takes for that boot.
+/// Only a broken accelerator takes longer than this for that boot.
 const PROOF_LIMIT: Duration = Duration::from_secs(5);
 /// The slowest host that can still be measured, with room for the start of QEMU.
 const MEASURE_LIMIT: Duration = Duration::from_secs(25);
@@ -23,9 +23,9 @@ const MEASURE_LIMIT: Duration = Duration::from_secs(25);
 /// An accelerator and why it was chosen.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 pub struct Proof {
-    /// The one to use.
+    /// The accelerator to use.
     pub accelerator: Accelerator,
-    /// One line for a person: what was measured.
+    /// One line for people: what was measured.
     pub evidence: String,
 }
 
@@ -39,7 +39,7 @@ impl Proof {
     }
 }
 
-/// A proof, and the host for which it holds.
+/// A proof, with the host that it applies to.
 #[derive(Debug, Deserialize, Serialize)]
 struct Remembered {
     host: String,
@@ -48,7 +48,7 @@ struct Remembered {
 
 /// Finds the accelerator to use, or remembers it from the file `memory` of an earlier run.
 ///
-/// With a `kernel`, KVM must also boot it. A failure to remember is no failure.
+/// With a `kernel`, KVM must also boot it. Being unable to remember is not an error.
 pub async fn prove(memory: &Path, kernel: Option<&Path>) -> Proof {
     let Some(host) = host(kernel).await else { return find(kernel).await };
     if let Some(proof) = remembered(memory, &host) {
@@ -59,7 +59,7 @@ pub async fn prove(memory: &Path, kernel: Option<&Path>) -> Proof {
     proof
 }
 
-/// Looks from the cheapest question to the dearest.
+/// Tries the cheapest test first, the most expensive last.
 async fn find(kernel: Option<&Path>) -> Proof {
     let spun = match spin::time() {
         Ok(spun) if spun < spin::SLOW => spun,
@@ -91,7 +91,7 @@ fn millis(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1000.0
 }
 
-/// Names this boot of the host, this QEMU and whether a kernel is at hand.
+/// Identifies this boot of the host, this QEMU and whether a kernel is available.
 async fn host(kernel: Option<&Path>) -> Option<String> {
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     let version = Command::new(PROGRAM).arg("--version").run().await.ok()?.text();
@@ -105,7 +105,7 @@ fn remembered(file: &Path, host: &str) -> Option<Proof> {
     (remembered.host == host).then_some(remembered.proof)
 }
 
-/// Whoever cannot write to the cache asks the question again the next time.
+/// Remembers a proof; if the cache cannot be written, the next run proves it again.
 fn remember(file: &Path, remembered: &Remembered) {
     if let (Some(folder), Ok(text)) = (file.parent(), serde_json::to_string(remembered)) {
         drop(std::fs::create_dir_all(folder).and_then(|()| std::fs::write(file, text)));
@@ -114,7 +114,7 @@ fn remember(file: &Path, remembered: &Remembered) {
 
 /// Measures how slow guests are: boots `kernel` without a root until it panics.
 ///
-/// Without a kernel, and when it does not come that far, the usual factor is assumed.
+/// Without a kernel, or if it does not get that far, the usual factor is assumed.
 pub async fn measure(accelerator: Accelerator, kernel: Option<&Path>) -> SpeedFactor {
     let took = match kernel {
         Some(kernel) => probe::boot(accelerator, kernel, MEASURE_LIMIT).await.ok(),
@@ -134,7 +134,7 @@ fn usual(accelerator: Accelerator) -> SpeedFactor {
     }
 }
 
-/// Returns a kernel of this host that can be read, for [`prove`] and [`measure`].
+/// Returns a readable kernel of this host, for [`prove`] and [`measure`].
 pub fn host_kernel() -> Option<PathBuf> {
     let entries = std::fs::read_dir("/boot").ok()?.filter_map(Result::ok);
     let kernels = entries.map(|entry| entry.path()).filter(|path| {

@@ -1,4 +1,4 @@
-//! Says how long a wait may take, and in which words it is given up.
+//! How long a wait may take, and what to say when it is given up.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -10,10 +10,11 @@ pub struct SpeedFactor(f64);
 impl SpeedFactor {
     /// Real hardware.
     pub const REAL: Self = Self(1.0);
-    /// What emulation costs when nobody measured it.
+    /// What emulation costs if nobody measured it.
     pub const EMULATED: Self = Self(10.0);
 
-    /// Takes a measured factor; beyond 40 a host is not slow but stuck, below 1 nothing is gained.
+    /// Takes a measured factor; beyond 40 a host is not slow but stuck, and below 1 nothing is
+    /// gained.
     pub fn new(factor: f64) -> Self {
         if factor.is_finite() { Self(factor.clamp(1.0, 40.0)) } else { Self::EMULATED }
     }
@@ -33,7 +34,7 @@ impl fmt::Display for SpeedFactor {
 /// The limits of one wait, in the time of real hardware until [`Budget::scaled`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Budget {
-    /// What is waited for, as it stands in the message: `"login:" on the console`.
+    /// What is waited for, as in the message: `"login:" on the console`.
     pub what: String,
     /// Longest duration of the whole wait.
     pub cap: Duration,
@@ -56,7 +57,7 @@ impl Budget {
     }
 }
 
-/// A wait under way. It reads no clock: every call is told the time.
+/// A wait in progress; it reads no clock, because every call passes the time.
 #[derive(Clone, Debug)]
 pub struct Watch {
     budget: Budget,
@@ -65,7 +66,7 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Begins to wait at `now`.
+    /// Starts waiting at `now`.
     pub fn begin(budget: Budget, now: Instant) -> Self {
         Self { budget, began: now, progressed: now }
     }
@@ -75,7 +76,7 @@ impl Watch {
         self.progressed = self.progressed.max(now);
     }
 
-    /// Returns the moment at which the wait is given up when nothing moves until then.
+    /// Returns the moment at which the wait is given up if nothing moves until then.
     pub fn deadline(&self) -> Instant {
         (self.began + self.budget.cap).min(self.progressed + self.budget.stall)
     }
@@ -107,7 +108,7 @@ pub enum Limit {
     Stall,
 }
 
-/// A wait that came to nothing.
+/// A wait that was given up.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "gave up after {}s waiting for {what} (nothing moved for {}s)",

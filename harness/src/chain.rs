@@ -1,7 +1,7 @@
 //! The chain from the old system to the reset of a deployed machine, proved link by link.
 //!
-//! A pure state machine: it is told what the sensors see, and says when the chain has ended and
-//! how. Whether the deployed disk boots is judged by [`crate::rehearsal`] in a fresh guest.
+//! This is a pure state machine: it gets what the sensors see, and reports when the chain has ended
+//! and how. Whether the deployed disk boots is judged by [`crate::rehearsal`] in a fresh guest.
 
 use serde::{Deserialize, Serialize};
 
@@ -28,13 +28,13 @@ pub use seen::Seen;
 pub enum Link {
     /// The guest was started.
     PowerOn,
-    /// The old system said who it is, at its login prompt.
+    /// The old system identified itself at its login prompt.
     OldSystem,
-    /// Everything is in the guest.
+    /// Everything has been copied into the guest.
     Pushed,
     /// `anemos deploy` was started.
     Started,
-    /// Another kernel started, with no reset in between.
+    /// Another kernel started, without a reset in between.
     Jumped,
     /// The deploy environment gave its verdict.
     Verdict,
@@ -42,7 +42,7 @@ pub enum Link {
     Reset,
 }
 
-/// A stage, or a part of the way that has no stage, with its time.
+/// A stage, or a part of the way without a stage, with its time.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Timed {
     /// The name: of a stage, or e.g. `boot old system`.
@@ -61,7 +61,7 @@ pub struct Chain {
     identity_seen: bool,
     jump_announced: bool,
     boot_announced: bool,
-    /// What resets the machine, when it is not the machine itself.
+    /// What resets the machine, if it is not the machine itself.
     reset_by: Option<&'static str>,
     stage: Option<(usize, f64)>,
     last_stage: Option<usize>,
@@ -95,7 +95,7 @@ pub enum End {
 }
 
 impl Chain {
-    /// Begins at the moment the guest is started.
+    /// Starts when the guest is started.
     pub fn new(route: Route, at: f64) -> Self {
         let link = if route.entry == Entry::Direct { Link::Started } else { Link::PowerOn };
         Self {
@@ -119,54 +119,54 @@ impl Chain {
         }
     }
 
-    /// Goes back to before the payload was run, which a rescue was told to do again.
+    /// Goes back to before the payload was run, because a rescue runs it again.
     pub fn again(&mut self) {
         self.link = Link::Jumped;
         (self.outcome, self.failure, self.stage) = (None, None, None);
         self.last_stage = STAGES.iter().position(|stage| *stage == "unpack");
     }
 
-    /// How far it is proved.
+    /// Returns how far it is proved.
     pub fn link(&self) -> Link {
         self.link
     }
 
-    /// How the deploy environment is entered.
+    /// Returns how the deploy environment is entered.
     pub fn entry(&self) -> Entry {
         self.route.entry
     }
 
-    /// Whether a stage has begun, or ended already.
+    /// Returns whether a stage has begun, or has already ended.
     pub fn has_begun_stages(&self) -> bool {
         self.last_stage.is_some()
     }
 
-    /// The stage that runs, for the progress line.
+    /// Returns the stage that is running, for the progress line.
     pub fn stage(&self) -> Option<&'static str> {
         self.stage.and_then(|(index, _)| STAGES.get(index).copied())
     }
 
-    /// What took how long so far.
+    /// Returns how long each part has taken so far.
     pub fn times(&self) -> &[Timed] {
         &self.times
     }
 
-    /// What `root=` of the old system's kernel command line said.
+    /// Returns `root=` from the old system's kernel command line.
     pub fn old_root(&self) -> Option<&str> {
         self.old_root.as_deref()
     }
 
-    /// What the deploy environment said at its end.
+    /// Returns what the deploy environment said at its end.
     pub fn outcome(&self) -> Option<&str> {
         self.outcome.as_deref()
     }
 
-    /// Whether the machine was switched off.
+    /// Returns whether the machine was switched off.
     pub fn is_off(&self) -> bool {
         self.power == Power::Off
     }
 
-    /// Takes one observation, made `at` seconds; returns the end when this was the last link.
+    /// Takes an observation made at `at` seconds; returns the end if this was the last link.
     pub fn observe(&mut self, at: f64, seen: &Seen) -> Option<End> {
         match seen {
             Seen::Line(line) => self.line(at, line),
@@ -252,7 +252,7 @@ impl Chain {
         }
         if line.contains("Kernel panic - not syncing") {
             let words = classify::failure(line).map_or("", Class::words);
-            // It reboots by itself: what follows tells whether the old system is back.
+            // It reboots by itself, so what follows shows whether the old system is back.
             self.panic.get_or_insert_with(|| words.to_owned());
             return None;
         }
@@ -315,7 +315,7 @@ impl Chain {
         None
     }
 
-    /// The kernel may have talked into the line with which the next stage began.
+    /// Takes a stage for begun, since the kernel may have written into the line that said so.
     fn take_for_begun(&mut self, stage: &str, took: f64) {
         let next = self.last_stage.map_or(0, |last| last + 1);
         if STAGES.get(next) == Some(&stage) {
@@ -356,7 +356,7 @@ impl Chain {
                 self.reach(Link::Reset, at, "reset");
                 End::Returned(self.returned())
             }
-            // On it goes, through the firmware.
+            // It continues through the firmware.
             (Link::Started, _) if self.boot_announced => {
                 self.timed("anemos deploy", at);
                 self.since = at;
@@ -402,7 +402,7 @@ impl Chain {
         None
     }
 
-    /// Notes that what began with the last link has ended.
+    /// Notes the end of what began with the last link.
     fn timed(&mut self, name: &str, at: f64) {
         let start = self.since;
         self.times.push(Timed { name: name.to_owned(), start, seconds: at - start });

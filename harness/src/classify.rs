@@ -1,8 +1,8 @@
-//! Gives what a guest says on its sensors a class.
+//! Classifies what a guest says on its sensors.
 
 use serde::{Deserialize, Serialize};
 
-/// Why a rehearsal did not pass, one word each.
+/// The reason why a rehearsal did not pass, in one word.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Class {
@@ -12,27 +12,27 @@ pub enum Class {
     HostDisk,
     /// The fixture could not be built, or did not come up as it should.
     FixtureFailed,
-    /// The router of the topology did not become what it shall be.
+    /// The router of the topology did not become what the topology says.
     RouterFailed,
-    /// What guests are served could not be had here.
+    /// What the server should give to guests is not available here.
     NotServed,
     /// `anemos` refused before anything changed.
     Refused,
     /// `anemos deploy` failed on the running system.
     CommandFailed,
-    /// The command was started, and nothing was jumped into.
+    /// The command was started, but no jump followed.
     NotExecuted,
-    /// The machine rebooted where it should have jumped by kexec.
+    /// The machine rebooted instead of jumping by kexec.
     RebootedInstead,
-    /// The jump was announced, and nothing was heard afterwards.
+    /// The jump was announced, but nothing was heard afterwards.
     JumpSilent,
-    /// Stages came in another order than the contract says.
+    /// The stages came in a different order than the contract says.
     StageOrder,
     /// The deployment failed before it had written; the old system was booted again.
     Returned,
     /// The deployment failed after it had written.
     Rescue,
-    /// A stage said neither that it ended nor anything else for too long.
+    /// For too long, a stage neither ended nor said anything else.
     Stalled,
     /// The firmware found nothing to boot.
     FirmwareNoBoot,
@@ -56,7 +56,7 @@ pub enum Class {
     ResetLoop,
     /// What was expected of the new system was not seen.
     Expectation,
-    /// Another disk than the selected one was written.
+    /// A disk other than the selected one was written.
     OtherDiskWritten,
     /// A rehearsal wrote to the selected disk.
     DiskWritten,
@@ -69,7 +69,7 @@ pub enum Class {
 }
 
 impl Class {
-    /// Whether the payload may be to blame, so that a control run can tell.
+    /// Returns whether the payload may be to blame, so that a control run can find out.
     pub fn may_be_the_payload(self) -> bool {
         matches!(
             self,
@@ -90,7 +90,7 @@ impl Class {
         )
     }
 
-    /// What the class means, in words that follow "the new system: ".
+    /// Returns what the class means, in words that follow "the new system: ".
     pub fn words(self) -> &'static str {
         match self {
             Self::QemuDied => "QEMU ended by itself",
@@ -127,7 +127,7 @@ impl Class {
     }
 }
 
-/// Texts that tell a class, the more telling first: a kernel without root panics too.
+/// Texts that identify a class, the more specific first: a kernel without root panics too.
 const FAILURES: &[(&str, Class)] = &[
     ("No bootable device", Class::FirmwareNoBoot),
     ("Boot failed: not a bootable disk", Class::FirmwareNoBoot),
@@ -163,15 +163,16 @@ const FAILURES: &[(&str, Class)] = &[
     ("Cannot open access to console, the root account is locked", Class::Emergency),
 ];
 
-/// Returns the class of a line that tells a failure by itself.
+/// Returns the class of a line that shows a failure by itself.
 pub fn failure(line: &str) -> Option<Class> {
     let known = FAILURES.iter().find(|(text, _)| line.contains(text)).map(|(_, class)| *class);
     known.or_else(|| is_boot_loader_error(line).then_some(Class::BootLoader))
 }
 
-/// `error: file '/boot/grub/i386-pc/normal.mod' not found.` and its like, at the start of a line.
+/// Recognises `error: file '/boot/grub/i386-pc/normal.mod' not found.` and the like.
 ///
-/// The kernel's and systemd's own lines hold `error:` too, so only GRUB's phrases count.
+/// Such a line starts like this. The kernel's and systemd's own lines contain `error:` too, so only
+/// GRUB's phrases count.
 fn is_boot_loader_error(line: &str) -> bool {
     const PHRASES: &[&str] = &[
         "not found.",
@@ -187,7 +188,7 @@ fn is_boot_loader_error(line: &str) -> bool {
     said.is_some_and(|said| PHRASES.iter().any(|phrase| said.contains(phrase)))
 }
 
-/// Whether the more telling of two classes is the second one.
+/// Returns whether the second of two classes is the more specific one.
 ///
 /// A kernel says `VFS: Unable to mount root fs` on the line of its panic, and `Attempted to kill
 /// init` likewise; an initramfs that gave up may panic later, when its shell ends.
@@ -195,29 +196,29 @@ pub fn is_more_telling(known: Class, new: Class) -> bool {
     known == Class::KernelPanic && matches!(new, Class::KernelNoRoot | Class::InitDied)
 }
 
-/// Whether a line or an unfinished line is a login prompt: `name login: `.
+/// Returns whether a line, finished or not, is a login prompt: `name login: `.
 pub fn is_login_prompt(line: &str, prompt: &str) -> bool {
     let prompt = prompt.trim_end();
     line.trim_end().ends_with(prompt) || is_overtaken_prompt(line, prompt)
 }
 
-/// Whether others wrote on after a prompt, within the same instant: cloud-init does at its end.
+/// Returns whether others wrote after a prompt at the same instant, as cloud-init does at its end.
 fn is_overtaken_prompt(line: &str, prompt: &str) -> bool {
     let host = line.split_once(prompt).and_then(|(before, _)| before.strip_suffix(' '));
-    // What login(1) says to somebody who is in already begins like it.
+    // The message of login(1) to somebody who is already in starts the same way.
     host.is_some_and(|host| {
         let word = host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-'));
         word && !host.is_empty() && host != "Last"
     })
 }
 
-/// Whether the line is the first of a Linux kernel.
+/// Returns whether the line is the first of a Linux kernel.
 pub fn is_kernel_banner(line: &str) -> bool {
-    // A prompt without an end may stand before the kernel's clock.
+    // An unfinished prompt may stand before the kernel's clock.
     without_clock(line).starts_with("Linux version ") || line.contains("] Linux version ")
 }
 
-/// Whether the line counts as progress: lines that only tell that time passes do not.
+/// Returns whether the line counts as progress: lines that only show time passing do not.
 pub fn is_progress(line: &str) -> bool {
     const WAITING: &[&str] = &[
         "A start job is running",
@@ -233,7 +234,7 @@ pub fn is_progress(line: &str) -> bool {
     !line.trim().is_empty() && !WAITING.iter().any(|text| line.contains(text))
 }
 
-/// The line without the kernel's clock: `[    1.234567] text`, also with a `<6>` before it.
+/// Returns the line without the kernel's clock: `[ 1.234567] text`, also after a `<6>`.
 pub fn without_clock(line: &str) -> &str {
     let line = line.trim_start();
     let Some((clock, rest)) = line.strip_prefix('[').and_then(|line| line.split_once(']')) else {
@@ -244,7 +245,7 @@ pub fn without_clock(line: &str) -> &str {
     if is_clock { rest.trim_start() } else { line }
 }
 
-/// What `root=` of the kernel command line says, when the line shows one.
+/// Returns `root=` from the kernel command line, if the line shows one.
 pub fn root_parameter(line: &str) -> Option<&str> {
     let line = without_clock(line);
     let parameters = line

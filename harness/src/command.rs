@@ -1,4 +1,4 @@
-//! Runs programs of the host, so that none outlives us and every failure tells the whole command.
+//! Runs programs of the host: none outlives us, and every failure names the whole command.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -8,10 +8,10 @@ use std::process::{ExitStatus, Stdio};
 
 use tokio::process::Child;
 
-/// How much of a program's messages an error quotes.
+/// How many lines of a program's messages an error quotes.
 const TAIL_LINES: usize = 10;
 
-/// A program and its arguments.
+/// A program with its arguments.
 #[derive(Clone, Debug)]
 pub struct Command {
     program: OsString,
@@ -20,7 +20,7 @@ pub struct Command {
     folder: Option<PathBuf>,
 }
 
-/// What a program that ended well has written.
+/// The output of a program that succeeded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Output {
     /// Its standard output.
@@ -30,13 +30,13 @@ pub struct Output {
 }
 
 impl Output {
-    /// Returns the standard output as text, what is no UTF-8 replaced.
+    /// Returns the standard output as text, with a replacement for what is not UTF-8.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.stdout).into_owned()
     }
 }
 
-/// Why a program did not do its work.
+/// Why a program failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
     /// It could not be started.
@@ -55,7 +55,7 @@ pub enum CommandError {
         /// The reason.
         source: io::Error,
     },
-    /// It ended badly.
+    /// It ended with a bad status.
     #[error("{command} ended with {status}{}", quoted(tail))]
     Status {
         /// The whole command line.
@@ -68,7 +68,7 @@ pub enum CommandError {
 }
 
 impl Command {
-    /// Describes a call of `program`, which is searched in `PATH`.
+    /// Describes a call of `program`, which is looked up in `PATH`.
     pub fn new(program: impl AsRef<OsStr>) -> Self {
         Self {
             program: program.as_ref().to_owned(),
@@ -116,7 +116,7 @@ impl Command {
         environment.chain(words).collect::<Vec<_>>().join(" ")
     }
 
-    /// Runs the program to its end, without input; a bad end is an error.
+    /// Runs the program to its end, without input; a bad status is an error.
     ///
     /// Dropping the future ends the program.
     pub async fn run(&self) -> Result<Output, CommandError> {
@@ -131,9 +131,9 @@ impl Command {
         Ok(Output { stdout: output.stdout, stderr: output.stderr })
     }
 
-    /// Starts the program with both output streams in a file; it ends when the child is dropped.
+    /// Starts the program with both output streams in a file; dropping the child ends it.
     ///
-    /// It leads a process group of its own, so that Ctrl-C reaches us only.
+    /// It leads its own process group, so that only we get Ctrl-C.
     pub fn start(&self, log: File) -> Result<Child, CommandError> {
         let started = log.try_clone().and_then(|copy| {
             let mut command = self.guarded();
@@ -143,7 +143,7 @@ impl Command {
         started.map_err(|source| self.not_started(source))
     }
 
-    /// Runs the program on our own terminal to its end; a bad end is an error.
+    /// Runs the program on our own terminal to its end; a bad status is an error.
     pub async fn attach(&self) -> Result<(), CommandError> {
         let child = self.guarded().spawn().map_err(|source| self.not_started(source))?;
         let output = child.wait_with_output().await;
@@ -152,7 +152,7 @@ impl Command {
         self.check(output.status, &[])
     }
 
-    /// Turns a bad end into an error that quotes the end of `stderr`.
+    /// Turns a bad status into an error that quotes the end of `stderr`.
     pub fn check(&self, status: ExitStatus, stderr: &[u8]) -> Result<(), CommandError> {
         if status.success() {
             return Ok(());
@@ -164,7 +164,9 @@ impl Command {
         CommandError::Start { command: self.line(), source }
     }
 
-    /// The kernel kills the child when the thread that started it ends, however we end.
+    /// Returns a command whose child the kernel kills when the thread that started it ends.
+    ///
+    /// That holds however we end.
     #[expect(clippy::disallowed_methods, reason = "this is the crate's one wrapper")]
     fn guarded(&self) -> tokio::process::Command {
         let mut command = tokio::process::Command::new("setpriv");
@@ -185,7 +187,7 @@ pub fn tail(stderr: &[u8]) -> String {
     lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
 }
 
-/// Quotes a word for a shell when it needs it.
+/// Quotes a word for a shell if it needs quotes.
 pub fn quote(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "%+,-./:=@_^".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
@@ -237,7 +239,7 @@ mod tests {
         assert!(error.to_string().starts_with("no-such-program ended with"), "{error}");
     }
 
-    /// Waits for a line of a process's status; the process may be gone.
+    /// Waits for a line in a process's status; the process may be gone.
     fn status_shows(pid: u32, met: impl Fn(&str) -> bool) {
         let file = format!("/proc/{pid}/status");
         let shown = async {

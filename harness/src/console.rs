@@ -2,12 +2,12 @@
 
 use vte::{Params, Parser, Perform};
 
-/// A line longer than this is cut: no terminal is that wide, and memory is not endless.
+/// A longer line is cut: no terminal is that wide, and memory is finite.
 const MAX_COLUMNS: usize = 4096;
 
 /// A terminal that remembers finished lines and the one being written.
 ///
-/// Escape sequences and characters may be torn apart anywhere between two calls.
+/// Escape sequences and characters may be split anywhere between two calls.
 #[derive(Default)]
 pub struct Console {
     text: Text,
@@ -22,12 +22,12 @@ impl std::fmt::Debug for Console {
 }
 
 impl Console {
-    /// Makes a console on which nothing was written.
+    /// Makes an empty console.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Takes bytes and returns the lines that are finished now, without spaces at their ends.
+    /// Takes bytes, and returns the lines that are now finished, without trailing spaces.
     pub fn push(&mut self, bytes: &[u8]) -> Vec<String> {
         let text = self.text.push(bytes);
         self.parser.advance(&mut self.page, text.as_bytes());
@@ -40,9 +40,9 @@ impl Console {
     }
 }
 
-/// Text of which the last character may be incomplete.
+/// Text whose last character may be incomplete.
 ///
-/// The parser takes UTF-8 too, but what it makes of bad bytes depends on how they are cut.
+/// The parser takes UTF-8 too, but its result for bad bytes depends on how they are split.
 #[derive(Debug, Default)]
 struct Text {
     torn: Vec<u8>,
@@ -69,7 +69,7 @@ impl Text {
     }
 }
 
-/// What escape sequences act on: one line is enough, for a console only goes down.
+/// What escape sequences act on: one line is enough, because a console only moves down.
 #[derive(Debug, Default)]
 struct Page {
     line: Vec<char>,
@@ -85,7 +85,7 @@ impl Page {
         self.column = 0;
     }
 
-    /// Finishes the line if something stands on it: boot menus jump about on an empty page.
+    /// Finishes the line if there is something on it: boot menus jump about on an empty page.
     fn leave(&mut self) {
         if self.line.iter().any(|c| *c != ' ') {
             self.finish();

@@ -14,7 +14,7 @@ pub const STAGES: &[&str] = &[
     "reboot",
 ];
 
-/// How `anemos deploy` says that the machine goes through its firmware and boot loader now.
+/// How `anemos deploy` says that the machine now goes through its firmware and boot loader.
 pub const BOOTS_ENTRY: &str = "rebooting into the one-time boot entry";
 
 /// What one contract line says.
@@ -34,11 +34,11 @@ pub enum Said {
     Verdict(String),
 }
 
-/// Returns what the line says, if it is one of the contract.
+/// Returns what the line says, if it belongs to the contract.
 ///
-/// The kernel may have put a line of its own without an end before it. With nothing but its clock
-/// before it, it is a copy: PID 1 says everything to the kernel log too, which prints it late where a
-/// magic key raises its level.
+/// The kernel may have put a line of its own before it, without an end. A line with only the
+/// kernel's clock before it is a copy: PID 1 writes everything to the kernel log too, which prints
+/// it late if a magic key raises its level.
 pub fn parse(line: &str) -> Option<Said> {
     let (before, said) = line.split_once("anemos: ")?;
     let before = before.trim();
@@ -62,7 +62,7 @@ pub fn parse(line: &str) -> Option<Said> {
     parse_stage(stage.to_owned(), said)
 }
 
-/// Cuts off what the kernel said before our line had its end: `begins[   17.774534] IPv6: …`.
+/// Cuts off what the kernel said before our line was finished: `begins[ 17.774534] IPv6: …`.
 fn without_kernel(said: &str) -> &str {
     let is_clock = |at: &usize| {
         let rest = said.get(at + 1..).unwrap_or_default().trim_start_matches(' ');

@@ -1,4 +1,4 @@
-//! Looks into the file systems of a disk that nobody has mounted, by sfdisk(8) and debugfs(8).
+//! Looks into the file systems of an unmounted disk, by sfdisk(8) and debugfs(8).
 
 use std::io;
 use std::path::Path;
@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::command::{Command, CommandError};
 
-/// What sfdisk(8) says of a disk.
+/// The output of sfdisk(8) for a disk.
 #[derive(Debug, Deserialize)]
 struct Listing {
     partitiontable: Partitions,
@@ -18,29 +18,30 @@ struct Listing {
 pub(crate) struct Partitions {
     /// `gpt` or `dos`.
     pub(crate) label: String,
-    /// What it lists.
+    /// The partitions that it lists.
     #[serde(default)]
     pub(crate) partitions: Vec<Partition>,
 }
 
-/// A partition, as far as we look at it.
+/// A partition, as far as we need it.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Partition {
     start: u64,
 }
 
-/// Sectors of 512 bytes before the first volume in a partition of LVM, unless it is told otherwise
-/// (pvcreate(8), `--dataalignment`).
+/// Sectors of 512 bytes before the first volume in a partition of LVM.
+///
+/// That is the default of pvcreate(8), `--dataalignment`.
 const BEFORE_VOLUME: u64 = 2048;
 
 impl Partitions {
-    /// The sectors that a file system may begin with: that of a partition, or of the first volume in it.
+    /// Returns where a file system may begin: in a partition, or in the first volume in it.
     pub(crate) fn places(&self) -> impl Iterator<Item = u64> {
         self.partitions.iter().flat_map(|it| [it.start, it.start + BEFORE_VOLUME])
     }
 }
 
-/// Lists the partitions of a disk; none where it has no table, which sfdisk calls an error.
+/// Lists the partitions of a disk; `None` if it has no table, which sfdisk calls an error.
 pub(crate) async fn partitions(raw: &Path) -> io::Result<Option<Partitions>> {
     let listed = Command::new("sfdisk").arg("--json").arg(raw).run().await;
     let Ok(listed) = listed else { return Ok(None) };
@@ -48,7 +49,7 @@ pub(crate) async fn partitions(raw: &Path) -> io::Result<Option<Partitions>> {
     Ok(Some(listing.partitiontable))
 }
 
-/// Returns where a file lies on a disk, as ranges of bytes; none where there is no such file.
+/// Returns where a file lies on a disk, as ranges of bytes; none if there is no such file.
 pub(crate) async fn blocks(raw: &Path, path: &str) -> io::Result<Vec<(u64, u64)>> {
     let Some(table) = partitions(raw).await? else { return Ok(Vec::new()) };
     for start in table.places() {
@@ -66,9 +67,9 @@ pub(crate) async fn blocks(raw: &Path, path: &str) -> io::Result<Vec<(u64, u64)>
     Ok(Vec::new())
 }
 
-/// Returns what debugfs(8) says to a request about a partition with ext2 to ext4.
+/// Returns debugfs(8)'s answer to a request about a partition with ext2 to ext4.
 ///
-/// debugfs ends well where there is no such file; only what it says tells that.
+/// debugfs succeeds even if there is no such file; only its output shows that.
 pub(crate) async fn debug(raw: &Path, start: u64, request: &str) -> io::Result<Option<String>> {
     let image = format!("{}?offset={}", raw.display(), start * 512);
     // Without its bitmaps (`-c`): a system that was switched off has some of them in its journal.
@@ -89,7 +90,7 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// Makes a disk with one ext4 partition that holds one file; needs no root.
+    /// Makes a disk with one ext4 partition that contains one file; needs no root.
     pub(crate) async fn make_disk(folder: &Path) {
         let (root, partition) = (folder.join("root"), folder.join("partition"));
         fs::create_dir_all(root.join("etc")).unwrap();

@@ -1,4 +1,4 @@
-//! Follows a guest along the chain: reads its sensors, keeps the limits, tells the progress.
+//! Follows a guest along the chain: reads its sensors, enforces the limits, shows the progress.
 
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
@@ -22,17 +22,19 @@ pub mod router;
 
 /// Name of the disk with the system.
 pub(crate) const SYSTEM: &str = "system";
-/// Bytes that router advertisements and the like may carry without anything getting on.
+/// Bytes that router advertisements and the like may carry without counting as progress.
 const CHATTER: u64 = 64 << 10;
-/// Bytes that the deploy environment may write into the place that the old system has set aside for
-/// its reports: 16 KiB before each of some stages. They are not what is deployed.
+/// Bytes that reports of the deploy environment for the old system may have.
+///
+/// They are 16 KiB before each of some stages, in a place that the old system has reserved, and do
+/// not count as deployed.
 const REPORTS: u64 = 128 << 10;
-/// How long a watchdog may need to tell that the kernel hangs: the longest time is that of the jump.
+/// How long a watchdog may need to detect that the kernel hangs; it is longest at the jump.
 const WATCHDOG: Duration = Duration::from_mins(4);
-/// Longest time without a look at the clock.
+/// Longest time between two looks at the clock.
 const BEAT: Duration = Duration::from_millis(250);
 
-/// Translates what a sensor said for the chain and the judge.
+/// Translates the report of a sensor for the chain and the judge.
 pub(crate) fn seen(what: &What) -> Option<Seen> {
     match what {
         What::Line(line) => Some(Seen::Line(line.clone())),
@@ -44,7 +46,7 @@ pub(crate) fn seen(what: &What) -> Option<Seen> {
         What::Event(Event::Shutdown { reason }) => match reason.as_str() {
             "guest-reset" => Some(Seen::Reset),
             "guest-panic" => Some(Seen::Panicked),
-            // QEMU was asked to end by somebody else; its end is what follows.
+            // Somebody else asked QEMU to end; its end is what follows.
             by_host if by_host.starts_with("host-") => None,
             _ => Some(Seen::PoweredOff),
         },
@@ -52,14 +54,14 @@ pub(crate) fn seen(what: &What) -> Option<Seen> {
     }
 }
 
-/// The verdict when QEMU ended by itself.
+/// Returns the verdict if QEMU ended by itself.
 pub(crate) fn qemu_died(ended: &Ended) -> Verdict {
     let status = ended.status.map_or_else(|| "an unknown status".to_owned(), |s| s.to_string());
     let lines = ended.stderr.lines().map(str::to_owned).collect();
     Verdict::broken(Class::QemuDied, format!("QEMU ended by itself with {status}"), lines)
 }
 
-/// The verdict when a disk failed that no fault was meant for: on NVMe QEMU does not tell.
+/// Returns the verdict if a disk failed without a fault for it; with NVMe QEMU does not report it.
 pub(crate) fn host_disk_failed(what: &What) -> Option<Verdict> {
     let What::Event(Event::BlockIoError { disk, operation }) = what else { return None };
     let reason = format!("the host could not {operation} the image of the disk {disk}");
@@ -78,15 +80,15 @@ pub(crate) struct Drive<'a> {
     faults: Faults,
     /// How far the machine had come when the first of them struck.
     pub(crate) struck: Option<Struck>,
-    /// Whether one has struck that has requests to the disk fail.
+    /// Whether a fault has struck that makes requests to the disk fail.
     disk_struck: bool,
     written: u64,
-    /// How large the capture of packets was when it last counted as progress.
+    /// The size of the packet capture when it last counted as progress.
     captured: u64,
-    /// Whether the machine is on its way through a reset that it shall survive.
+    /// Whether the machine is going through a reset that it survives.
     restarting: bool,
     log: Option<PathBuf>,
-    /// How long the log of writes was at the jump.
+    /// The length of the log of writes at the jump.
     log_at_jump: Option<u64>,
 }
 
@@ -115,29 +117,29 @@ impl<'a> Drive<'a> {
         }
     }
 
-    /// Has faults strike the machine from now on, each at its moment.
+    /// Makes faults strike the machine from now on, each at its moment.
     pub(crate) fn expect_faults(&mut self, faults: &[Fault]) {
         self.faults = Faults::new(faults);
     }
 
-    /// Notes how far a log of writes was at the jump, which nobody writes during.
+    /// Notes the length of a log of writes at the jump, during which nobody writes.
     pub(crate) fn mark_jump_in(&mut self, log: Option<PathBuf>) {
         self.log = log;
     }
 
-    /// How long the log of writes was at the jump.
+    /// Returns the length of the log of writes at the jump.
     pub(crate) fn log_at_jump(&self) -> u64 {
         self.log_at_jump.unwrap_or_default()
     }
 
-    /// Tells the chain something that no sensor of the guest says.
+    /// Passes the chain something that no sensor of the guest reports.
     pub(crate) fn tell(&mut self, seen: &Seen) -> Option<End> {
         let end = self.chain.observe(self.host.at(), seen);
         self.show();
         end
     }
 
-    /// Watches a command in the guest from now on, whose output goes to the file `log`.
+    /// Watches a command in the guest from now on; its output goes to the file `log`.
     pub(crate) fn attend(&mut self, child: Child, log: &Path) {
         self.command = Some(Running { child, log: LogTail::new(log) });
     }
@@ -165,7 +167,7 @@ impl<'a> Drive<'a> {
         None
     }
 
-    /// Goes on following the guest while something else is done with it.
+    /// Keeps following the guest while something else is done with it.
     pub(crate) async fn meanwhile<T>(
         &mut self,
         work: impl Future<Output = T>,
@@ -190,7 +192,7 @@ impl<'a> Drive<'a> {
         }
     }
 
-    /// Takes one observation, or notes that there is none for a moment.
+    /// Takes one observation, or notes that there has been none for a moment.
     async fn beat(&mut self, watch: &mut Watch) -> Option<End> {
         let next = self.guest.next(Instant::now() + BEAT).await;
         if let Some(observation) = next {
@@ -229,19 +231,21 @@ impl<'a> Drive<'a> {
         self.listen_to_the_command(watch)
     }
 
-    /// Takes a reset: the end of the guest, or on to the boot entry that the command has announced.
+    /// Handles a reset: the end of the guest, or the way to the boot entry that the command
+    /// announced.
     async fn reset(&mut self, watch: &mut Watch) -> Option<End> {
         let moved = if self.restarting {
-            // `SeaBIOS` resets the machine a few times more until it is as it was when switched on.
+            // `SeaBIOS` resets the machine a few more times until it is as it was when switched on.
             self.guest.go_on().await
         } else {
-            // What it said last may not have been read yet.
+            // Its last lines may not have been read yet.
             let end = self.listen_to_the_command(watch).or_else(|| self.tell(&Seen::Reset));
             if end.is_some() {
                 return end;
             }
             self.restarting = true;
-            // UEFI under emulation says and reads nothing for a minute after an operating system.
+            // After an operating system, UEFI under emulation neither says nor reads anything for a
+            // minute.
             let budget = self.host.budget("the kernel that the boot loader boots", 150, 75);
             *watch = Watch::begin(budget, self.guest.now());
             self.guest.restart().await
@@ -249,7 +253,7 @@ impl<'a> Drive<'a> {
         broken(moved)
     }
 
-    /// Has the next reset be the end of the guest again, once it is through the boot loader.
+    /// Makes the next reset the end of the guest again, once it is through the boot loader.
     async fn arrive(&mut self) -> Option<End> {
         if !self.restarting || self.chain.link() < Link::Jumped {
             return None;
@@ -258,7 +262,7 @@ impl<'a> Drive<'a> {
         broken(self.guest.restarted().await)
     }
 
-    /// Whether the network has carried enough to be more than the chatter of idle machines.
+    /// Returns whether the network has carried more than the chatter of idle machines.
     fn carries(&mut self, what: &What) -> bool {
         let What::Packets(captured) = *what else { return false };
         let carries = captured >= self.captured + CHATTER;
@@ -268,14 +272,14 @@ impl<'a> Drive<'a> {
         carries
     }
 
-    /// Has the faults strike whose moment it is.
+    /// Makes the faults strike whose moment has come.
     async fn strike(&mut self, watch: &mut Watch) -> Option<End> {
         let (jumped, stage) = (self.chain.link() >= Link::Jumped, self.chain.stage());
         if let (true, None, Some(log)) = (jumped, self.log_at_jump, &self.log) {
             self.log_at_jump = fs::metadata(log).map(|log| log.len()).ok();
         }
         if jumped && !self.faults.is_idle() {
-            // What the old system has written to the last moment was not sampled yet.
+            // The last writes of the old system have not been sampled yet.
             let before = self.guest.written(SYSTEM).await.unwrap_or(self.written);
             self.written = self.written.max(self.faults.begin_at(before));
         }
@@ -318,7 +322,7 @@ impl<'a> Drive<'a> {
 
     fn listen_to_the_command(&mut self, watch: &mut Watch) -> Option<End> {
         let running = self.command.as_mut()?;
-        // An error here is the end of the command too: without status.
+        // An error here is the end of the command too: without a status.
         let ended = running.child.try_wait().unwrap_or_default();
         let said = running.log.lines();
         if ended.is_some() {
@@ -340,7 +344,7 @@ impl<'a> Drive<'a> {
         let direct = self.chain.entry() == Entry::Direct;
         let step = match (self.chain.link(), self.chain.stage()) {
             (Link::Started, _) if direct => "deploy environment: booting".to_owned(),
-            // Between two stages the one before is still the news.
+            // Between two stages the earlier one is still the news.
             (Link::Jumped, None) if self.chain.has_begun_stages() => return,
             (Link::PowerOn, _) => "old system: booting".to_owned(),
             (Link::OldSystem, _) => "old system: bringing the payload in".to_owned(),
@@ -358,20 +362,20 @@ impl<'a> Drive<'a> {
             Link::OldSystem => self.host.budget("the payload to be in the guest", 90, 90),
             Link::Pushed => self.host.budget("anemos deploy to start", 10, 10),
             Link::Started => self.host.budget("the kernel of the deploy environment", 60, 20),
-            // `deploy` has a limit of its own, which PID 1 keeps; one that says nothing stalls.
+            // `deploy` has its own limit, which PID 1 enforces; one that says nothing stalls.
             Link::Jumped => self.host.budget("the verdict of the deploy environment", 4000, 12),
             Link::Verdict | Link::Reset => self.host.budget("the reset", 12, 12),
         }
     }
 }
 
-/// The end when QEMU did not do what a restart needs.
+/// Returns the end if QEMU did not do what a restart needs.
 fn broken(done: Result<(), GuestError>) -> Option<End> {
     let reason = format!("the machine could not be restarted: {}", done.err()?);
     Some(End::Failed(Verdict::broken(Class::QemuDied, reason, Vec::new())))
 }
 
-/// Reads whole lines of a file that grows.
+/// Reads whole lines of a growing file.
 #[derive(Debug)]
 struct LogTail {
     path: PathBuf,
@@ -383,7 +387,7 @@ impl LogTail {
         Self { path: path.to_owned(), at: 0 }
     }
 
-    /// Returns the lines that were finished since the last call; a file not there yet has none.
+    /// Returns the lines finished since the last call; none if the file does not exist yet.
     fn lines(&mut self) -> Vec<String> {
         let mut bytes = Vec::new();
         let read = File::open(&self.path).and_then(|mut file| {

@@ -10,12 +10,12 @@ use serde::Serialize;
 use crate::chain::Timed;
 use crate::verdict::Verdict;
 
-/// What `anemos deploy` said, in the folder of the old system.
+/// The output of `anemos deploy`, in the folder of the old system.
 pub(crate) const SAID: &str = "anemos-deploy.log";
 
-/// The mark of what the old system says came of a rehearsal.
+/// The mark of the old system's lines about the result of a rehearsal.
 pub(crate) const STATUS: &str = "status: ";
-/// The mark of what the new system answers.
+/// The mark of the new system's answers.
 pub(crate) const ANSWER: &str = "answer: ";
 
 /// The folder of one run: `verdict.json`, `stages.json`, and a folder for each guest.
@@ -33,7 +33,7 @@ pub struct PartError {
 }
 
 impl Evidence {
-    /// Makes the folder, which may exist already; a verdict of an earlier run is removed.
+    /// Makes the folder if it does not exist; a verdict of an earlier run is removed.
     pub fn create(folder: &Path) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
         for name in ["verdict.json", "stages.json"] {
@@ -45,7 +45,7 @@ impl Evidence {
         Ok(Self { folder: std::path::absolute(folder)? })
     }
 
-    /// The folder itself.
+    /// Returns the folder itself.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
@@ -64,19 +64,19 @@ impl Evidence {
         self.json("verdict.json", verdict)
     }
 
-    /// Writes `stages.json` with what took how long.
+    /// Writes `stages.json` with how long each part took.
     pub fn stages(&self, times: &[Timed]) -> io::Result<()> {
         self.json("stages.json", times)
     }
 
-    /// Writes a file of JSON that people can read too.
+    /// Writes a JSON file that people can read too.
     pub fn json<T: Serialize + ?Sized>(&self, name: &str, value: &T) -> io::Result<()> {
         let text = serde_json::to_string_pretty(value).map_err(io::Error::from)?;
         fs::write(self.folder.join(name), text + "\n")
     }
 }
 
-/// The table of stage times, a line each.
+/// Renders the table of stage times, one line each.
 pub fn render_times(times: &[Timed]) -> String {
     let width = times.iter().map(|timed| timed.name.len()).max().unwrap_or(0);
     let row = |Timed { name, start, seconds }: &Timed| {
@@ -85,7 +85,7 @@ pub fn render_times(times: &[Timed]) -> String {
     times.iter().map(row).collect::<Vec<_>>().concat()
 }
 
-/// The folder for a run that was not given one: the time in UTC, and what it is about.
+/// Returns the folder for a run that was not given one: the time in UTC, and what it is about.
 pub fn default_folder(about: &str, now: SystemTime) -> PathBuf {
     let about: String = about
         .chars()
@@ -94,7 +94,7 @@ pub fn default_folder(about: &str, now: SystemTime) -> PathBuf {
     Path::new("anemos-evidence").join(format!("{}-{about}", stamp(now)))
 }
 
-/// `20261231T235959Z`
+/// Returns a time such as `20261231T235959Z`.
 fn stamp(now: SystemTime) -> String {
     // humantime writes no time before 1970.
     let time = humantime::format_rfc3339_seconds(now.max(UNIX_EPOCH));

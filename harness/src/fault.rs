@@ -1,4 +1,4 @@
-//! What can befall a machine, as data: each fault says what it is and when it strikes.
+//! Faults of a machine, as data: what each one is, and when it strikes.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::contract::STAGES;
 use crate::size::Size;
 
-/// Something that befalls a machine.
+/// A fault that strikes a machine.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Fault {
@@ -17,7 +17,7 @@ pub struct Fault {
     pub at: Moment,
 }
 
-/// What befalls a machine; what it is about is the disk with the system.
+/// The kind of a fault; if it is about a disk, that is the disk with the system.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
@@ -37,35 +37,37 @@ pub enum Kind {
     SlowDisk,
     /// The cable of the network card is pulled.
     LinkDown,
-    /// One packet of a hundred to the machine is lost from now on.
+    /// One in a hundred packets to the machine is lost from now on.
     PacketLoss,
-    /// The server hangs up in the middle of what it was asked for.
+    /// The server hangs up in the middle of its answer.
     ServerStops,
-    /// The same, but it gives the rest to whoever asks for it.
+    /// The same, but the server gives the rest to a client that asks for it.
     ServerResumes,
-    /// The server sends another byte in the middle of what it was asked for.
+    /// The server sends a wrong byte in the middle of its answer.
     ServerLies,
-    /// The processors stand still, and so does the clock: nothing in the machine can tell.
+    /// The processors stand still, and so does the clock: nothing in the machine can notice.
     Hang,
-    /// The kernel hangs with its interrupts off: a watchdog of the machine can tell. Where there is
-    /// more than one processor, only one of them hangs.
+    /// The kernel hangs with its interrupts off, which a watchdog of the machine can notice.
+    ///
+    /// If there is more than one processor, only one of them hangs.
     LockUp,
-    /// Every process but PID 1 is killed: sysrq `i` on the serial console, which
-    /// `sysrq_always_enabled` permits.
+    /// Every process but PID 1 is killed.
+    ///
+    /// It is sysrq `i` on the serial console, which `sysrq_always_enabled` permits.
     Kill,
     /// The kernel panics: sysrq `c` on the serial console, which `sysrq_always_enabled` permits.
     Panic,
-    /// The clock of the machine stands at 2001-01-01 when it is switched on.
+    /// The clock of the machine is at 2001-01-01 when it is switched on.
     ClockOff,
 }
 
 impl Kind {
-    /// Whether requests to the disk fail from then on.
+    /// Returns whether requests to the disk fail from then on.
     pub fn fails_the_disk(self) -> bool {
         matches!(self, Self::ReadError | Self::WriteError | Self::FlushError | Self::DiskFull)
     }
 
-    /// Whether it is a property of the machine or its surroundings, and no event.
+    /// Returns whether it is a property of the machine or its surroundings, not an event.
     fn is_from_the_start(self) -> bool {
         let servers = [Self::ServerStops, Self::ServerResumes, Self::ServerLies];
         self == Self::ClockOff || servers.contains(&self)
@@ -78,21 +80,21 @@ impl Kind {
 pub enum Moment {
     /// `start`: when the machine is switched on.
     Start,
-    /// `jump`: when the kernel of the deploy environment is heard of.
+    /// `jump`: when the kernel of the deploy environment is first heard.
     Jump,
     /// `stage NAME`: when a stage begins.
     Stage(String),
-    /// `written SIZE`: when the deploy environment has written so much to the system's disk.
+    /// `written SIZE`: when the deploy environment has written that much to the system's disk.
     Written(Size),
-    /// `seed NUMBER`: at a stage or amount that the number draws.
+    /// `seed NUMBER`: at a stage or amount that depends on the number.
     Drawn(u64),
 }
 
 impl Moment {
-    /// Returns the moment that a number draws: half of them stages, half of them amounts.
+    /// Returns the moment that a number stands for: half of them are stages, half of them amounts.
     fn drawn(self) -> Self {
         let Self::Drawn(seed) = self else { return self };
-        // The finalizer of SplitMix64: neighbouring numbers draw unlike moments.
+        // The finalizer of SplitMix64: neighbouring numbers give unlike moments.
         let mut bits = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
         bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -149,7 +151,7 @@ impl fmt::Display for Fault {
 }
 
 impl Fault {
-    /// Complains of a fault that could never strike.
+    /// Rejects a fault that could never strike.
     pub fn check(&self) -> Result<(), String> {
         match (self.kind.is_from_the_start(), self.at == Moment::Start) {
             (true, false) => Err(format!("{self}: that is so from the start, or never")),
@@ -160,7 +162,7 @@ impl Fault {
         }
     }
 
-    /// Complains of faults that could not strike together.
+    /// Rejects faults that could not strike together.
     pub fn check_all(faults: &[Self]) -> Result<(), String> {
         faults.iter().try_for_each(Self::check)?;
         let ends = |fault: &&Self| matches!(fault.kind, Kind::Reset | Kind::PowerCut);
@@ -171,7 +173,7 @@ impl Fault {
     }
 }
 
-/// What the clock of a machine says whose faults are these.
+/// Returns what the clock of a machine with these faults says.
 pub(crate) fn clock(faults: &[Fault]) -> Option<&'static str> {
     faults.iter().any(|fault| fault.kind == Kind::ClockOff).then_some("2001-01-01T00:00:00")
 }
@@ -184,7 +186,7 @@ pub struct Struck {
     pub at: f64,
     /// The stage that ran.
     pub stage: Option<String>,
-    /// Bytes that the deploy environment had written to the system's disk, reports left out.
+    /// Bytes that the deploy environment had written to the system's disk, excluding reports.
     pub written: u64,
 }
 
@@ -199,7 +201,7 @@ pub struct Faults {
 /// How far a machine has come.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Progress {
-    /// Whether the kernel of the deploy environment was heard of.
+    /// Whether the kernel of the deploy environment was heard.
     pub jumped: bool,
     /// The stage that runs.
     pub stage: Option<&'static str>,
@@ -208,14 +210,14 @@ pub struct Progress {
 }
 
 impl Faults {
-    /// Waits for the moments of all that strike a running machine.
+    /// Starts waiting for the moments of all faults that strike a running machine.
     pub fn new(faults: &[Fault]) -> Self {
         let later = |fault: &&Fault| fault.at != Moment::Start;
         let drawn = |fault: &Fault| Fault { at: fault.at.clone().drawn(), ..fault.clone() };
         Self { waiting: faults.iter().filter(later).map(drawn).collect(), before: None }
     }
 
-    /// Whether nothing strikes any more, or the jump was noted already.
+    /// Returns whether nothing strikes any more, or the jump was already noted.
     pub fn is_idle(&self) -> bool {
         self.waiting.is_empty() || self.before.is_some()
     }
@@ -225,7 +227,7 @@ impl Faults {
         *self.before.get_or_insert(written)
     }
 
-    /// Bytes of these, counted since the machine was switched on, that were written since the jump.
+    /// Returns how many of these bytes, counted since power-on, were written since the jump.
     pub fn since_jump(&self, written: u64) -> u64 {
         written.saturating_sub(self.before.unwrap_or(written))
     }

@@ -1,7 +1,7 @@
 //! Finds the UEFI firmware of this host by QEMU's firmware descriptors.
 //!
 //! The format is `docs/interop/firmware.json` of QEMU: a file for each firmware, in an order that
-//! the distribution and the administrator set by names and folders.
+//! the distribution and the administrator determine by names and folders.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -26,20 +26,20 @@ pub enum FirmwareError {
         wanted: Firmware,
         /// The board, as descriptors name it.
         board: &'static str,
-        /// The descriptors that there are, with what each lacks.
+        /// The available descriptors, each with what it lacks.
         rejected: Vec<String>,
     },
     /// UEFI with secure boot needs system management mode, which the board lacks.
     #[error("secure boot needs the chipset q35: the board pc cannot protect the firmware's keys")]
     SecureBootOnPc,
-    /// A file.
+    /// A file operation failed.
     #[error("{doing} {}: {source}", path.display())]
     File {
-        /// What was tried, as a gerund.
+        /// The operation, as a gerund.
         doing: &'static str,
         /// The file.
         path: PathBuf,
-        /// Why it did not work.
+        /// Why it failed.
         source: io::Error,
     },
 }
@@ -90,9 +90,9 @@ struct Target {
     machines: Vec<String>,
 }
 
-/// Finds the platform for a machine, and copies its variables to `variables` unless they are there.
+/// Finds the platform for a machine, and copies its variables to `variables` if they are missing.
 ///
-/// The copy belongs to one machine: what the old system stores there, the new one finds.
+/// The copy belongs to one machine: the new system finds what the old system stores there.
 pub fn prepare(
     firmware: Firmware,
     chipset: Chipset,
@@ -119,7 +119,7 @@ pub fn prepare(
     Ok(Platform::Uefi(Flash { code, variables: variables.to_owned(), secure_boot }))
 }
 
-/// Tells what of the platform is missing on this host, if something is.
+/// Returns what is missing on this host for the platform, if anything is.
 pub fn missing(firmware: Firmware, chipset: Chipset) -> Option<FirmwareError> {
     if firmware == Firmware::Bios {
         return None;
@@ -127,7 +127,7 @@ pub fn missing(firmware: Firmware, chipset: Chipset) -> Option<FirmwareError> {
     descriptors(&folders()).and_then(|known| choose(&known, firmware, chipset)).err()
 }
 
-/// Folders of descriptors, the user's first; a file hides those of its name in later ones.
+/// Returns the folders of descriptors, the user's first; a file hides its namesakes in later ones.
 fn folders() -> Vec<PathBuf> {
     let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".config"));
     let config = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).or(home);
@@ -137,11 +137,12 @@ fn folders() -> Vec<PathBuf> {
         .collect()
 }
 
-/// Reads all descriptors in the order of their names; an empty file hides one and is none itself.
+/// Reads all descriptors in the order of their names; an empty file hides one and is not one
+/// itself.
 fn descriptors(folders: &[PathBuf]) -> Result<Vec<(String, Descriptor)>, FirmwareError> {
     let mut files = BTreeMap::new();
     for folder in folders {
-        // A folder that is not there has no descriptors.
+        // A missing folder has no descriptors.
         let Ok(entries) = fs::read_dir(folder) else { continue };
         for path in entries.flatten().map(|entry| entry.path()) {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -202,7 +203,7 @@ fn lack(
     let secure = has("secure-boot") && has("enrolled-keys");
     match wanted {
         Firmware::UefiSecure if !secure => return Err("enforces no secure boot"),
-        // Without a key, secure boot is off; but the mode that it needs is slow and of no use.
+        // Without a key, secure boot is off, but the mode that it needs is slow and useless.
         Firmware::Uefi if has("enrolled-keys") || has("requires-smm") => {
             return Err("is made for secure boot");
         }

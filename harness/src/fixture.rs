@@ -1,4 +1,4 @@
-//! Simulated VPS images: what they are, and where their data comes from.
+//! Simulated VPS images: their description as data, and the folder it comes from.
 
 use std::fs;
 use std::io;
@@ -19,17 +19,17 @@ mod part;
 pub mod router;
 pub mod served;
 
-/// Raised when the way a disk is made from the inputs changes, which no input tells.
+/// Raised if the way in which a disk is made from the inputs changes, which no input shows.
 ///
-/// The binary is no input: an initramfs that writes the same root file system to the same table
-/// makes the same disk, and a cache that ended with every compilation would be none.
+/// The binary is not an input: an initramfs that writes the same root file system to the same table
+/// makes the same disk, and a cache that ended with every compilation would be useless.
 const RECIPE: &str = "anemos fixture recipe 3";
 
-/// `fixture.toml`
+/// The content of `fixture.toml`.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Description {
-    /// The line with which the system says who it is, before its login prompt.
+    /// The line with which the system identifies itself, before its login prompt.
     pub identity: String,
     /// The text of the login prompt.
     #[serde(default = "login")]
@@ -43,7 +43,7 @@ pub struct Description {
     /// Size of its disk, e.g. `4G`.
     #[serde(default = "disk_size")]
     pub disk_size: Size,
-    /// The buses that its kernel finds a disk on.
+    /// The buses on which its kernel finds a disk.
     #[serde(default = "buses")]
     pub buses: Vec<Bus>,
     /// The executable, in the folder of the fixture, that builds what the disk is made from.
@@ -75,23 +75,23 @@ fn disk_size() -> Size {
 /// A fixture as data.
 #[derive(Clone, Debug)]
 pub struct Fixture {
-    /// Its name: that of its folder.
+    /// Its name, which is that of its folder.
     pub name: String,
     /// What its `fixture.toml` says.
     pub description: Description,
-    /// Where its files are.
+    /// The folder of its files.
     pub folder: PathBuf,
 }
 
-/// Why a fixture cannot be had.
+/// Why a fixture is not available.
 #[derive(Debug, thiserror::Error)]
 pub enum FixtureError {
-    /// There is none of this name.
+    /// There is none with this name.
     #[error("there is no fixture {name}; there are: {}", known.join(", "))]
     Unknown {
-        /// What was asked for.
+        /// The name that was asked for.
         name: String,
-        /// What there is.
+        /// The names that exist.
         known: Vec<String>,
     },
     /// Its description cannot be read.
@@ -142,7 +142,7 @@ impl Fixture {
         Ok(Self { name: name.to_owned(), description, folder })
     }
 
-    /// Returns the folder of fixtures that it is one of.
+    /// Returns the folder of fixtures that contains it.
     pub fn home(&self) -> &Path {
         self.folder.parent().unwrap_or(&self.folder)
     }

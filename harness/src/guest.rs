@@ -1,4 +1,4 @@
-//! A machine that runs, and everything that its sensors say.
+//! A running machine, with everything that its sensors report.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -43,7 +43,7 @@ pub(crate) use self::process::run_folder;
 /// How long each way of ending QEMU may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What one sensor said.
+/// An observation of one sensor.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Observation {
     /// Time since the guest was started.
@@ -52,7 +52,7 @@ pub struct Observation {
     pub what: What,
 }
 
-/// The words of the sensors.
+/// What sensors observe.
 #[derive(Clone, Debug, PartialEq)]
 pub enum What {
     /// A finished, rendered line of the serial console; blank lines are left out.
@@ -61,9 +61,9 @@ pub enum What {
     Pending(String),
     /// A line of the firmware's debug port.
     Firmware(String),
-    /// The text screen, after it changed.
+    /// The text screen, after it has changed.
     Screen(Screen),
-    /// QEMU tells what happened to the machine.
+    /// QEMU reports what happened to the machine.
     Event(Event),
     /// A disk was read or written.
     Disk(Traffic),
@@ -78,7 +78,7 @@ pub enum What {
 pub enum Event {
     /// The machine was reset.
     Reset,
-    /// The machine wants to be off or, with reason `guest-reset`, to restart; it stands still now.
+    /// The machine wants to be off or, with reason `guest-reset`, to restart; it is stopped now.
     Shutdown {
         /// QEMU's word: `guest-reset`, `guest-shutdown`, `guest-panic`, `host-qmp-quit`…
         reason: String,
@@ -87,7 +87,7 @@ pub enum Event {
     Stop,
     /// The processors run.
     Resume,
-    /// The guest's kernel told a paravirtual device about a panic.
+    /// The guest's kernel reported a panic to a paravirtual device.
     GuestPanicked,
     /// The watchdog of the machine was not fed for too long.
     Watchdog,
@@ -98,7 +98,7 @@ pub enum Event {
         /// `read` or `write`.
         operation: String,
     },
-    /// A migration has come further.
+    /// A migration has progressed.
     Migration {
         /// QEMU's word: `active`, `completed`, `failed`…
         status: String,
@@ -121,24 +121,24 @@ pub struct Traffic {
 /// How QEMU ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ended {
-    /// Status of the process; none if it could not be had.
+    /// Status of the process; `None` if it is not available.
     pub status: Option<ExitStatus>,
     /// The last lines that QEMU printed.
     pub stderr: String,
 }
 
-/// What came of a wait.
+/// The result of a wait.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Waited<T> {
     /// It happened.
     Met(T),
-    /// The budget is used up.
+    /// The budget was used up.
     GaveUp(GaveUp),
-    /// QEMU ended before.
+    /// QEMU ended first.
     Ended(Ended),
 }
 
-/// Why a guest cannot be had, or be spoken with.
+/// Why a guest is not available, or cannot be spoken to.
 #[derive(Debug, thiserror::Error)]
 pub enum GuestError {
     /// The machine cannot be rendered.
@@ -163,16 +163,16 @@ pub enum GuestError {
         /// The whole command line.
         command: String,
     },
-    /// A connection to QEMU was cut.
+    /// A connection to QEMU broke.
     #[error("connecting with QEMU")]
     Connection {
         /// The reason.
         source: io::Error,
     },
-    /// A file or socket of the guest.
+    /// A file or socket of the guest failed.
     #[error("{doing} {}", path.display())]
     File {
-        /// What was tried, as a gerund.
+        /// The operation, as a gerund.
         doing: &'static str,
         /// The file or socket.
         path: PathBuf,
@@ -193,14 +193,15 @@ pub enum GuestError {
 }
 
 impl GuestError {
-    /// Explains a command that QEMU did not carry out.
+    /// Explains a command that QEMU did not execute.
     fn qmp(command: &'static str) -> impl Fn(qapi::ExecuteError) -> Self {
         move |error| Self::Qmp { command, reason: error.to_string() }
     }
 }
 
 impl What {
-    /// Whether it shows that the guest gets on; a network chatters while a machine only waits.
+    /// Returns whether it shows progress of the guest; a network chatters while a machine only
+    /// waits.
     pub fn is_progress(&self) -> bool {
         match self {
             Self::Line(line) => classify::is_progress(line),
@@ -210,7 +211,7 @@ impl What {
     }
 }
 
-/// A running machine. Dropping it kills QEMU; [`Guest::quit`] ends it in good order.
+/// A running machine: dropping it kills QEMU, and [`Guest::quit`] ends it properly.
 #[derive(Debug)]
 pub struct Guest {
     voice: Voice,
@@ -220,7 +221,7 @@ pub struct Guest {
     files: Files,
     pid: Option<Pid>,
     gone: Arc<AtomicBool>,
-    /// How long QEMU has waited for a processor of the host, in nanoseconds, when it was last known.
+    /// How long QEMU has waited for a processor of the host, in nanoseconds, when last known.
     starved: AtomicU64,
     ended: Option<Ended>,
     run: TempDir,
@@ -275,12 +276,13 @@ impl Guest {
         self.voice.at()
     }
 
-    /// Returns the time without that for which QEMU was ready to run and other programs of the host
-    /// had the processors: what waits are measured by, so that company costs no guest its verdict.
+    /// Returns the time without that when QEMU was ready but others had the host's processors.
+    ///
+    /// Waits are measured by it, so that company costs no guest its verdict.
     pub fn now(&self) -> Instant {
         let pid = self.pid().and_then(|pid| i32::try_from(pid).ok());
         let starved = pid.map_or(0, load::starved_nanos);
-        // Of a process that is gone nothing is known any more.
+        // Once a process is gone, nothing is known about it.
         let starved = self.starved.fetch_max(starved, Ordering::Relaxed).max(starved);
         let now = Instant::now();
         now.checked_sub(Duration::from_nanos(starved)).unwrap_or(now)
@@ -297,9 +299,9 @@ impl Guest {
         u32::try_from(pid.as_raw()).ok()
     }
 
-    /// Tells in words whether the guest's processors had work during the last second.
+    /// Describes whether the guest's processors were busy during the last second.
     ///
-    /// A kernel that hangs in a loop keeps them busy; one that waits for what never comes does not.
+    /// A kernel that hangs in a loop keeps them busy; one that waits forever does not.
     pub async fn activity(&self) -> &'static str {
         const LOOK: Duration = Duration::from_secs(1);
         let Some(pid) = self.pid() else { return "its processors are gone" };
@@ -314,9 +316,9 @@ impl Guest {
         }
     }
 
-    /// Returns the next observation, or nothing when there is none until then.
+    /// Returns the next observation, or `None` if there is none until then.
     ///
-    /// After [`What::Ended`] it returns nothing at once.
+    /// After [`What::Ended`] it returns `None` at once.
     pub async fn next(&mut self, until: Instant) -> Option<Observation> {
         if self.ended.is_some() {
             return None;
@@ -329,9 +331,9 @@ impl Guest {
         Some(observation)
     }
 
-    /// Reads observations until `met` returns something, within a budget that is scaled already.
+    /// Reads observations until `met` returns something, within an already scaled budget.
     ///
-    /// What `met` was shown is used up. See [`What::is_progress`] for what counts against a stall.
+    /// What `met` has seen is used up. See [`What::is_progress`] for what counts against a stall.
     pub async fn wait<T>(
         &mut self,
         budget: Budget,
@@ -367,13 +369,13 @@ impl Guest {
         sampler::read_screen(&self.qmp, &self.run.path().join("page-asked-for")).await
     }
 
-    /// Ends QEMU: by QMP, then SIGTERM, then SIGKILL. The disks can be used by others afterwards.
+    /// Ends QEMU: by QMP, then SIGTERM, then SIGKILL. The disks can then be used by others.
     ///
     /// Observations that nobody has read are lost, but they are in the evidence.
     pub async fn quit(mut self) -> Ended {
         self.keep_last_screen().await;
         let quit = self.qmp.execute(qapi::qmp::quit {});
-        // QEMU may be gone before it answers; what counts is that it ends.
+        // QEMU may be gone before it answers; only its end matters.
         drop(tokio::time::timeout(PATIENCE, quit).await);
         for signal in [None, Some(Signal::SIGTERM), Some(Signal::SIGKILL)] {
             self.signal(signal);
@@ -390,7 +392,7 @@ impl Guest {
         if self.ended.is_some() {
             return;
         }
-        // The screen of a second ago is there already when this one cannot be had.
+        // The screen of a second ago is already there if this one is not available.
         if let Ok(Ok(screen)) = tokio::time::timeout(PATIENCE, self.screen()).await {
             drop(self.files.write("screen.txt", &screen.to_string()));
         }
@@ -400,15 +402,15 @@ impl Guest {
             head: None,
             filename: self.files.path("screen.png").display().to_string(),
         };
-        // A picture more or less changes no verdict.
+        // One picture more or less changes no verdict.
         drop(tokio::time::timeout(PATIENCE, self.qmp.execute(picture)).await);
     }
 
     fn signal(&self, signal: Option<Signal>) {
-        // The number may belong to somebody else once QEMU was waited for.
+        // Once QEMU was waited for, the number may belong to another process.
         let pid = self.pid.filter(|_| !self.gone.load(Ordering::Relaxed));
         if let (Some(pid), Some(signal)) = (pid, signal) {
-            // It fails when QEMU has just ended, which is what we want.
+            // It fails if QEMU has just ended, which is what we want.
             let _ = killpg(pid, signal);
         }
     }

@@ -1,4 +1,4 @@
-//! What all guests of a run share: accelerator, limits, progress, the finished `anemos`.
+//! Everything that the guests of a run share: accelerator, limits, progress, the finished `anemos`.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -15,36 +15,36 @@ use crate::topology::MACS;
 pub mod interrupt;
 pub mod workspace;
 
-/// Where old systems start from.
+/// How old systems start.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Start {
-    /// From a guest that was kept at its prompt, where there is one and it fits.
+    /// From a guest that was kept at its prompt, if there is one that fits.
     #[default]
     Warm,
     /// From its disk.
     Cold,
 }
 
-/// The computer that runs QEMU, as far as a run cares.
+/// The computer that runs QEMU, as far as a run needs to know it.
 #[derive(Debug)]
 pub struct Host {
     /// The program under test, as a user has it.
     pub anemos: PathBuf,
     /// Where fixtures and runs are kept.
     pub cache: PathBuf,
-    /// Where old systems start from.
+    /// How old systems start.
     pub start: Start,
     /// Processors of a guest.
     pub cpus: u32,
-    /// What runs a guest's instructions, and why.
+    /// What runs a guest's instructions, with the reason.
     pub proof: Proof,
     /// How slow guests are.
     pub factor: SpeedFactor,
-    /// Where steps are told to.
+    /// Where steps are shown.
     pub progress: Progress,
-    /// When all must be over.
+    /// When everything must be over.
     pub deadline: Option<Instant>,
-    /// What the server of guests has beside the payload.
+    /// What the server offers to guests beside the payload.
     pub served: Vec<Served>,
     /// When the run began; times of observations count from here.
     pub began: Instant,
@@ -65,18 +65,18 @@ impl Host {
         Self { anemos, cache, start, cpus: 2, proof, factor, progress, deadline, served, began }
     }
 
-    /// Measures how slow guests are with a kernel of which that is known.
+    /// Measures how slow guests are with a kernel whose speed is known.
     pub async fn measure(&mut self, kernel: &Path) {
         self.factor = accelerator::measure(self.proof.accelerator, Some(kernel)).await;
         self.progress.note(&format!("guests are {} times slower than real machines", self.factor));
     }
 
-    /// Seconds since the run began.
+    /// Returns the seconds since the run began.
     pub fn at(&self) -> f64 {
         self.began.elapsed().as_secs_f64()
     }
 
-    /// A machine of this host with its network; `ports` of the guest become reachable.
+    /// Returns a machine of this host with its network; `ports` of the guest become reachable.
     pub(crate) fn machine(&self, board: &Board, memory_mib: u32, ports: &[Forward]) -> Machine {
         let (mac, forwards) = (MACS[0].to_owned(), ports.to_vec());
         let network = Network::User { mac, forwards, server: None };
@@ -84,7 +84,7 @@ impl Host {
         machine.board(board.clone()).memory_mib(memory_mib).network(network)
     }
 
-    /// The command of the server that gives a payload to a guest with these faults.
+    /// Returns the command of the server that gives a payload to a guest with these faults.
     pub(crate) fn server(&self, payload: &Path, faults: &[Fault]) -> String {
         let bad = faults.iter().find_map(|fault| match fault.kind {
             Kind::ServerStops => Some(Manners::Stops),
@@ -101,7 +101,7 @@ impl Host {
         words.join(" ")
     }
 
-    /// Limits in the time of real machines, made longer for this one.
+    /// Returns limits in the time of real machines, extended for this one.
     ///
     /// A guest's own limits do not get longer: systemd waits 90 s for a device before it gives up,
     /// and nothing moves meanwhile.
@@ -112,14 +112,14 @@ impl Host {
         budget
     }
 
-    /// Time in which a machine that boots says something on its serial console.
+    /// Returns the time in which a booting machine says something on its serial console.
     ///
-    /// A system without serial console needs `--tcp`, or its screen, to be heard of.
+    /// A system without a serial console needs `--tcp`, or its screen, to be noticed.
     pub(crate) fn silence(&self) -> Duration {
         Duration::from_secs(6).mul_f64(self.factor.get()).max(Duration::from_secs(45))
     }
 
-    /// Whether all must be over.
+    /// Returns whether everything must be over.
     pub(crate) fn is_over(&self) -> bool {
         self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
     }
@@ -132,7 +132,7 @@ impl Host {
 
 /// Finds a free port of the host's loopback that leads to a port of the guest.
 ///
-/// It is free at this moment; when another program takes it meanwhile, QEMU says so and ends.
+/// It is free at this moment; if another program takes it meanwhile, QEMU says so and ends.
 pub(crate) fn forward(guest_port: u16) -> std::io::Result<Forward> {
     let listener = std::net::TcpListener::bind(("127.0.0.1", 0))?;
     Ok(Forward { host_port: listener.local_addr()?.port(), guest_port })

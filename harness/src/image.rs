@@ -1,4 +1,4 @@
-//! Makes disk images with `qemu-img`, and disks whose content is known.
+//! Makes disk images with `qemu-img`, including ones with a known content.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -22,16 +22,16 @@ pub async fn create(image: &Path, size: u64) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// Makes a qcow2 image that holds only what differs from `backing`, which is never written.
+/// Makes a qcow2 image that contains only what differs from `backing`, which is never written.
 ///
-/// `backing` should be absolute: a relative path is looked up beside the overlay.
+/// `backing` should be absolute: a relative path is looked up next to the overlay.
 pub async fn overlay(image: &Path, backing: &Path, format: Format) -> Result<(), CommandError> {
     let command = qemu_img("create").arg("-q").arg("-f").arg("qcow2");
     command.arg("-F").arg(format.name()).arg("-b").arg(backing).arg(image).run().await?;
     Ok(())
 }
 
-/// Writes what a qcow2 image was made on as a raw image: zeroes where it was made on nothing.
+/// Writes the backing image of a qcow2 image as a raw image; without one that is zeroes.
 pub async fn backing_as_raw(image: &Path, raw: &Path) -> Result<(), CommandError> {
     let Info { virtual_size: size, full_backing_filename } = info(image).await?;
     if let Some(backing) = full_backing_filename {
@@ -44,31 +44,31 @@ pub async fn backing_as_raw(image: &Path, raw: &Path) -> Result<(), CommandError
     Ok(())
 }
 
-/// Makes a qcow2 image of a raw one, which is not needed any more then.
+/// Makes a qcow2 image from a raw one, which is not needed any more then.
 pub async fn from_raw(image: &Path, raw: &Path) -> Result<(), CommandError> {
     let convert = qemu_img("convert").args(["-f", "raw", "-O", "qcow2"]);
     convert.arg(raw).arg(image).run().await?;
     Ok(())
 }
 
-/// Writes what a guest sees of a qcow2 image as a raw image.
+/// Writes the content of a qcow2 image, as a guest sees it, as a raw image.
 pub async fn to_raw(image: &Path, raw: &Path) -> Result<(), CommandError> {
     qemu_img("convert").args(["-f", "qcow2", "-O", "raw"]).arg(image).arg(raw).run().await?;
     Ok(())
 }
 
-/// Whether two qcow2 images hold the same.
+/// Returns whether two qcow2 images have the same content.
 pub async fn same(one: &Path, other: &Path) -> Result<bool, CommandError> {
     let compare = qemu_img("compare").args(["--force-share", "-f", "qcow2", "-F", "qcow2"]);
     match compare.arg(one).arg(other).run().await {
         Ok(_identical) => Ok(true),
-        // What it has for images that differ (qemu-img(1)).
+        // The status for images that differ (qemu-img(1)).
         Err(CommandError::Status { status, .. }) if status.code() == Some(1) => Ok(false),
         Err(error) => Err(error),
     }
 }
 
-/// Makes an image larger; one that is at least as large already stays as it is.
+/// Makes an image larger; one that is already large enough stays as it is.
 pub async fn grow(image: &Path, size: u64) -> Result<(), CommandError> {
     if virtual_size(image).await? < size {
         qemu_img("resize").arg("-q").arg(image).arg(size.to_string()).run().await?;
@@ -76,12 +76,12 @@ pub async fn grow(image: &Path, size: u64) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// Returns how many bytes a guest sees of an image.
+/// Returns the size of an image as a guest sees it, in bytes.
 pub async fn virtual_size(image: &Path) -> Result<u64, CommandError> {
     Ok(info(image).await?.virtual_size)
 }
 
-/// What `qemu-img info` says of an image.
+/// The output of `qemu-img info` for an image.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 struct Info {
@@ -100,10 +100,10 @@ fn qemu_img(verb: &str) -> Command {
     Command::new("qemu-img").arg(verb)
 }
 
-/// A raw disk image with a known pattern, to prove that nobody wrote to it.
+/// A raw disk image with a known pattern, which proves that nobody has written to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Witness {
-    /// Chooses the pattern.
+    /// Selects the pattern.
     pub seed: u64,
     /// Size in bytes, a multiple of 8.
     pub len: u64,
@@ -159,7 +159,7 @@ impl Pattern {
     const BLOCK: u64 = 1 << 20;
 
     fn new(witness: Witness) -> Self {
-        // The generator stands still at zero.
+        // The generator would stay at zero forever.
         Self { state: witness.seed | 1 << 63, left: witness.len }
     }
 

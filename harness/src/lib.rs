@@ -5,8 +5,8 @@
 //! system; and each link counts only if the sensors have seen it.
 //!
 //! The keys of a scenario are in `scenarios/README.md`, those of its machine in the README of this
-//! crate. Modules build on each other in this order, and never the other way round: `machine` →
-//! `guest` → `accelerator` → `host` → `drive` → `fixture` → `rehearsal` and `scenario` → `report`.
+//! crate. Modules build on each other in this order, never the other way round: `machine` → `guest`
+//! → `accelerator` → `host` → `drive` → `fixture` → `rehearsal` and `scenario` → `report`.
 //!
 //! # What an author writes
 //!

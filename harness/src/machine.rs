@@ -1,4 +1,4 @@
-//! Describes a machine as QEMU shall make it; nothing here runs.
+//! Describes a machine for QEMU to simulate; nothing here runs.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ pub mod setup;
 /// A machine to be simulated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Machine {
-    /// What everything is plugged into.
+    /// The board that everything is plugged into.
     pub board: Board,
     /// Size of memory.
     pub memory_mib: u32,
@@ -24,7 +24,7 @@ pub struct Machine {
     pub network: Network,
     /// Where its first kernel comes from.
     pub boot: Boot,
-    /// What its clock says when it is switched on; none: the host's time.
+    /// What its clock says when it is switched on; `None` for the host's time.
     pub clock: Option<&'static str>,
     /// What runs its instructions.
     pub accelerator: Accelerator,
@@ -37,7 +37,7 @@ impl Default for Machine {
 }
 
 impl Machine {
-    /// Describes a small BIOS machine without disks and network, emulated.
+    /// Describes a small emulated BIOS machine without disks and network.
     pub fn new() -> Self {
         Self {
             board: Board::default(),
@@ -51,7 +51,7 @@ impl Machine {
         }
     }
 
-    /// Sets what everything is plugged into.
+    /// Sets the board that everything is plugged into.
     #[must_use]
     pub fn board(self, board: Board) -> Self {
         Self { board, ..self }
@@ -69,7 +69,7 @@ impl Machine {
         Self { cpus, ..self }
     }
 
-    /// Plugs one more disk in.
+    /// Plugs in one more disk.
     #[must_use]
     pub fn disk(mut self, disk: Disk) -> Self {
         self.disks.push(disk);
@@ -130,18 +130,18 @@ impl Accelerator {
     }
 }
 
-/// What everything is plugged into.
+/// The board that everything is plugged into.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Board {
     /// Platform firmware.
     pub platform: Platform,
     /// The board proper.
     pub chipset: Chipset,
-    /// What the processors can do; with KVM it is what the host's can.
+    /// What the processors can do; with KVM everything that the host's can.
     pub cpu: CpuLevel,
     /// The network card.
     pub network_card: NetworkCard,
-    /// Number of further ones, with a carrier and nobody at the other end.
+    /// Number of further cards, with a carrier but nobody at the other end.
     pub spare_cards: u8,
     /// Whether it has a watchdog (i6300esb).
     pub watchdog: bool,
@@ -204,11 +204,11 @@ pub struct Disk {
     pub sector: Sector,
     /// Serial number that the guest sees.
     pub serial: Option<String>,
-    /// Place in the firmware's boot order; none is tried last.
+    /// Place in the firmware's boot order; without one it is tried last.
     pub boot_index: Option<u32>,
     /// Whether the guest can write.
     pub access: Access,
-    /// File that all writes are logged to; see [`crate::write_log`].
+    /// File that logs all writes; see [`crate::write_log`].
     pub log: Option<PathBuf>,
     /// When it is plugged in.
     pub plugged: Plugged,
@@ -240,7 +240,7 @@ impl Disk {
         }
     }
 
-    /// Sets the file, which must be there, that all writes are logged to.
+    /// Sets the file that logs all writes, which must exist.
     #[must_use]
     pub fn log(self, log: Option<PathBuf>) -> Self {
         Self { log, ..self }
@@ -299,7 +299,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// Returns QEMU's name of the format.
+    /// Returns QEMU's name for the format.
     pub fn name(self) -> &'static str {
         match self {
             Self::Raw => "raw",
@@ -333,11 +333,11 @@ pub enum Network {
     },
     /// Cards whose cables lead to a router.
     Cables(Vec<Cable>),
-    /// The router at the other ends of them.
+    /// The router at the other ends of these cables.
     Router(RouterNetwork),
 }
 
-/// A network card and where its cable ends.
+/// A network card, with the other end of its cable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cable {
     /// Address of the card.
@@ -350,14 +350,14 @@ pub struct Cable {
     pub socket: PathBuf,
 }
 
-/// What a router is connected to, and what it is told.
+/// What a router is connected to, and what it reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouterNetwork {
     /// Sockets for the cables of the machine, in the order of its links.
     pub sockets: Vec<PathBuf>,
     /// Ports of the host's loopback that lead to ports of the router.
     pub forwards: Vec<Forward>,
-    /// The command that answers what the router passes on from its server's address.
+    /// The command that answers what the router forwards from its server's address.
     pub server: Option<String>,
     /// Files that it reads through its firmware, by their names.
     pub notes: Vec<(String, PathBuf)>,
@@ -386,7 +386,7 @@ pub enum Boot {
         /// Kernel command line.
         command_line: String,
     },
-    /// From nowhere: the machine goes on from a saved state.
+    /// From a saved state, from which the machine continues.
     Saved {
         /// The migration stream.
         state: PathBuf,
@@ -402,13 +402,13 @@ pub enum MachineError {
         /// The name of the disk.
         id: String,
     },
-    /// `SeaBIOS` reads the first 512 bytes of a disk only where they are a sector.
+    /// `SeaBIOS` reads the first 512 bytes of a disk only if they are a sector.
     #[error("the disk {id:?} has sectors of 4096 bytes, which a BIOS does not boot; use UEFI")]
     BiosSector {
         /// The name of the disk.
         id: String,
     },
-    /// Only where PCI is hot-plugged without bridges.
+    /// This only works where PCI is hot-plugged without bridges.
     #[error("the disk {id:?} is plugged in late, which needs virtio-blk on the chipset pc")]
     LateDisk {
         /// The name of the disk.
@@ -420,7 +420,7 @@ pub enum MachineError {
         /// The path as it is.
         path: PathBuf,
     },
-    /// QEMU takes only simple names for devices.
+    /// QEMU only accepts simple names for devices.
     #[error("the disk name {id:?} is not a letter followed by letters, digits or dashes")]
     DiskName {
         /// The name as given.

@@ -1,10 +1,10 @@
-//! Says on stderr what a run is doing: a live line on a terminal, else a line a step.
+//! Shows on stderr what a run is doing: a live line on a terminal, else a line per step.
 
 use std::cell::RefCell;
 use std::io::{self, IsTerminal, Write};
 use std::time::Instant;
 
-/// Where steps are told to.
+/// Where steps are shown.
 #[derive(Debug)]
 pub struct Progress {
     kind: Kind,
@@ -20,12 +20,12 @@ enum Kind {
 }
 
 impl Progress {
-    /// Chooses by what stderr is.
+    /// Chooses the form by what stderr is.
     pub fn new() -> Self {
         Self::of(if io::stderr().is_terminal() { Kind::Live } else { Kind::Plain })
     }
 
-    /// Says nothing.
+    /// Returns a progress that shows nothing.
     pub fn silent() -> Self {
         Self::of(Kind::Silent)
     }
@@ -34,7 +34,7 @@ impl Progress {
         Self { kind, began: Instant::now(), now: RefCell::new(None) }
     }
 
-    /// Begins a step; the one before has ended.
+    /// Begins a step, which ends the previous one.
     pub fn step(&self, what: impl Into<String>) {
         let what = what.into();
         if self.now.borrow().as_ref().is_some_and(|(now, _)| *now == what) {
@@ -48,7 +48,7 @@ impl Progress {
         self.tick();
     }
 
-    /// Says something that is no step.
+    /// Prints something that is not a step.
     pub fn note(&self, text: &str) {
         match self.kind {
             Kind::Live => self.say(&format!("\r\x1b[K{} {text}\n", self.clock())),
@@ -58,7 +58,7 @@ impl Progress {
         self.tick();
     }
 
-    /// Brings the live line up to date.
+    /// Updates the live line.
     pub fn tick(&self) {
         let now = self.now.borrow();
         if let (Kind::Live, Some((what, since))) = (self.kind, now.as_ref()) {
@@ -80,7 +80,7 @@ impl Progress {
         format!("[{:02}:{:02}]", secs / 60, secs % 60)
     }
 
-    /// What cannot be said (stderr is closed) changes nothing about the run.
+    /// Prints text; if that fails (stderr is closed), nothing changes about the run.
     #[expect(clippy::unused_self, reason = "only a progress says something")]
     fn say(&self, text: &str) {
         drop(io::stderr().write_all(text.as_bytes()));

@@ -1,4 +1,4 @@
-//! Speaks QMP with QEMU and listens to its events.
+//! Speaks QMP with QEMU, and passes on its events.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -20,8 +20,8 @@ const PIPE_LEN: usize = 64 * 1024;
 
 /// The commanding side of a QMP connection.
 ///
-/// `qapi` sees commands and answers only. Events are taken out before, because it gives the
-/// connection up at an event that it does not know, and a newer QEMU has some.
+/// `qapi` only sees commands and answers. Events are taken out before, because it gives up the
+/// connection at an event that it does not know, and a newer QEMU has some.
 pub(crate) struct Qmp {
     service: QapiService<QmpStreamTokio<WriteHalf<DuplexStream>>>,
     pumps: JoinSet<()>,
@@ -62,7 +62,7 @@ impl Qmp {
     }
 }
 
-/// Passes lines on until one side closes; events leave on the way.
+/// Passes lines on until one side closes; events are diverted on the way.
 async fn pump(
     from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
@@ -80,7 +80,7 @@ async fn pump(
             None => {}
         }
     }
-    // Whoever waits for an answer of a QEMU that was killed would wait for ever.
+    // Otherwise a caller would wait forever for the answer of a QEMU that was killed.
     drop(to.shutdown().await);
 }
 
@@ -94,12 +94,12 @@ struct Log(Arc<Mutex<File>>);
 impl Log {
     fn line(&self, line: &str) {
         let mut file = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // A full disk costs evidence, not the run.
+        // A full disk costs evidence, but does not end the run.
         drop(writeln!(file, "{line}"));
     }
 }
 
-/// `query-blockstats`, of which we read what every version of QEMU answers.
+/// The command `query-blockstats`; we read what every version of QEMU answers.
 #[derive(Debug, Serialize)]
 pub(crate) struct QueryBlockstats {}
 

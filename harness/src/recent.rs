@@ -21,12 +21,12 @@ impl Recent {
         self.0.push_back(line.to_owned());
     }
 
-    /// Whether nothing was said.
+    /// Returns whether nothing was said.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The lines, in their order.
+    /// Returns the lines, in their order.
     pub(crate) fn lines(&self) -> Vec<String> {
         self.0.iter().cloned().collect()
     }

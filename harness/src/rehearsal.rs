@@ -161,7 +161,7 @@ async fn quick(left: &Left<'_>, notes: &mut Notes) -> Result<Verdict, DirectErro
     after(left, notes, end, None).await
 }
 
-/// What follows the deploy environment: a fresh guest with only the disks.
+/// Continues after the deploy environment: a fresh guest with only the disks.
 async fn after(
     left: &Left<'_>,
     notes: &mut Notes,
@@ -196,7 +196,7 @@ async fn after(
     }
 }
 
-/// Looks at what is left on the disk that should not be; what cannot be told is one warning.
+/// Checks what is left on the disk that should not be; if that is impossible, one warning says so.
 async fn residue(run: &Run<'_>) -> Vec<String> {
     let setup = &run.rehearsal.setup;
     if setup.system_disk().sector != Sector::Bytes512 {
@@ -222,7 +222,7 @@ fn wants_control(run: &Run<'_>, verdict: &Verdict) -> bool {
     may_be && asked && !run.host.is_over()
 }
 
-/// Runs the payload alone; what is noted of that is no part of the rehearsal's notes.
+/// Runs the payload alone; the notes of that do not belong to the rehearsal's notes.
 async fn blame(
     run: &mut Run<'_>,
     notes: &Notes,
@@ -231,7 +231,7 @@ async fn blame(
 ) -> Result<(), DirectError> {
     run.host.progress.note("it failed; a control run tells whose fault it is");
     let part = evidence.part("control")?;
-    // No old system would tell it of a network that is not QEMU's own.
+    // There is no old system to learn a network from that is not QEMU's own.
     let outside = std::mem::replace(&mut run.outside, Outside::Host);
     let control = whole(run, &mut notes.clone(), Way::Direct, &part).await;
     run.outside = outside;

@@ -1,4 +1,4 @@
-//! What came of a suite, for people and for programs.
+//! The results of a suite, for people and for programs.
 
 use crate::scenario::run::Outcome;
 use crate::verdict::Ending;
@@ -6,7 +6,7 @@ use crate::verdict::Ending;
 pub mod html;
 pub mod junit;
 
-/// One line for a scenario, more when its claim is not true.
+/// Renders one line for a scenario, or more if its claim is not true.
 pub fn render(outcome: &Outcome) -> String {
     let Outcome { name, claim, verdict, differences, seconds, evidence } = outcome;
     let mut lines = vec![format!("{:<7} {seconds:>6.1}s  {name}", verdict.to_string())];
@@ -18,7 +18,7 @@ pub fn render(outcome: &Outcome) -> String {
     lines.join("\n")
 }
 
-/// The end: how long each took, what was not as it must be, and how many ended how.
+/// Renders the end: how long each took, what differed, and how many ended in which way.
 pub fn summary(outcomes: &[Outcome], seconds: f64) -> String {
     let mut lines = vec![String::new()];
     lines.extend(outcomes.iter().map(|outcome| {
@@ -30,7 +30,7 @@ pub fn summary(outcomes: &[Outcome], seconds: f64) -> String {
     lines.join("\n")
 }
 
-/// How many ended how.
+/// Counts how many ended in which way.
 fn counts(outcomes: &[Outcome]) -> String {
     counts_of(&outcomes.iter().map(|outcome| outcome.verdict).collect::<Vec<_>>())
 }
@@ -42,7 +42,7 @@ fn counts_of(endings: &[Ending]) -> String {
     format!("{passed} passed, {failed} failed, {broken} broken, {skipped} skipped")
 }
 
-/// Whether some claim was tried, and every one that was is true.
+/// Returns whether some claim was tried, and every one that was is true.
 pub fn is_good(outcomes: &[Outcome]) -> bool {
     let is = |ending| move |outcome: &Outcome| outcome.verdict == ending;
     let good = |outcome| is(Ending::Passed)(outcome) || is(Ending::Skipped)(outcome);

@@ -1,4 +1,4 @@
-//! What a deployment has left on a disk that it should not have.
+//! Residue: what a deployment has left on a disk although it should not have.
 //!
 //! Tools of the host look at sparse copies of what matters: the ends of the disk, where partition
 //! tables are, and those of each partition, where signatures are.
@@ -28,8 +28,9 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// Looks at an image with sectors of 512 bytes, which is what sfdisk(8) takes a file for; `work`
-    /// is a folder for the copies.
+    /// Reads an image with sectors of 512 bytes, which sfdisk(8) assumes for a file.
+    ///
+    /// The copies go to the folder `work`.
     pub async fn read(image: &Path, work: &Path) -> io::Result<Self> {
         let copy = Sparse::of_ends(image, work).await?;
         let table = Table::read(copy.path()).await?;
@@ -38,7 +39,7 @@ impl Disk {
     }
 }
 
-/// Tells what is left that should not be, of the disk before and the one after.
+/// Describes what is left that should not be, from the disk before and the one after.
 pub fn warnings(before: &Disk, after: &Disk) -> Vec<String> {
     let kept = before.id.is_some() && before.id == after.id;
     let warning = kept.then(|| "the partition table is still the old system's".to_owned());
@@ -55,7 +56,7 @@ struct Table {
     partitions: Vec<Partition>,
 }
 
-/// Where a partition is, in bytes.
+/// The place of a partition, in bytes.
 #[derive(Clone, Debug)]
 struct Partition {
     number: String,
@@ -66,7 +67,7 @@ struct Partition {
 impl Table {
     async fn read(disk: &Path) -> io::Result<Self> {
         let listed = match Command::new("sfdisk").arg("--json").arg(disk).run().await {
-            // No table is an answer too, and sfdisk calls that an error.
+            // No table is also an answer, but sfdisk calls it an error.
             Err(CommandError::Status { .. }) => return Ok(Self::default()),
             listed => listed.map_err(io::Error::other)?,
         };

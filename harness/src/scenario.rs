@@ -1,4 +1,4 @@
-//! One file, one claim: what is rehearsed, and what must then be true.
+//! A scenario: one file with one claim, what is rehearsed, and what must then be true.
 
 use std::fs;
 use std::io;
@@ -26,27 +26,28 @@ pub use expect::{Came, Expect};
 pub struct Scenario {
     /// What is true when the scenario passes, in one sentence.
     pub claim: String,
-    /// A packed payload, a folder to pack, or a folder whose `build` makes one; beside the file.
-    /// None: the one that the suite is run with.
+    /// A packed payload, a folder to pack, or a folder whose `build` makes one; next to the file.
+    ///
+    /// By default it is the one that the suite is run with.
     pub payload: Option<PathBuf>,
-    /// A folder whose files are added to the payload; beside the file.
+    /// A folder whose files are added to the payload; next to the file.
     pub overlay: Option<PathBuf>,
-    /// Words to choose scenarios by.
+    /// Words that select scenarios.
     #[serde(default)]
     pub tags: Vec<String>,
-    /// The machine, and what befalls it.
+    /// The machine, with the faults that strike it.
     #[serde(default)]
     pub machine: Setup,
-    /// The facts of a machine that the simulated one is made like; beside the file.
+    /// The facts of a machine that the simulated one imitates; next to the file.
     pub twin: Option<PathBuf>,
     /// Further arguments of `anemos test`.
     #[serde(default)]
     pub arguments: Vec<String>,
     /// Text of the configuration.
     pub config: Option<String>,
-    /// What must come of it.
+    /// The expected result.
     pub expect: Expect,
-    /// Where it was read from, without its ending; not in the file.
+    /// The path of its file, without the ending; not in the file.
     #[serde(skip)]
     pub name: String,
     /// The folder of the file; not in the file.
@@ -54,7 +55,7 @@ pub struct Scenario {
     pub folder: PathBuf,
 }
 
-/// Why scenarios cannot be had.
+/// Why scenarios are not available.
 #[derive(Debug, thiserror::Error)]
 pub enum ScenarioError {
     /// A file cannot be read.
@@ -62,7 +63,7 @@ pub enum ScenarioError {
     File {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         source: io::Error,
     },
     /// A file cannot be understood.
@@ -70,10 +71,10 @@ pub enum ScenarioError {
     Parse {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// Nothing is left to be run.
+    /// No scenario is left to run.
     #[error("no scenario has {wanted}")]
     NoMatch {
         /// What was asked for.
@@ -93,7 +94,7 @@ impl Scenario {
     }
 }
 
-/// Reads all scenarios of a folder and the folders in it, in the order of their names.
+/// Reads all scenarios of a folder and its subfolders, in the order of their names.
 pub fn read_all(root: &Path) -> Result<Vec<Scenario>, ScenarioError> {
     let mut scenarios = Vec::new();
     collect(root, "", &mut scenarios)?;

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-/// Size of the text memory: rows of 80 cells, a character and a colour each.
+/// Size of the text memory: rows of 80 cells, each with a character and a colour.
 ///
 /// The screen shows 25 of them. Linux scrolls by moving that window through all of the memory
-/// (`vgacon`), and where it stands only the card knows: so all rows are read.
+/// (`vgacon`), and only the card knows where it is, so all rows are read.
 pub const PAGE_LEN: usize = 32 << 10;
 /// Address of the memory in the guest.
 pub const PAGE_ADDRESS: u64 = 0xb8000;
@@ -16,7 +16,7 @@ const COLUMNS: usize = 80;
 const UPPER_HALF: &str = "ÇüéâäàåçêëèïîìÄÅÉæÆôöòûùÿÖÜ¢£¥₧ƒáíóúñÑªº¿⌐¬½¼¡«»\
 ░▒▓│┤╡╢╖╕╣║╗╝╜╛┐└┴┬├─┼╞╟╚╔╩╦╠═╬╧╨╤╥╙╘╒╓╫╪┘┌█▄▌▐▀αßΓπΣσµτΦΘΩδ∞φε∩≡±≥≤⌠⌡÷≈°∙·√ⁿ²■\u{a0}";
 
-/// What stands on a text screen.
+/// The text on a screen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Screen {
     /// The rows from top to bottom, without spaces at their ends.
@@ -31,12 +31,12 @@ impl Screen {
         Self { rows }
     }
 
-    /// Tells whether nothing can be seen.
+    /// Returns whether nothing can be seen.
     pub fn is_blank(&self) -> bool {
         self.rows.iter().all(String::is_empty)
     }
 
-    /// Tells whether some row contains `text`.
+    /// Returns whether some row contains `text`.
     pub fn contains(&self, text: &str) -> bool {
         self.rows.iter().any(|row| row.contains(text))
     }
@@ -54,7 +54,7 @@ fn decode_row(row: &[u8], upper: &[char]) -> String {
     text.trim_end().to_owned()
 }
 
-/// Control characters have glyphs of their own, but a boot loader that shows one meant none.
+/// Returns a glyph; control characters have their own, but boot loaders do not mean those.
 fn glyph(byte: u8, upper: &[char]) -> char {
     match byte {
         0x20..=0x7e => char::from(byte),
@@ -67,7 +67,7 @@ fn glyph(byte: u8, upper: &[char]) -> char {
 mod tests {
     use super::*;
 
-    /// A page with one row of text, as a card holds it.
+    /// Returns a page with one row of text, as a card stores it.
     fn page(text: &[u8]) -> Vec<u8> {
         let mut page = [b' ', 7].repeat(PAGE_LEN / 2);
         for (cell, byte) in page.chunks_mut(2).zip(text) {

@@ -1,9 +1,10 @@
-//! The only server that a guest reaches: it gives the payload, as many bytes as are asked for, and
-//! the files of some folders.
+//! The only server that a guest reaches, which serves the payload and the files of some folders.
 //!
-//! QEMU starts it for each connection (`guestfwd=…-cmd:` of qemu(1)) with the connection as its
-//! standard input and output. `GET /payload` is the payload, `GET /bytes/16M` that many zeroes,
-//! `GET /NAME/…` a file of the folder of that name.
+//! It also serves any number of bytes on request.
+//!
+//! QEMU starts it for each connection (`guestfwd=…-cmd:` of qemu(1)), with the connection as its
+//! standard input and output. `GET /payload` returns the payload, `GET /bytes/16M` that many
+//! zeroes, `GET /NAME/…` a file of the folder with that name.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -11,7 +12,7 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::size::Size;
 
-/// Where the guest finds it; port 80.
+/// The address at which the guest finds it, on port 80.
 pub const ADDRESS: &str = "10.0.2.100";
 
 /// What a server does wrong.
@@ -22,14 +23,14 @@ pub enum Manners {
     Good,
     /// It hangs up in the middle.
     Stops,
-    /// It hangs up in the middle, and gives the rest when that is asked for.
+    /// It hangs up in the middle, and serves the rest if that is asked for.
     Resumes,
-    /// The byte in the middle is another one.
+    /// The byte in the middle is wrong.
     Lies,
 }
 
 impl Manners {
-    /// The word on a command line.
+    /// Returns the word on a command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::Good => "good",
@@ -39,7 +40,7 @@ impl Manners {
         }
     }
 
-    /// Reads the word.
+    /// Parses the word.
     pub fn parse(word: &str) -> Result<Self, String> {
         let all = [Self::Good, Self::Stops, Self::Resumes, Self::Lies];
         let known = all.into_iter().find(|manners| manners.name() == word);
@@ -47,16 +48,16 @@ impl Manners {
     }
 }
 
-/// A folder whose files are given.
+/// A folder whose files are served.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Served {
-    /// What its paths begin with.
+    /// The first component of its paths.
     pub name: String,
-    /// Where it is.
+    /// The folder on the host.
     pub folder: PathBuf,
 }
 
-/// What there is to give.
+/// Everything that can be served.
 #[derive(Clone, Copy, Debug)]
 pub struct Offer<'a> {
     /// The payload.
@@ -66,23 +67,23 @@ pub struct Offer<'a> {
 }
 
 impl Served {
-    /// Reads one as a command line has it: `NAME=FOLDER`.
+    /// Parses one from a command line: `NAME=FOLDER`.
     pub fn parse(word: &str) -> Result<Self, String> {
         let (name, folder) = word.split_once('=').ok_or("use NAME=FOLDER")?;
         Ok(Self { name: name.to_owned(), folder: PathBuf::from(folder) })
     }
 
-    /// Writes it as a command line has it.
+    /// Formats it for a command line.
     pub fn word(&self) -> String {
         format!("{}={}", self.name, self.folder.display())
     }
 
-    /// The file on the host that a guest reaches by a URL; none of another folder or server.
+    /// Returns the file behind a guest's URL; `None` for that of another folder or server.
     pub(crate) fn file_of(&self, url: &str) -> Option<PathBuf> {
         self.place(url.strip_prefix("http://")?.strip_prefix(ADDRESS)?)
     }
 
-    /// The place of a path of this folder; none where it leads out of it, or to another one.
+    /// Returns the file of a path; `None` if it leads out of this folder, or to another one.
     fn place(&self, path: &str) -> Option<PathBuf> {
         let inside = path.strip_prefix('/')?.strip_prefix(&self.name)?.strip_prefix('/')?;
         let inside = PathBuf::from(decode(inside));
@@ -92,7 +93,7 @@ impl Served {
 }
 
 impl Offer<'_> {
-    /// Opens what lies at a path; none where nothing does.
+    /// Opens what lies at a path; `None` if nothing does.
     fn open(&self, path: &str) -> io::Result<Option<(Box<dyn Read>, u64)>> {
         if let Some(size) = path.strip_prefix("/bytes/").and_then(Size::parse) {
             return Ok(Some((Box::new(io::repeat(0)), size.bytes())));
@@ -113,12 +114,12 @@ impl Offer<'_> {
     }
 }
 
-/// Whether nothing lies at a path, or something that is no folder lies on the way there.
+/// Returns whether nothing lies at a path, or something on the way there is not a folder.
 fn missing(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
-/// Puts back what a client wrote as `%2b` (RFC 3986, section 2.1).
+/// Decodes what a client wrote as `%2b` (RFC 3986, section 2.1).
 fn decode(path: &str) -> String {
     let mut bytes = Vec::new();
     let mut rest = path.as_bytes();
@@ -178,7 +179,7 @@ pub fn serve(
     to.flush()
 }
 
-/// Reads the first byte that is asked for, where a header line asks for all from there on.
+/// Returns the first byte that is wanted if a header line asks for everything from there on.
 fn range(line: &str) -> Option<u64> {
     let (name, value) = line.split_once(':')?;
     let first = value.trim().strip_prefix("bytes=")?.strip_suffix('-')?;

@@ -10,12 +10,12 @@ use serde::{Deserialize, Serialize};
 pub struct Size(u64);
 
 impl Size {
-    /// Takes a number of bytes.
+    /// Creates a size from a number of bytes.
     pub const fn of_bytes(bytes: u64) -> Self {
         Self(bytes)
     }
 
-    /// Reads a size such as `512M`, `4GiB` or `1073741824`.
+    /// Parses a size such as `512M`, `4GiB` or `1073741824`.
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
         let text = text.strip_suffix("iB").or_else(|| text.strip_suffix('B')).unwrap_or(text);
@@ -34,7 +34,7 @@ impl Size {
         self.0
     }
 
-    /// Returns the number of whole mebibytes, as QEMU takes a size of memory.
+    /// Returns the number of whole mebibytes, as QEMU expects a size of memory.
     pub fn mib(self) -> u32 {
         u32::try_from(self.0 >> 20).unwrap_or(u32::MAX)
     }

@@ -8,7 +8,7 @@ use tokio::process::Child;
 
 use crate::command::{Command, CommandError, Output, quote};
 
-/// The port of a guest that it is logged in to at.
+/// The port of a guest for logging in.
 pub(crate) const PORT: u16 = 22;
 
 /// How to log in to a guest.
@@ -20,7 +20,7 @@ pub struct Ssh {
     pub user: String,
     /// Private key.
     pub key: PathBuf,
-    /// File of our own that the guest's host keys are recorded in.
+    /// File of our own that records the guest's host keys.
     pub known_hosts: PathBuf,
 }
 
@@ -37,14 +37,14 @@ impl Ssh {
         }
     }
 
-    /// Starts a command line in the guest; what it says goes to `log`.
+    /// Starts a command line in the guest; its output goes to `log`.
     pub fn start(&self, remote: &str, log: File) -> Result<Child, CommandError> {
         Command::new("ssh").args(self.arguments(remote)).start(log)
     }
 
     /// Copies a file into the guest with the given mode.
     ///
-    /// The guest needs nothing but `cat`, so what a provider's image lacks does not matter.
+    /// The guest needs nothing but `cat`, so it does not matter what else a provider's image lacks.
     pub async fn push(&self, file: &Path, to: &str, mode: &str) -> Result<(), CommandError> {
         let to = quote(to);
         let remote = format!("umask 077 && cat >{to} && chmod {mode} {to}");

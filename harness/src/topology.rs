@@ -1,4 +1,4 @@
-//! Networks of providers as data: what the router beside a machine is, and what its system is told.
+//! Networks of providers as data, for the router beside a machine and for the system on it.
 
 use std::fs;
 use std::io;
@@ -7,36 +7,38 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-/// MAC addresses of every guest's cards: it is alone on its network, and the old and the new system
+/// MAC addresses of every guest's cards.
+///
+/// They can be the same for all: each guest is alone on its network, and the old and the new system
 /// are the same machine.
 pub(crate) const MACS: [&str; 2] = ["52:54:00:a2:e3:05", "52:54:00:a2:e3:06"];
 
 /// Folder of topologies in a folder of fixtures.
 const FOLDER: &str = "topologies";
-/// Cards that a router has the other ends for.
+/// Maximum number of cards that a router can be connected to.
 const MOST_CARDS: usize = 2;
 
-/// `topologies/NAME.toml`
+/// The content of `topologies/NAME.toml`.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Topology {
-    /// What it is, in one sentence.
+    /// A description in one sentence.
     pub about: String,
     /// Addresses at which the machine answers from outside; the first is the one to log in at.
     pub addresses: Vec<IpAddr>,
     /// Number of network cards.
     #[serde(default = "one")]
     pub cards: usize,
-    /// MAC addresses of the cards, as far as they are not the usual ones.
+    /// MAC addresses of the cards, unless they are the usual ones.
     #[serde(default)]
     pub macs: Vec<String>,
-    /// Shell commands that make the router the provider's.
+    /// Shell commands that turn the router into the provider's.
     pub router: String,
-    /// Shell commands that the router runs when the old system has its network.
+    /// Shell commands that the router runs once the old system has its network.
     pub later: Option<String>,
     /// Shell commands that configure the old system.
     pub machine: String,
-    /// Its name: that of its file.
+    /// Its name, which is that of its file.
     #[serde(skip)]
     pub name: String,
 }
@@ -45,15 +47,15 @@ fn one() -> usize {
     1
 }
 
-/// Why a topology cannot be had.
+/// Why a topology is not available.
 #[derive(Debug, thiserror::Error)]
 pub enum TopologyError {
-    /// There is none of this name.
+    /// There is none with this name.
     #[error("there is no topology {name}; there are: {}", known.join(", "))]
     Unknown {
-        /// What was asked for.
+        /// The name that was asked for.
         name: String,
-        /// What there is.
+        /// The names that exist.
         known: Vec<String>,
     },
     /// Its file cannot be understood.
@@ -61,7 +63,7 @@ pub enum TopologyError {
     Parse {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         reason: String,
     },
     /// A file cannot be read.
@@ -69,7 +71,7 @@ pub enum TopologyError {
     File {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         source: io::Error,
     },
 }
@@ -88,7 +90,7 @@ pub fn names(fixtures: &Path) -> Result<Vec<String>, TopologyError> {
 }
 
 impl Topology {
-    /// MAC addresses of the machine's cards.
+    /// Returns the MAC addresses of the machine's cards.
     pub(crate) fn macs(&self) -> impl Iterator<Item = &str> {
         let usual = MACS.iter().copied().skip(self.macs.len());
         self.macs.iter().map(String::as_str).chain(usual).take(self.cards)

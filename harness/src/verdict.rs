@@ -1,4 +1,4 @@
-//! What a rehearsal came to, for people, for programs, and as an exit code.
+//! The result of a rehearsal, for people, for programs, and as an exit code.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::classify::Class;
 use crate::fault::Struck;
 
-/// One of four ends. Broken is never counted as failed or as passed.
+/// One of four endings; broken never counts as failed or as passed.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Ending {
@@ -32,20 +32,20 @@ impl fmt::Display for Ending {
     }
 }
 
-/// Whose fault a failure is, as a control run told.
+/// Whose fault a failure is, according to a control run.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Blame {
-    /// It fails in the deploy environment alone too.
+    /// It fails in the deploy environment alone, too.
     Payload,
-    /// Alone it does well: the way there, or the machine's particulars.
+    /// Alone it succeeds, so it is the way there, or the machine's particulars.
     Anemos,
     /// What simulates the machine: QEMU, the fixture, a fault that could not strike.
     Harness,
 }
 
 impl Blame {
-    /// The words for people.
+    /// Returns the words for people.
     pub fn name(self) -> &'static str {
         match self {
             Self::Payload => "the payload",
@@ -55,7 +55,7 @@ impl Blame {
     }
 }
 
-/// What a machine finds whose power failed at some moment.
+/// What a machine finds after its power failed at some moment.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct PowerCut {
@@ -82,7 +82,7 @@ pub enum Boots {
 }
 
 impl Boots {
-    /// The word for people.
+    /// Returns the word for people.
     pub fn name(self) -> &'static str {
         match self {
             Self::OldSystem => "old system",
@@ -91,7 +91,7 @@ impl Boots {
         }
     }
 
-    /// What a verdict on the disk, looked at for a new system, says about it.
+    /// Returns what a verdict on a disk that was booted for a new system says about the disk.
     pub(crate) fn of(verdict: &Verdict) -> Self {
         match (verdict.verdict, verdict.class) {
             (Ending::Passed, _) => Self::NewSystem,
@@ -109,32 +109,34 @@ impl PowerCut {
     }
 }
 
-/// What a rehearsal came to.
+/// The result of a rehearsal.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Verdict {
-    /// The end.
+    /// The ending.
     pub verdict: Ending,
     /// Why it did not pass.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub class: Option<Class>,
     /// One sentence.
     pub reason: String,
-    /// The stage of the deploy environment that failed or hangs; in `verdict.json` the reason names it.
+    /// The stage of the deploy environment that failed or hangs.
+    ///
+    /// In `verdict.json` the reason names it.
     #[serde(skip)]
     pub stage: Option<String>,
-    /// What to do about it, where that is known.
+    /// What to do about it, if that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
-    /// The lines that show it, with the sensor they came from.
+    /// The lines that show it, each with the sensor it came from.
     pub evidence: Vec<String>,
     /// Whose fault it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blame: Option<Blame>,
-    /// `deployed`, `returned` or `rescue`, when the deploy environment said so.
+    /// `deployed`, `returned` or `rescue`, if the deploy environment said so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<String>,
-    /// Whether the disk boots the old system (only looked at when it should).
+    /// Whether the disk boots the old system (only tested if it should).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub old_system_back: Option<bool>,
     /// Whether the rescue answered by SSH with the keys of the old system.
@@ -152,26 +154,26 @@ pub struct Verdict {
     /// What is not as it should be on the disk of a rehearsal that passed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
-    /// What the harness added to the machine, and what befell it.
+    /// What the harness added to the machine, and which faults struck it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub added: Vec<String>,
-    /// What boots after power cuts, where that was asked for.
+    /// What boots after power cuts, if that was requested.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub power_cuts: Vec<PowerCut>,
 }
 
 impl Verdict {
-    /// A rehearsal in which everything was as it should be.
+    /// Returns the verdict on a rehearsal in which everything was as it should be.
     pub fn passed(reason: impl Into<String>, evidence: Vec<String>) -> Self {
         Self::of(Ending::Passed, None, reason.into(), evidence)
     }
 
-    /// A rehearsal that ended badly.
+    /// Returns the verdict on a rehearsal that failed.
     pub fn failed(class: Class, reason: impl Into<String>, evidence: Vec<String>) -> Self {
         Self::of(Ending::Failed, Some(class), reason.into(), evidence)
     }
 
-    /// A rehearsal that could not even be tried.
+    /// Returns the verdict on a rehearsal that could not even be tried.
     pub fn broken(class: Class, reason: impl Into<String>, evidence: Vec<String>) -> Self {
         let mut verdict = Self::of(Ending::Broken, Some(class), reason.into(), evidence);
         let simulated = [
@@ -213,9 +215,9 @@ impl Verdict {
         Self { stage: stage.map(str::to_owned), ..self }
     }
 
-    /// Whose fault it is that a rehearsal failed, when this is what came of its control run.
+    /// Returns whose fault a failed rehearsal is, if this is the result of its control run.
     ///
-    /// In the deploy environment only stage `deploy` is the payload's own.
+    /// In the deploy environment only stage `deploy` belongs to the payload.
     pub fn blame_by_control(&self) -> Option<Blame> {
         let class = match (self.verdict, self.class) {
             (Ending::Passed, _) => return Some(Blame::Anemos),
@@ -227,7 +229,7 @@ impl Verdict {
         Some(if before_deploy { Blame::Anemos } else { Blame::Payload })
     }
 
-    /// The exit code of the contract.
+    /// Returns the exit code of the contract.
     pub fn exit_code(&self) -> u8 {
         match (self.verdict, self.class) {
             (_, Some(Class::Interrupted)) => 130,

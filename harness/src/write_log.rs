@@ -1,9 +1,9 @@
-//! What a disk was told to write, in order, as QEMU's `blklogwrites` driver keeps it.
+//! The writes to a disk, in order, as QEMU's `blklogwrites` driver records them.
 //!
-//! Killing QEMU is no power cut: what the guest wrote survives in the host's page cache. A disk
-//! rebuilt from this log up to a flush is what a machine finds whose power failed just then and
-//! whose disk lost everything that it had not been told to keep. The format is that of the
-//! kernel's dm-log-writes (Documentation/admin-guide/device-mapper/log-writes.rst).
+//! Killing QEMU is not a power cut: what the guest wrote survives in the host's page cache. A disk
+//! rebuilt from this log up to a flush is what a machine finds if its power failed just then and
+//! its disk lost everything that had not been flushed. The format is that of the kernel's
+//! dm-log-writes (Documentation/admin-guide/device-mapper/log-writes.rst).
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
@@ -13,7 +13,7 @@ use std::path::Path;
 const MAGIC: u64 = 0x006a_7366_7773_6872;
 const FLUSH: u64 = 1;
 const DISCARD: u64 = 1 << 2;
-/// Zeroes that are written where a range was discarded, at a time.
+/// Zeroes that are written at a time where a range was discarded.
 const ZEROES: usize = 1 << 20;
 
 /// A log that is read from its beginning.
@@ -34,17 +34,17 @@ pub struct Record {
     pub start: u64,
     /// Bytes on the disk.
     pub len: u64,
-    /// Whether everything before it is kept by the disk.
+    /// Whether the disk keeps everything before it.
     pub flush: bool,
     discard: bool,
 }
 
-/// A moment at which the disk had kept everything.
+/// A moment at which the disk had stored everything permanently.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Flush {
     /// Where the record of the flush begins in the log.
     pub at: u64,
-    /// Bytes written since the place that is counted from.
+    /// Bytes written since the position that is counted from.
     pub written: u64,
 }
 
@@ -90,7 +90,7 @@ impl WriteLog {
         Ok(())
     }
 
-    /// Returns all flushes at or after the place `from` in the log, after one for `from` itself.
+    /// Returns all flushes at or after the position `from` in the log, after one for `from` itself.
     pub fn flushes(mut self, from: u64) -> io::Result<Vec<Flush>> {
         let (mut flushes, mut written) = (vec![Flush { at: from, written: 0 }], 0);
         while let Some(record) = self.next()? {
@@ -105,7 +105,7 @@ impl WriteLog {
         Ok(flushes)
     }
 
-    /// Does to `disk` what the log says until the place `at`; goes on from there the next time.
+    /// Applies the log to `disk` up to the position `at`; the next call continues from there.
     pub fn replay(&mut self, disk: &File, at: u64) -> io::Result<()> {
         while self.at < at {
             let Some(record) = self.next()? else { return Ok(()) };
@@ -125,7 +125,7 @@ impl WriteLog {
     }
 }
 
-/// A place on a disk that moves as it is written to.
+/// A position on a disk that moves as it is written to.
 struct At<'a> {
     disk: &'a File,
     at: u64,
@@ -166,7 +166,7 @@ mod tests {
 
     const UNIT: u64 = 512;
 
-    /// A log as the driver writes it: superblock, then records with their data.
+    /// Returns a log as the driver writes it: superblock, then records with their data.
     fn log(records: &[(u64, &[u8], u64)]) -> tempfile::NamedTempFile {
         let file = tempfile::NamedTempFile::new().unwrap();
         let sector = |words: &[u64]| {

@@ -1,4 +1,4 @@
-//! The harness watches guests that need no fixture: firmware alone, and a kernel without a root.
+//! Tests the harness with guests that need no fixture: firmware alone, a kernel without a root.
 #![expect(
     clippy::expect_used,
     clippy::panic,
@@ -20,7 +20,7 @@ use harness::machine::{Accelerator, Boot, Disk, Format, Machine, Network};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// What an emulated guest may take; it is cut short by what is waited for.
+/// Returns how long an emulated guest may take; the wait ends early if what it is for happens.
 fn budget(what: &str) -> Budget {
     let (cap, stall) = (Duration::from_secs(10), Duration::from_secs(5));
     Budget::new(what, cap, stall).scaled(SpeedFactor::EMULATED)
@@ -32,7 +32,7 @@ async fn blank_disk(folder: &Path) -> PathBuf {
     disk
 }
 
-/// The kernel to boot; without one it says so.
+/// Returns the kernel to boot; prints a note if there is none.
 fn kernel() -> Option<PathBuf> {
     let named = std::env::var_os("ANEMOS_TEST_KERNEL").map(PathBuf::from);
     let kernel = named.or_else(accelerator::host_kernel);
@@ -49,7 +49,7 @@ fn met<T: std::fmt::Debug>(waited: Waited<T>) -> T {
     }
 }
 
-/// Tells whether a process runs; one that ended and was not waited for does not.
+/// Returns whether a process runs; one that ended but was not waited for does not.
 fn runs(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(')').is_some_and(|(_, state)| !state.starts_with(" Z"))
@@ -89,8 +89,9 @@ async fn a_blank_disk_is_told_by_debug_port_and_screen_and_leaves_evidence() {
     assert_eq!(evidence("serial.raw"), "", "with a VGA device firmware is silent on serial");
 }
 
-/// A boot sector that prints [`PROMPT`] on serial and screen, echoes what is typed on serial, and
-/// resets the machine at the end of the line.
+/// A boot sector that prints [`PROMPT`] on serial and screen.
+///
+/// It echoes what is typed on serial, and resets the machine at the end of the line.
 const BOOT_SECTOR: &[u8] = &[
     0x31, 0xc0, 0x8e, 0xd8, 0xfc, // xor ax, ax; mov ds, ax; cld
     0xbe, 0x32, 0x7c, // mov si, prompt
@@ -105,7 +106,7 @@ const BOOT_SECTOR: &[u8] = &[
 ];
 const PROMPT: &str = "sector login: ";
 
-/// A raw disk of 16 MiB that boots [`BOOT_SECTOR`].
+/// Makes a raw disk of 16 MiB that boots [`BOOT_SECTOR`].
 fn boot_disk(folder: &Path) -> PathBuf {
     let mut sector = BOOT_SECTOR.to_vec();
     sector.extend(b"\r\n");
@@ -170,7 +171,7 @@ async fn a_saved_guest_goes_on_where_it_was_and_another_machine_refuses_its_stat
 
     let resumed = machine.clone().boot(Boot::Saved { state: state.clone() });
     let mut guest = Guest::start(&resumed, folder.path(), "resumed").await.expect("it goes on");
-    // It has said its prompt before it was saved: only what is typed is heard of now.
+    // It printed its prompt before it was saved, so now only what is typed is heard.
     guest.send_serial("x\n").await.expect("it is typed");
     let answer = guest.wait(budget("the echo"), |seen| match &seen.what {
         What::Line(line) => Some(line.clone()),
@@ -289,7 +290,7 @@ async fn a_dropped_guest_leaves_no_process() {
     assert!(tokio::time::timeout(Duration::from_secs(10), gone).await.is_ok(), "{pid} still runs");
 }
 
-/// Says where a runner, started by the test below, tells the process id of its guest.
+/// Names the folder in which a runner, started by the test below, writes its guest's process id.
 const RUNNER: &str = "ANEMOS_SELFTEST_RUNNER";
 
 #[tokio::test]
@@ -334,7 +335,7 @@ async fn a_killed_runner_leaves_no_process() {
     assert!(tokio::time::timeout(limit, gone).await.is_ok(), "{guest} outlives its runner");
 }
 
-/// An initramfs whose only program writes to a disk; made with cpio(1) and the host's busybox.
+/// Makes an initramfs whose only program writes to a disk, with cpio(1) and the host's busybox.
 async fn writing_initramfs(folder: &Path, disk: &str) -> Option<PathBuf> {
     let busybox = Path::new("/bin/busybox");
     if !busybox.exists() {
@@ -355,10 +356,10 @@ async fn writing_initramfs(folder: &Path, disk: &str) -> Option<PathBuf> {
     Some(folder.join("initramfs"))
 }
 
-/// What the harness must not rely on: with NVMe, QEMU tells nobody of a failed request.
+/// The harness must not rely on this: with NVMe, QEMU reports no failed request to anybody.
 #[tokio::test]
 async fn a_write_that_fails_on_nvme_is_no_event() {
-    // The kernel of a cloud image, which has the driver in itself.
+    // The kernel of a cloud image, which has the driver built in.
     let Some(kernel) = std::env::var_os("ANEMOS_TEST_KERNEL").map(PathBuf::from) else {
         eprintln!("skipped: ANEMOS_TEST_KERNEL names no kernel");
         return;

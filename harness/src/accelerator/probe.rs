@@ -7,10 +7,10 @@ use crate::budget::Budget;
 use crate::guest::{Guest, GuestError, Waited, What};
 use crate::machine::{Accelerator, Boot, Machine};
 
-/// Where a kernel without a root ends.
+/// The last words of a kernel without a root.
 const LAST_WORDS: &str = "Unable to mount root fs";
 
-/// Returns how long `kernel` takes to find that it has no root.
+/// Returns how long `kernel` takes to find out that it has no root.
 pub(super) async fn boot(
     accelerator: Accelerator,
     kernel: &Path,
@@ -31,7 +31,7 @@ pub(super) async fn boot(
     .await
 }
 
-/// Returns how long the firmware takes to speak.
+/// Returns how long the firmware takes to print something.
 pub(super) async fn firmware(
     accelerator: Accelerator,
     limit: Duration,
@@ -60,7 +60,7 @@ async fn run(
     }
 }
 
-/// The command line is long and says nothing here.
+/// Describes an error without the command line, which is long and says nothing here.
 fn describe(error: &GuestError) -> String {
     match error {
         GuestError::EndedAtOnce { stderr, .. } => format!("QEMU ended at once: {stderr}"),

@@ -1,7 +1,8 @@
-//! Times a short loop on a processor of KVM.
+//! Times a short loop on a KVM processor.
 //!
-//! A KVM that is itself emulated opens, makes machines and boots firmware, but takes hundreds of
-//! nanoseconds for an instruction; a kernel never comes up on it. Its pace gives it away.
+//! A KVM that is itself emulated can be opened, makes machines and boots firmware, but takes
+//! hundreds of nanoseconds for an instruction, so a kernel never comes up on it. Its pace gives it
+//! away.
 #![expect(unsafe_code, reason = "KVM is told the address of the memory that it shall use")]
 
 use std::sync::mpsc;
@@ -10,14 +11,15 @@ use std::time::{Duration, Instant};
 use kvm_bindings::{kvm_regs, kvm_segment, kvm_sregs, kvm_userspace_memory_region};
 use kvm_ioctls::{Kvm, VcpuExit, VcpuFd, VmFd};
 
-/// How often the loop goes round.
+/// How many times the loop runs.
 pub(super) const ROUNDS: u32 = 100_000;
 /// Real hardware needs about a tenth of a millisecond.
 pub(super) const SLOW: Duration = Duration::from_millis(10);
-/// A processor that does not even come back is not waited for.
+/// How long to wait for a processor that may not come back at all.
 const NEVER: Duration = Duration::from_secs(2);
-/// The host's processor may be taken away in the middle of the loop, so it is tried again until
-/// this much time has passed.
+/// How long to try again.
+///
+/// The host's processor may be taken away in the middle of the loop, so one try is not enough.
 const ENOUGH: Duration = Duration::from_millis(100);
 
 const MEMORY_LEN: usize = 0x4000;
@@ -43,10 +45,10 @@ pub(super) enum SpinError {
     Never,
 }
 
-/// Returns the best of some attempts, the first that is not [`SLOW`].
+/// Returns the best of several attempts, or the first that is not [`SLOW`].
 pub(super) fn time() -> Result<Duration, SpinError> {
     let (sender, receiver) = mpsc::channel();
-    // A thread of its own, because nothing but the end of our process stops a lost processor.
+    // It gets its own thread, because only the end of our process stops a lost processor.
     std::thread::spawn(move || sender.send(attempts()));
     receiver.recv_timeout(NEVER).unwrap_or(Err(SpinError::Never))
 }
@@ -84,12 +86,12 @@ fn call(doing: &'static str) -> impl Fn(kvm_ioctls::Error) -> SpinError {
     move |source| SpinError::Call { doing, source }
 }
 
-/// Memory of the machine, from address 0 on.
+/// The memory of the machine, from address 0.
 #[repr(align(4096))]
 struct Memory([u8; MEMORY_LEN]);
 
 impl Memory {
-    /// Page tables that map the first 2 MiB to themselves, and the loop.
+    /// Returns page tables that map the first 2 MiB to themselves, with the loop.
     fn with_loop() -> Self {
         let mut memory = Self([0; MEMORY_LEN]);
         memory.put(LEVEL_4, &(LEVEL_3 | TABLE).to_le_bytes());
@@ -120,7 +122,7 @@ fn lend(vm: &VmFd, memory: &Memory) -> Result<(), SpinError> {
     unsafe { vm.set_user_memory_region(region) }.map_err(call("lending memory"))
 }
 
-/// 64-bit mode with flat segments (Intel SDM volume 3, 10.8.5 Initializing IA-32e Mode).
+/// Sets 64-bit mode with flat segments (Intel SDM volume 3, 10.8.5 Initializing IA-32e Mode).
 fn long_mode(registers: &kvm_sregs) -> kvm_sregs {
     let data = kvm_segment {
         limit: u32::MAX,

@@ -7,8 +7,9 @@ use crate::contract::STAGES;
 use crate::verdict::Verdict;
 
 impl Chain {
-    /// What it means that the deploy environment leads back: all is well if it was a rehearsal of
-    /// every stage before `deploy`.
+    /// Returns the verdict if the deploy environment leads back.
+    ///
+    /// All is well if it was a rehearsal of every stage before `deploy`.
     pub(super) fn returned(&self) -> Verdict {
         if self.route.aim == Aim::Deployment || self.failure.is_some() {
             return self.bad_outcome(Class::Returned);

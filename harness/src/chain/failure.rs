@@ -5,24 +5,24 @@ use std::fmt;
 /// Why a deployment failed.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Failure {
-    /// A stage ended badly.
+    /// A stage failed.
     Failed {
         /// The stage.
         stage: String,
         /// What it said.
         reason: String,
     },
-    /// A stage was given up, because it would not end.
+    /// A stage was given up because it did not end.
     Hangs {
         /// The stage.
         stage: String,
     },
-    /// Something else, in its own words.
+    /// Anything else, in its own words.
     Other(String),
 }
 
 impl Failure {
-    /// The stage that is to blame, where it is one.
+    /// Returns the stage that is to blame, if it is a stage.
     pub(super) fn stage(&self) -> Option<&str> {
         match self {
             Self::Failed { stage, .. } | Self::Hangs { stage } => Some(stage),

@@ -1,4 +1,4 @@
-//! What a chain is about: where it leads through, how far.
+//! The route that a chain proves: how it enters the deploy environment, how far it leads.
 
 /// How the machine enters the deploy environment.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -9,20 +9,20 @@ pub enum Entry {
     Direct,
 }
 
-/// What the chain is about.
+/// What the chain has to prove.
 #[derive(Clone, Debug)]
 pub struct Route {
     /// How the deploy environment is entered.
     pub entry: Entry,
-    /// The line with which the old system says who it is.
+    /// The line with which the old system identifies itself.
     pub identity: String,
     /// The text of its login prompt.
     pub login: String,
-    /// How far the way leads.
+    /// How far the route leads.
     pub aim: Aim,
 }
 
-/// How far `anemos deploy` shall come.
+/// How far `anemos deploy` goes.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Aim {
     /// To a new system on the disk.

@@ -1,22 +1,22 @@
-//! What the sensors tell the chain and the judge.
+//! What the sensors report to the chain and the judge.
 
-/// One thing that a sensor told.
+/// One thing that a sensor reported.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Seen {
-    /// The old system goes on from where it was kept at its prompt.
+    /// The old system continues from where it was kept at its prompt.
     Resumed {
-        /// What `root=` of its kernel command line said when it booted.
+        /// `root=` from its kernel command line when it booted.
         old_root: Option<String>,
     },
     /// A fault struck the machine.
     Fault(String),
     /// A fault reset the machine, or cut its power.
     Cut(String),
-    /// The old system was kept at its prompt, and goes on.
+    /// The old system was kept at its prompt, and continues.
     Kept,
     /// A whole line of the serial console.
     Line(String),
-    /// A line of the serial console that has no end yet.
+    /// A line of the serial console that is not complete yet.
     Pending(String),
     /// A line that the platform firmware wrote to its debug port.
     Firmware(String),
@@ -28,15 +28,15 @@ pub enum Seen {
     Reset,
     /// The guest switched itself off.
     PoweredOff,
-    /// The guest's kernel told the machine that it panicked.
+    /// The guest's kernel reported to the machine that it panicked.
     Panicked,
     /// The binary, configuration and payload are in the guest.
     Pushed,
     /// `anemos deploy` was started in the guest.
     CommandStarted,
-    /// A line of what `anemos deploy` said.
+    /// A line that `anemos deploy` printed.
     CommandSaid(String),
-    /// `anemos deploy` ended; without a status when the connection broke.
+    /// `anemos deploy` ended; without a status if the connection broke.
     CommandEnded(Option<i32>),
     /// A TCP port of the guest accepted a connection.
     Connected(u16),

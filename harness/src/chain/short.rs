@@ -1,11 +1,11 @@
-//! How a chain ends that is cut short: nothing happens any more, or the machine is reset.
+//! The ends of a chain that is cut short: nothing happens any more, or the machine is reset.
 
 use super::{Chain, End, Link};
 use crate::classify::Class;
 use crate::verdict::Verdict;
 
 impl Chain {
-    /// The end when nothing happened for longer than anything may take.
+    /// Returns the end if nothing happened for longer than anything may take.
     pub fn gave_up(&self, waited: &str) -> End {
         if let Some(words) = &self.panic {
             return End::Failed(self.panicked(words));
@@ -38,7 +38,7 @@ impl Chain {
         End::Failed(self.finish(verdict.in_stage(self.stage())))
     }
 
-    /// The disk tells what a machine boots that was reset in the middle.
+    /// Returns the end of a machine that was reset in between; the disk determines what it boots.
     pub(super) fn cut(&self, fault: &str) -> End {
         let place = self.stage().map_or_else(String::new, |stage| format!(" in stage {stage}"));
         let what = if fault.starts_with("power-cut") { "lost its power" } else { "was reset" };

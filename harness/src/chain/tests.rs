@@ -1,4 +1,4 @@
-//! Transcripts, good and bad, and what the chain makes of them.
+//! Good and bad transcripts, with what the chain makes of them.
 
 use super::*;
 
@@ -9,7 +9,7 @@ fn route() -> Route {
     Route { entry: Entry::Jump, identity, login, aim: Aim::Deployment }
 }
 
-/// Plays a transcript: `!reset` and its like are events, all else is the console; a second a line.
+/// Plays a transcript at one line per second: `!reset` and so on are events, the rest is console.
 fn play(route: Route, transcript: &str) -> (Chain, Option<End>) {
     let mut chain = Chain::new(route, 0.0);
     let mut at = 0.0;

@@ -1,4 +1,4 @@
-//! Lines as guests really said them, and what they mean.
+//! Lines that guests really printed, with what they mean.
 
 use super::*;
 

@@ -1,10 +1,10 @@
-//! What boot firmware, boot loaders, kernels and systemd write, and what is to be seen of it.
+//! What boot firmware, boot loaders, kernels and systemd write, with what is visible of it.
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// All lines, and the unfinished one last.
+/// Returns all lines, the unfinished one last.
 fn shown(bytes: &[u8]) -> Vec<String> {
     let mut console = Console::new();
     let mut lines = console.push(bytes);
@@ -23,7 +23,7 @@ fn escape_sequences_leave_only_what_can_be_seen() {
         ("\x1b]0;title\x07text", &["text"]),
         // SeaBIOS with a serial console: reset, clear, home, then text.
         ("\x1bc\x1b[?7l\x1b[2J\x1b[0mSeaBIOS (version 1)\r\n", &["SeaBIOS (version 1)", ""]),
-        // GRUB draws its menu by rows.
+        // GRUB draws its menu row by row.
         (
             "\x1b[2J\x1b[1;1H\x1b[5;3H*Debian\x1b[6;3H Advanced\x1b[20;1H",
             &["  *Debian", "   Advanced", ""],

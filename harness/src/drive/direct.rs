@@ -1,4 +1,4 @@
-//! Runs a payload straight in the deploy environment: no old system, no jump, an empty disk.
+//! Runs a payload directly in the deploy environment: no old system, no jump, an empty disk.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ use crate::verdict::Verdict;
 /// The console that we listen to.
 const CONSOLE: &str = "console=ttyS0,115200";
 
-/// What is put into the machine.
+/// What goes into the machine.
 #[derive(Clone, Debug)]
 pub(crate) struct Direct<'a> {
     /// The payload, packed.
@@ -35,21 +35,21 @@ pub(crate) struct Direct<'a> {
     pub(crate) authorized_keys: Option<&'a Path>,
     /// Serial number of the selected disk.
     pub(crate) serial: &'a str,
-    /// What the machine is plugged into.
+    /// The board of the machine.
     pub(crate) board: Board,
     /// Memory of the machine.
     pub(crate) memory_mib: u32,
     /// What it is connected to.
     pub(crate) outside: &'a Outside,
-    /// What befalls the machine.
+    /// The faults that strike the machine.
     pub(crate) faults: &'a [Fault],
-    /// Disks of the machine.
+    /// The disks of the machine.
     pub(crate) disks: Vec<Disk>,
-    /// Where configuration and initramfs are made.
+    /// The folder for configuration and initramfs.
     pub(crate) work: PathBuf,
 }
 
-/// Builds the initramfs, boots it and follows it to the end.
+/// Builds the initramfs, boots it, and follows it to the end.
 pub(crate) async fn deploy(
     host: &Host,
     direct: &Direct<'_>,
@@ -66,8 +66,8 @@ pub(crate) async fn deploy(
     let boot = Boot::Direct {
         kernel: direct.kernel.to_owned(),
         initramfs: Some(initramfs),
-        // After a panic nothing is waited for.
-        // A tmpfs would give the initramfs half of the memory; a jump gives it all of it, too.
+        // After a panic there is nothing to wait for.
+        // A tmpfs would give the initramfs half of the memory; a jump, too, gives it all of it.
         command_line: format!("{CONSOLE} panic=1 rootfstype=ramfs"),
     };
     let mut machine = host.machine(&direct.board, direct.memory_mib, &[]).boot(boot);
@@ -89,7 +89,7 @@ pub(crate) async fn deploy(
     Ok((end, times))
 }
 
-/// Makes the final initramfs, or tells why `anemos build` would not.
+/// Makes the final initramfs; otherwise returns why `anemos build` refused.
 async fn build(
     host: &Host,
     direct: &Direct<'_>,
@@ -109,7 +109,7 @@ async fn build(
     }
 }
 
-/// A refusal keeps its words: they are those the user would see.
+/// A refusal keeps its words, which are those that the user would see.
 fn not_built(error: &CommandError) -> Verdict {
     let CommandError::Status { status, tail, .. } = error else {
         return Verdict::broken(Class::CommandFailed, error.to_string(), Vec::new());
@@ -126,7 +126,7 @@ fn not_built(error: &CommandError) -> Verdict {
     verdict
 }
 
-/// The user's configuration with what only the harness knows about the machine.
+/// Returns the user's configuration, completed with what only the harness knows of the machine.
 fn configuration(direct: &Direct<'_>, served: &[Served]) -> Result<String, DirectError> {
     let mut config = match direct.config {
         Some(path) => read(path)?,
@@ -136,7 +136,7 @@ fn configuration(direct: &Direct<'_>, served: &[Served]) -> Result<String, Direc
     let path = |path: &Path| toml::Value::from(absolute(path).display().to_string());
     set(&mut config, "kernel", "source", path(direct.kernel));
     set(&mut config, "kernel", "modules", path(direct.modules));
-    // The new system's console is where we listen; a machine of its own would have told so.
+    // The new system's console is where we listen; a machine of its own would have said so.
     let own = config.get("kernel").and_then(|kernel| kernel.get("command-line"));
     let own = own.and_then(toml::Value::as_str).unwrap_or_default();
     let parameters = format!("{own} {CONSOLE}").trim_start().to_owned();
@@ -147,7 +147,7 @@ fn configuration(direct: &Direct<'_>, served: &[Served]) -> Result<String, Direc
     if config.get("network").and_then(|network| network.get("mode")).is_none() {
         set(&mut config, "network", "mode", "dhcp".into());
     }
-    // It is put together here, where the server's files are.
+    // The base is put together here, because the server's files are here.
     let base = config.get("initramfs").and_then(|initramfs| initramfs.get("base"));
     let base = base.and_then(toml::Value::as_str);
     if let Some(file) = base.and_then(|url| served.iter().find_map(|one| one.file_of(url))) {
@@ -166,7 +166,9 @@ fn read(path: &Path) -> Result<toml::Table, DirectError> {
         .map_err(|source| DirectError::Config { path: path.to_owned(), source: Box::new(source) })
 }
 
-/// Sets a key of a section; what is no section becomes one, and `anemos` complains of the rest.
+/// Sets a key of a section, replacing a value that is not a section.
+///
+/// `anemos` complains about anything else.
 fn set(config: &mut toml::Table, section: &str, key: &str, value: toml::Value) {
     let mut table = match config.remove(section) {
         Some(toml::Value::Table(table)) => table,

@@ -10,21 +10,21 @@ use crate::guest::GuestError;
 /// Why it could not be tried.
 #[derive(Debug, thiserror::Error)]
 pub enum DirectError {
-    /// A file.
+    /// A file operation failed.
     #[error("{doing}: {source}")]
     File {
-        /// What was tried, as a gerund.
+        /// The operation, as a gerund.
         doing: String,
-        /// Why it did not work.
+        /// Why it failed.
         source: io::Error,
     },
-    /// A folder of the evidence.
+    /// A folder of the evidence could not be made.
     #[error(transparent)]
     Part(#[from] PartError),
-    /// The platform firmware.
+    /// The platform firmware is not available.
     #[error(transparent)]
     Firmware(#[from] FirmwareError),
-    /// The configuration.
+    /// The configuration cannot be parsed.
     #[error("parsing {}: {source}", path.display())]
     Config {
         /// The file.
@@ -32,13 +32,13 @@ pub enum DirectError {
         /// Why.
         source: Box<toml::de::Error>,
     },
-    /// The guest.
+    /// The guest failed.
     #[error(transparent)]
     Guest(#[from] GuestError),
 }
 
 impl DirectError {
-    /// Says what was tried with a file when it did not work.
+    /// Returns a function that describes a failed file operation.
     pub(crate) fn file(doing: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let doing = doing.into();
         move |source| Self::File { doing, source }

@@ -12,21 +12,21 @@ use crate::machine::setup::CardOrder;
 use crate::machine::{Cable, Machine, Network, Plugged};
 use crate::verdict::{Ending, Verdict};
 
-/// Where a network card is, and since when.
+/// The slot of a network card, with when it is plugged in.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Slot {
     slot: u8,
     plugged: Plugged,
 }
 
-/// The slots of the cards in the machine that the old system runs on.
+/// Returns the slots of the cards in the machine that the old system runs on.
 pub(crate) fn slots_at_first(order: CardOrder) -> [Slot; 2] {
     let second = if order.is_late() { Plugged::Late } else { Plugged::AtStart };
     let first = Slot { slot: FIRST_CARD_SLOT, plugged: Plugged::AtStart };
     [first, Slot { slot: second_slot(order), plugged: second }]
 }
 
-/// The slots of the cards in the machine that is switched on afterwards.
+/// Returns the slots of the cards in the machine that is switched on afterwards.
 pub(crate) fn slots_after_reset(order: CardOrder) -> [Slot; 2] {
     let mut slots = [FIRST_CARD_SLOT, second_slot(order)];
     if order == CardOrder::Swapped {
@@ -44,13 +44,14 @@ fn second_slot(order: CardOrder) -> u8 {
 pub(crate) enum Outside {
     /// QEMU's own network with DHCP.
     Host,
-    /// A router that is what a topology says.
+    /// A router that imitates what a topology describes.
     Router(Box<Router>),
 }
 
 impl Outside {
-    /// Starts the router of a provider, which leads to these ports of the machine; returns what came
-    /// in the way.
+    /// Starts the router of a provider, which leads to these ports of the machine.
+    ///
+    /// Returns what went wrong.
     pub(crate) async fn start(
         host: &Host,
         provider: &Provider,
@@ -62,7 +63,7 @@ impl Outside {
         Ok(started.map(|router| Self::Router(Box::new(router))))
     }
 
-    /// Ends the router, if there is one; what it said last explains what did not pass.
+    /// Stops the router, if there is one; its last lines explain what did not pass.
     pub(crate) async fn end(self, verdict: &mut Verdict) {
         let Self::Router(router) = self else { return };
         let said = router.end().await;
@@ -71,8 +72,9 @@ impl Outside {
         }
     }
 
-    /// Connects a machine; returns the ports of the host that lead to its port, one for each of its
-    /// addresses.
+    /// Connects a machine.
+    ///
+    /// Returns the ports of the host that lead to its port, one for each of its addresses.
     pub(crate) fn plug(
         &self,
         machine: &mut Machine,

@@ -1,4 +1,4 @@
-//! The router beside a machine: started, told when to be what its topology says, and asked at the end.
+//! The router beside a machine, which is configured by a topology and can be asked for its state.
 
 use std::fs;
 use std::io;
@@ -19,9 +19,9 @@ use crate::ssh::Ssh;
 use crate::topology::Topology;
 use crate::verdict::Verdict;
 
-/// Enough for its kernel and what it has in memory.
+/// Enough for its kernel and what it keeps in memory.
 const MEMORY_MIB: u32 = 192;
-/// How every answer of its init begins.
+/// The prefix of every answer of its init.
 const SAYS: &str = "router: ";
 /// First of the ports of the router that lead to the machine.
 const FIRST_PORT: u16 = 1001;
@@ -35,38 +35,38 @@ udevadm settle
 cd /etc/systemd/network
 rm -f ./*.network
 "#;
-/// Has the old system take up what was written; the connection by which it is told goes with it.
+/// Makes the old system apply what was written, which breaks the connection that asks for it.
 const APPLY: &str = "setsid sh -c 'sleep 1; systemctl restart systemd-networkd' \
                      >/dev/null 2>&1 </dev/null &";
-/// What the old system has then, for the evidence.
+/// Prints the resulting network of the old system, for the evidence.
 const SHOW: &str = "ip -d address; ip rule; ip route show table all; \
                     ip -6 route show table all; ip neighbour; cat /etc/resolv.conf";
 
 /// A router that can be booted.
 #[derive(Clone, Debug)]
 pub struct Image {
-    /// Where its files are.
+    /// The folder of its files.
     pub folder: PathBuf,
 }
 
 impl Image {
-    /// Its kernel.
+    /// Returns its kernel.
     pub fn kernel(&self) -> PathBuf {
         self.folder.join("vmlinuz")
     }
 
-    /// Its initramfs, which is all that it has.
+    /// Returns its initramfs, which is all that it has.
     pub fn initramfs(&self) -> PathBuf {
         self.folder.join("initramfs")
     }
 }
 
-/// A topology, and the router that becomes it.
+/// A topology, with the router that implements it.
 #[derive(Clone, Debug)]
 pub struct Provider {
-    /// What the router shall be.
+    /// What the router becomes.
     pub topology: Topology,
-    /// What it is booted from.
+    /// The image that it boots from.
     pub image: Image,
 }
 
@@ -89,7 +89,7 @@ struct Way {
 }
 
 impl Router {
-    /// Boots it; it imitates QEMU's own network at first.
+    /// Boots it; at first it imitates QEMU's own network.
     pub(crate) async fn start(
         host: &Host,
         provider: &Provider,
@@ -132,25 +132,25 @@ impl Router {
         }
     }
 
-    /// MAC addresses of the machine's cards.
+    /// Returns the MAC addresses of the machine's cards.
     pub(crate) fn macs(&self) -> impl Iterator<Item = &str> {
         self.topology.macs()
     }
 
-    /// The sockets of its links.
+    /// Returns the sockets of its links.
     pub(crate) fn sockets(&self) -> Vec<PathBuf> {
         sockets(&self.folder, self.topology.cards)
     }
 
-    /// Ports of the host that lead to a port of the machine, one for each of its addresses.
+    /// Returns the host's ports that lead to a port of the machine, one for each of its addresses.
     pub(crate) fn ways_to(&self, port: u16) -> Vec<u16> {
         let ways = self.ways.iter().filter(|way| way.port == port);
         ways.map(|way| way.forward.host_port).collect()
     }
 
-    /// Becomes what the topology says, and so does the old system, which answers then.
+    /// Applies the topology to the router and to the old system, which then answers.
     ///
-    /// What its network is like is left in `evidence`.
+    /// The state of its network is left in `evidence`.
     pub(crate) async fn take_in(
         &self,
         host: &Host,
@@ -180,7 +180,7 @@ impl Router {
         })
     }
 
-    /// Has it run one of its scripts.
+    /// Makes it run one of its scripts.
     async fn ask(&self, host: &Host, what: &str) -> Result<(), Verdict> {
         let typed = self.guest.lock().await.send_serial(&format!("{what}\n")).await;
         let failed = |reason: String, lines| {
@@ -195,7 +195,7 @@ impl Router {
         }
     }
 
-    /// Waits for an answer that begins with `word`; returns what follows the router's name.
+    /// Waits for an answer that starts with `word`; returns what follows the router's name.
     async fn hear(&self, host: &Host, word: &str) -> Result<String, Verdict> {
         let mut said = self.said.lock().await;
         let wanted = format!("{SAYS}{word}");
@@ -215,7 +215,7 @@ impl Router {
         Err(Verdict::broken(Class::RouterFailed, reason, said.lines()))
     }
 
-    /// The last lines of its console.
+    /// Returns the last lines of its console.
     async fn lines(&self) -> Vec<String> {
         let (mut said, mut guest) = (self.said.lock().await, self.guest.lock().await);
         while let Some(seen) = guest.next(Instant::now()).await {
@@ -226,7 +226,7 @@ impl Router {
         said.lines()
     }
 
-    /// Ends it; returns the last lines of its console.
+    /// Stops it, and returns the last lines of its console.
     pub(crate) async fn end(self) -> Vec<String> {
         let lines = self.lines().await;
         self.guest.into_inner().quit().await;
@@ -238,21 +238,21 @@ fn sockets(folder: &TempDir, cards: usize) -> Vec<PathBuf> {
     (0..cards).map(|number| folder.path().join(format!("link-{number}"))).collect()
 }
 
-/// A way to every port at every address.
+/// Returns a way to every port at every address.
 fn ways(topology: &Topology, ports: &[u16]) -> io::Result<Vec<Way>> {
     let ports = ports.iter().flat_map(|port| topology.addresses.iter().map(|_| *port));
     let way = |(port, own): (u16, u16)| Ok(Way { port, forward: forward(own)? });
     ports.zip(FIRST_PORT..).map(way).collect()
 }
 
-/// What the router is told, by the names of the notes.
+/// Returns what the router reads, by the names of the notes.
 fn notes(topology: &Topology, ways: &[Way]) -> [(&'static str, String); 3] {
     let to = topology.addresses.iter().cycle();
     let line =
         |(way, address): (&Way, _)| format!("{} {address} {}\n", way.forward.guest_port, way.port);
     [
         ("topology", topology.router.clone()),
-        // A note that is empty is none.
+        // An empty note would count as missing.
         ("later", topology.later.clone().unwrap_or_else(|| "true\n".to_owned())),
         ("ports", ways.iter().zip(to).map(line).collect()),
     ]

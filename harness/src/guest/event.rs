@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::Event;
 
 impl Event {
-    /// Reads one message of QMP; what has no name is no event.
+    /// Reads one QMP message; one without a name is not an event.
     pub(crate) fn parse(message: &Value) -> Option<Self> {
         let name = message.get("event")?.as_str()?;
         let field = |key: &str| {

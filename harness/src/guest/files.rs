@@ -50,7 +50,7 @@ pub(super) struct Transcript(pub(super) File);
 
 impl Transcript {
     pub(super) fn line(&mut self, at: Duration, line: &str) {
-        // A full disk costs evidence, not the run.
+        // A full disk costs evidence, but does not end the run.
         drop(writeln!(self.0, "{:10.3} {line}", at.as_secs_f64()));
     }
 }

@@ -1,7 +1,7 @@
-//! Has the kernel of a guest hang with its interrupts off, through QEMU's debugger stub.
+//! Makes the kernel of a guest hang with its interrupts off, through QEMU's debugger stub.
 //!
 //! The next instructions of the kernel become `cli` and a jump to itself. The clock of the machine
-//! goes on, and with it a watchdog.
+//! continues, and with it a watchdog.
 
 use std::io;
 use std::path::Path;
@@ -13,26 +13,30 @@ use tokio::net::UnixStream;
 
 use super::{Guest, GuestError};
 
-/// `cli; jmp .` of x86.
+/// The instructions `cli; jmp .` of x86.
 const HANG: &str = "faebfe";
-/// How often it is looked whether the processor runs the kernel; a busy guest mostly does not.
+/// How many times to check whether the processor runs the kernel; in a busy guest it mostly does
+/// not.
 const LOOKS: u32 = 2000;
-/// How long the machine runs between two looks.
+/// How long the machine runs between two checks.
 const BETWEEN: Duration = Duration::from_millis(7);
-/// Where `rip` begins in the answer to `g`, in digits: after sixteen registers of eight bytes
-/// (GDB, `64bit-core.xml`); `eflags` and `cs` follow.
+/// Where `rip` begins in the answer to `g`, in digits.
+///
+/// It comes after sixteen registers of eight bytes (GDB, `64bit-core.xml`); `eflags` and `cs`
+/// follow.
 const RIP: usize = 16 * 16;
-/// The bits of a code selector that tell the privilege level; the kernel's is 0.
+/// The bits of a code selector that hold the privilege level; the kernel's is 0.
 const PRIVILEGE: u8 = 3;
 
 /// Longest time until the stub answers.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// What a machine stops with that wants to be off, or to restart: `SIGQUIT` (QEMU, `gdbstub.c`).
+/// The stop reply of a machine that wants to be off, or to restart: `SIGQUIT` (QEMU, `gdbstub.c`).
 const DOWN: &str = "03";
 
 impl Guest {
-    /// Has the processor hang as soon as it is found in the kernel; false where the machine has
-    /// been reset before that.
+    /// Makes the processor hang as soon as it is found in the kernel.
+    ///
+    /// Returns false if the machine has been reset before that.
     pub(super) async fn lock_up(&mut self) -> Result<bool, GuestError> {
         if self.is_down().await? {
             return Ok(false);
@@ -48,7 +52,7 @@ impl Guest {
         })
     }
 
-    /// Whether the machine wants to be off, or to restart, and stands still.
+    /// Returns whether the machine wants to be off, or to restart, and is stopped.
     async fn is_down(&self) -> Result<bool, GuestError> {
         let status = self.qmp.execute(qapi::qmp::query_status {}).await;
         let status = status.map_err(GuestError::qmp("tell whether the machine runs"))?.status;
@@ -58,7 +62,7 @@ impl Guest {
     async fn hang(&self, socket: &Path) -> io::Result<bool> {
         let mut stub = Stub { stream: UnixStream::connect(socket).await? };
         let hangs = self.hang_through(&mut stub).await;
-        // Whatever came of it: a machine that is debugged stands still.
+        // Whatever the result: a machine that is being debugged is stopped.
         let detached = stub.ask("D").await;
         detached.and(hangs)
     }
@@ -94,7 +98,7 @@ impl Guest {
     }
 }
 
-/// Whether a packet tells that the machine has stopped (GDB, "Stop Reply Packets").
+/// Returns whether a packet says that the machine has stopped (GDB, "Stop Reply Packets").
 fn is_stop(packet: &str) -> bool {
     packet.starts_with(['T', 'S'])
 }
@@ -105,7 +109,8 @@ struct Stub {
 }
 
 impl Stub {
-    /// Asks something, and returns the answer: that the machine stands still for us is none.
+    /// Asks something, and returns the answer; a message that the machine stopped for us is not
+    /// one.
     async fn ask(&mut self, packet: &str) -> io::Result<String> {
         self.say(packet).await?;
         loop {
@@ -116,7 +121,7 @@ impl Stub {
         }
     }
 
-    /// Waits until the machine stops, and returns what it stopped with.
+    /// Waits until the machine stops, and returns the reason.
     async fn stop(&mut self) -> io::Result<String> {
         loop {
             let packet = self.hear().await?;
@@ -131,7 +136,7 @@ impl Stub {
         self.stream.write_all(format!("${packet}#{sum:02x}").as_bytes()).await
     }
 
-    /// Returns what the next packet holds; whatever lies before it is an acknowledgement.
+    /// Returns the content of the next packet; whatever comes before it is an acknowledgement.
     async fn hear(&mut self) -> io::Result<String> {
         tokio::time::timeout(PATIENCE, self.packet()).await.map_err(io::Error::other)?
     }

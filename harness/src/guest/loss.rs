@@ -1,4 +1,4 @@
-//! Loses packets on their way to a guest: they take the way through us.
+//! Loses packets on their way to a guest, by passing them through our process.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -10,7 +10,7 @@ use tokio::net::{UnixListener, UnixStream};
 
 use super::{Guest, GuestError};
 
-/// One of so many packets is lost.
+/// One in this many packets is lost.
 const ONE_OF: u64 = 100;
 /// The filter that takes packets out of QEMU and puts them back.
 const FILTER: &str = "loss";
@@ -61,7 +61,7 @@ impl Guest {
         self.ask("lose packets", AddObject(filter)).await
     }
 
-    /// Has QEMU connect to us by a character device.
+    /// Makes QEMU connect to us by a character device.
     async fn wire(&mut self, id: &'static str) -> Result<UnixStream, GuestError> {
         let path = self.run.path().join(id);
         let failed = |doing| {
@@ -77,7 +77,7 @@ impl Guest {
     }
 }
 
-/// Passes packets on, each behind its length (32 bits, big endian), without some of them.
+/// Passes packets on, each after its length (32 bits, big endian), without some of them.
 async fn pass(
     mut from: impl AsyncReadExt + Unpin,
     mut to: impl AsyncWriteExt + Unpin,

@@ -1,4 +1,4 @@
-//! Starts QEMU and connects everything before the machine runs.
+//! Starts QEMU, and connects everything before the machine runs.
 
 use std::path::Path;
 use std::time::Duration;
@@ -16,16 +16,16 @@ use crate::machine::Machine;
 use crate::machine::args::{PROGRAM, Sockets, Wiring, render};
 use crate::qmp::Qmp;
 
-/// How folders of sockets begin.
+/// The prefix of folders of sockets.
 const RUN_FOLDER: &str = "anemos-guest-";
-/// No run takes so long.
+/// No run takes this long.
 const LEFT_BEHIND: Duration = Duration::from_hours(24);
 /// QEMU connects within milliseconds unless the host is in trouble.
 const CONNECTING: Duration = Duration::from_secs(30);
-/// A QEMU that cut a connection is about to end.
+/// If QEMU breaks a connection, it is about to end.
 const DYING: Duration = Duration::from_secs(2);
 
-/// QEMU with a machine that stands still.
+/// QEMU with a machine that has not started yet.
 #[derive(Debug)]
 pub(super) struct Process {
     pub(super) child: Child,
@@ -33,7 +33,7 @@ pub(super) struct Process {
     pub(super) wires: Wires,
 }
 
-/// The near ends of QEMU's connections.
+/// Our ends of QEMU's connections.
 #[derive(Debug)]
 pub(super) struct Wires {
     pub(super) qmp: Qmp,
@@ -42,7 +42,7 @@ pub(super) struct Wires {
     pub(super) firmware: UnixStream,
 }
 
-/// Where QEMU connects to.
+/// The sockets that QEMU connects to.
 struct Listeners {
     qmp: UnixListener,
     serial: UnixListener,
@@ -72,7 +72,7 @@ impl Process {
     }
 }
 
-/// The paths of sockets are limited to 107 bytes, so the folder is not below the evidence.
+/// Makes a folder for sockets, whose paths are limited to 107 bytes: too few for the evidence.
 pub(crate) fn run_folder() -> Result<TempDir, GuestError> {
     sweep(&std::env::temp_dir());
     let made = tempfile::Builder::new().prefix(RUN_FOLDER).tempdir();
@@ -83,7 +83,7 @@ pub(crate) fn run_folder() -> Result<TempDir, GuestError> {
     })
 }
 
-/// Removes what killed runs left; what cannot be removed may be somebody else's.
+/// Removes what killed runs left; what cannot be removed may belong to someone else.
 fn sweep(folder: &Path) {
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let ours = entry.file_name().to_string_lossy().starts_with(RUN_FOLDER);
@@ -102,7 +102,7 @@ fn listen(path: &Path) -> Result<UnixListener, GuestError> {
     })
 }
 
-/// The same machine for a person's terminal, and what was really run.
+/// Renders the same machine for a person's terminal, with what was really run.
 fn script(line: &str, by_hand: &[String]) -> String {
     let words: Vec<String> = by_hand.iter().map(|word| quote(word)).collect();
     format!(
@@ -114,8 +114,10 @@ fn script(line: &str, by_hand: &[String]) -> String {
     )
 }
 
-/// Waits for QEMU's connections; QEMU opens them before it looks at disks and devices, so an end
-/// of QEMU may show first as a connection that is cut.
+/// Waits for QEMU's connections.
+///
+/// QEMU opens them before it looks at disks and devices, so the end of QEMU may first show as a
+/// connection that breaks.
 async fn connect(
     child: &mut Child,
     listeners: &Listeners,
@@ -159,8 +161,9 @@ pub(super) async fn ended(mut child: Child, files: &Files) -> Ended {
     Ended { status, stderr: last_words(files) }
 }
 
-/// Returns the time for which a process has used processors: fields 14 and 15 of `/proc/PID/stat`
-/// in hundredths of a second, see proc(5).
+/// Returns the time for which a process has used processors.
+///
+/// It is in fields 14 and 15 of `/proc/PID/stat`, in hundredths of a second, see proc(5).
 pub(super) fn cpu_time(pid: u32) -> Option<Duration> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, rest) = stat.rsplit_once(')')?;
@@ -170,7 +173,7 @@ pub(super) fn cpu_time(pid: u32) -> Option<Duration> {
 }
 
 fn last_words(files: &Files) -> String {
-    // Without the file there are no words; the status remains.
+    // Without the file there are no messages, but still the status.
     tail(&std::fs::read(files.path("stderr")).unwrap_or_default())
 }
 

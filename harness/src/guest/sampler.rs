@@ -1,4 +1,4 @@
-//! Looks at what does not report by itself: screen, disk counters, packets.
+//! Samples what does not report by itself: screen, disk counters, packets.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -13,10 +13,10 @@ use super::{GuestError, Traffic, What};
 use crate::qmp::{BlockStats, Qmp, QueryBlockstats};
 use crate::screen::{PAGE_ADDRESS, PAGE_LEN, Screen};
 
-/// Time between two looks.
+/// Time between two samples.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// What was seen the last time; only changes are told.
+/// The previous sample, because only changes are reported.
 #[derive(Debug)]
 pub(super) struct Sampler {
     qmp: Arc<Qmp>,
@@ -29,13 +29,13 @@ pub(super) struct Sampler {
 }
 
 impl Sampler {
-    /// Prepares to look; `page` is a file that QEMU may write the text page to.
+    /// Prepares a sampler; `page` is a file that QEMU may write the text page to.
     pub(super) fn new(qmp: Arc<Qmp>, files: Files, page: PathBuf, voice: Voice) -> Self {
         let (screen, disks) = (Screen::default(), HashMap::new());
         Self { qmp, files, page, voice, screen, disks, packets: 0 }
     }
 
-    /// Looks until QEMU does not answer any more.
+    /// Samples until QEMU no longer answers.
     pub(super) async fn run(mut self) {
         let mut ticks = tokio::time::interval(PERIOD);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -75,7 +75,7 @@ impl Sampler {
         }
     }
 
-    /// A machine without network has no capture.
+    /// Samples the capture, which a machine without network does not have.
     fn packets(&mut self) {
         let len = std::fs::metadata(self.files.path("pcap")).map_or(0, |file| file.len());
         if len > self.packets {
@@ -85,7 +85,7 @@ impl Sampler {
     }
 }
 
-/// Has QEMU write the text page to `page`, and reads it.
+/// Makes QEMU write the text page to `page`, then reads it.
 pub(super) async fn read_screen(qmp: &Qmp, page: &Path) -> Result<Screen, GuestError> {
     let command = qapi::qmp::pmemsave {
         val: PAGE_ADDRESS,

@@ -1,4 +1,4 @@
-//! Saves the state of a machine to a file, and takes it up again.
+//! Saves the state of a machine to a file, from which another one can continue.
 
 use std::path::Path;
 use std::time::Duration;
@@ -9,15 +9,15 @@ use super::{Event, Guest, GuestError, Observation, Waited, What};
 use crate::budget::Budget;
 use crate::machine::args::{reader, writer};
 
-/// A stream is read or written in seconds; a host whose disk hangs is told so after this.
+/// How long a stream may take; it takes seconds, unless the host's disk hangs.
 const PATIENCE: Duration = Duration::from_mins(2);
-/// No limit that a file could reach, in bytes a second; QEMU's own is meant for networks.
+/// A limit in bytes per second that no file could reach; QEMU's own is meant for networks.
 const BANDWIDTH: u64 = 100 << 30;
 
 impl Guest {
-    /// Stops the machine and writes its state to `state`; it stands still afterwards.
+    /// Stops the machine, and writes its state to `state`; it stays stopped afterwards.
     ///
-    /// Its disks are written out by then and can be copied until it goes on.
+    /// By then its disks are written out, and can be copied until it continues.
     pub async fn save(&mut self, state: &Path) -> Result<(), GuestError> {
         self.qmp.execute(qapi::qmp::stop {}).await.map_err(GuestError::qmp("stop the machine"))?;
         self.tell_migration().await?;
@@ -47,7 +47,7 @@ impl Guest {
         self.migrated("restore the machine").await
     }
 
-    /// Asks for events of a migration, which QEMU does not tell unasked.
+    /// Requests events of a migration, which QEMU does not send unasked.
     async fn tell_migration(&self) -> Result<(), GuestError> {
         let capability =
             MigrationCapabilityStatus { capability: MigrationCapability::events, state: true };

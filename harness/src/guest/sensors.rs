@@ -1,4 +1,4 @@
-//! Listens to a guest's ports and tells what was heard.
+//! Listens to a guest's ports, and reports what was heard.
 
 use std::fs::File;
 use std::io::Write;
@@ -12,7 +12,7 @@ use super::files::Transcript;
 use super::{Event, Observation, What};
 use crate::console::Console;
 
-/// A line that is not finished by then is shown as it stands.
+/// A line that is not finished by then is shown as it is.
 const PAUSE: Duration = Duration::from_millis(30);
 
 /// Where observations go, each with its time.
@@ -54,12 +54,12 @@ pub(super) async fn serial(
             voice.say(What::Pending(pending));
             continue;
         };
-        // An error is the end as well: QEMU is gone.
+        // An error means the end as well: QEMU is gone.
         let bytes = buffer.get(..len.unwrap_or(0)).unwrap_or_default();
         if bytes.is_empty() {
             break;
         }
-        // A full disk costs evidence, not the run.
+        // A full disk costs evidence, but does not end the run.
         drop(raw.write_all(bytes));
         for line in console.push(bytes) {
             shown.clear();
@@ -90,7 +90,7 @@ pub(super) async fn firmware(mut port: impl AsyncRead + Unpin, mut log: Transcri
     }
 }
 
-/// Passes the events of QEMU on.
+/// Passes on the events of QEMU.
 pub(super) async fn events(mut messages: UnboundedReceiver<Value>, voice: Voice) {
     while let Some(message) = messages.recv().await {
         if let Some(event) = Event::parse(&message) {

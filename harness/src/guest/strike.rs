@@ -13,16 +13,16 @@ use crate::machine::args::{FIRST_LATE_SLOT, card_name, link_name};
 use crate::machine::{Disk, Machine, Network, Plugged};
 use crate::qmp::QueryBlockstats;
 
-/// What a slow disk moves, in bytes a second.
+/// The speed of a slow disk, in bytes per second.
 const SLOW: u64 = 4 << 20;
 
 impl Guest {
-    /// Strikes the machine, or its disk `disk`; false where the machine has been reset before that.
+    /// Strikes the machine, or its disk `disk`; returns false if the machine was reset before that.
     pub async fn strike(&mut self, kind: Kind, disk: &str) -> Result<bool, GuestError> {
         match kind {
             Kind::LockUp => return self.lock_up().await,
             Kind::Reset => self.ask("reset the machine", qapi::qmp::system_reset {}).await,
-            // In good order QEMU would flush the disk.
+            // If it ended properly, QEMU would flush the disk.
             Kind::PowerCut => {
                 self.signal(Some(Signal::SIGKILL));
                 Ok(())
@@ -53,7 +53,7 @@ impl Guest {
         Ok(true)
     }
 
-    /// Bytes that were written to a disk since the machine was switched on, as of now.
+    /// Returns how many bytes were written to a disk since the machine was switched on.
     pub(crate) async fn written(&mut self, disk: &str) -> Result<u64, GuestError> {
         let found = self.qmp.execute(QueryBlockstats {}).await.map_err(GuestError::qmp("tell"))?;
         let found = found.into_iter().find(|one| one.node_name.as_deref() == Some(disk));
@@ -67,7 +67,7 @@ impl Guest {
         self.send_serial(key).await
     }
 
-    /// Plugs disks in that are so late, the first of them into the first slot.
+    /// Plugs in the late disks, the first of them into the first slot.
     pub(crate) async fn plug_late(&mut self, disks: &[Disk]) -> Result<(), GuestError> {
         let late = disks.iter().filter(|disk| disk.plugged == Plugged::Late);
         for (disk, slot) in late.zip(FIRST_LATE_SLOT..) {
@@ -85,7 +85,7 @@ impl Guest {
         Ok(())
     }
 
-    /// Plugs network cards in that are so late.
+    /// Plugs in the late network cards.
     pub(crate) async fn plug_late_cards(&mut self, machine: &Machine) -> Result<(), GuestError> {
         let Network::Cables(cables) = &machine.network else { return Ok(()) };
         let all = cables.iter().enumerate();
@@ -101,22 +101,23 @@ impl Guest {
         Ok(())
     }
 
-    /// Has a machine that wants to restart, and stands still, do so: it runs on after the
-    /// [`Event::Reset`] that follows, and so does one that resets itself again.
+    /// Makes a stopped machine that wants to restart do so.
     ///
-    /// QEMU takes every reset for a wish to end, even one that it is asked for, unless it is told
-    /// otherwise (`-action reboot=shutdown`).
+    /// It continues after the [`Event::Reset`] that follows, and also if it resets itself again.
+    ///
+    /// By default QEMU takes every reset for a request to end, even one that it is asked for
+    /// (`-action reboot=shutdown`).
     pub(crate) async fn restart(&mut self) -> Result<(), GuestError> {
         self.on_reboot(RebootAction::reset).await?;
         self.ask("reset the machine", qapi::qmp::system_reset {}).await
     }
 
-    /// Presses the power button (ACPI), to which a system may listen.
+    /// Presses the power button (ACPI), which a system may listen to.
     pub(crate) async fn press_power_button(&mut self) -> Result<(), GuestError> {
         self.ask("press the power button", qapi::qmp::system_powerdown {}).await
     }
 
-    /// Has the next reset of a machine that has restarted be its end again.
+    /// Makes the next reset of a restarted machine its end again.
     pub(crate) async fn restarted(&mut self) -> Result<(), GuestError> {
         self.on_reboot(RebootAction::shutdown).await
     }
@@ -131,7 +132,7 @@ impl Guest {
         self.ask("set the action of a reset", action).await
     }
 
-    /// Has all requests of a kind fail from now on: a filter that says so takes the image's place.
+    /// Makes all requests of a kind fail from now on, by a filter that takes the image's place.
     async fn fail(&mut self, disk: &str, requests: &str, errno: i32) -> Result<(), GuestError> {
         let (filter, image) = (format!("{disk}-{requests}-error"), format!("{disk}-image"));
         let rule = json!({ "event": "none", "iotype": requests, "errno": errno });
@@ -157,7 +158,7 @@ impl Guest {
     }
 }
 
-/// Reads options as QMP has them.
+/// Reads options in the form that QMP uses.
 fn options<T: DeserializeOwned>(command: &'static str, node: Value) -> Result<T, GuestError> {
     let reason = |error: serde_json::Error| GuestError::Qmp { command, reason: error.to_string() };
     serde_json::from_value(node).map_err(reason)

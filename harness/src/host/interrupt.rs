@@ -1,4 +1,4 @@
-//! Runs a whole run on one thread, and ends it in good order when the user asks for that.
+//! Runs a whole run on one thread, and ends it properly when the user asks for that.
 
 use std::io;
 
@@ -18,7 +18,7 @@ pub enum Interrupted {
 }
 
 impl Interrupted {
-    /// The exit code that says so, the same for all.
+    /// The exit code of an interrupted run, the same for all signals.
     pub const EXIT_CODE: u8 = 130;
 
     fn name(self) -> &'static str {
@@ -30,7 +30,7 @@ impl Interrupted {
     }
 }
 
-/// Runs `work` to its end, or drops it at the first signal: with it go its guests and its files.
+/// Runs `work` to its end, or drops it at the first signal, with its guests and files.
 ///
 /// Everything runs on the calling thread, because the kernel ends the children of a thread with it.
 pub fn run<T>(work: impl Future<Output = T>) -> io::Result<Result<T, Interrupted>> {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 const LOCK: &str = "lock";
 
-/// A locked folder that is removed when dropped, and by the next run when we were killed.
+/// A locked folder that is removed when dropped, or by the next run if we are killed.
 #[derive(Debug)]
 pub struct Workspace {
     folder: PathBuf,
@@ -19,32 +19,32 @@ impl Workspace {
         fs::create_dir_all(runs)?;
         remove_leftovers(runs)?;
         let folder = tempfile::Builder::new().prefix("run-").tempdir_in(runs)?.keep();
-        // Locked before it has its name, so that nobody finds it unlocked.
+        // It is locked before it has its name, so that nobody finds it unlocked.
         let lock = File::create(folder.join("lock.new"))?;
         lock.lock()?;
         fs::rename(folder.join("lock.new"), folder.join(LOCK))?;
         Ok(Self { folder, _lock: lock })
     }
 
-    /// A path inside.
+    /// Returns a path inside.
     pub fn join(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
 
-    /// The folder itself.
+    /// Returns the folder itself.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 }
 
 impl Drop for Workspace {
-    /// What cannot be removed now, the next run removes.
+    /// The next run removes whatever cannot be removed now.
     fn drop(&mut self) {
         drop(fs::remove_dir_all(&self.folder));
     }
 }
 
-/// Removes the folders that nobody holds; one without a lock file is being made, or unmade.
+/// Removes the folders that nobody holds; one without a lock file is being made, or removed.
 fn remove_leftovers(runs: &Path) -> io::Result<()> {
     for entry in fs::read_dir(runs)? {
         let folder = entry?.path();

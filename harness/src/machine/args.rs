@@ -1,4 +1,4 @@
-//! The arguments of QEMU for a machine, rendered without looking at the host.
+//! Renders the arguments of QEMU for a machine, without looking at the host.
 
 use std::path::{Path, PathBuf};
 
@@ -20,15 +20,15 @@ pub const PROGRAM: &str = "qemu-system-x86_64";
 
 /// The second level of the x86-64 ABI, which current distributions are compiled for.
 ///
-/// An AMD model is spared page-table isolation, and string instructions that are slow to emulate.
+/// An AMD model avoids page-table isolation, and string instructions that are slow to emulate.
 const EMULATED_V2: &str = "qemu64,+cx16,+lahf_lm,+popcnt,+sse4.1,+sse4.2,+ssse3";
-/// The third level, by what it adds.
+/// The third level, as additions to the second.
 const EMULATED_V3: &str = "qemu64,+cx16,+lahf_lm,+popcnt,+sse4.1,+sse4.2,+ssse3,\
                            +xsave,+avx,+avx2,+bmi1,+bmi2,+f16c,+fma,+abm,+movbe";
 
-/// First slot of a PCI bus that disks plugged in late may have; QEMU fills those before it itself.
+/// First slot of a PCI bus that late disks may have; QEMU fills the slots before it by itself.
 pub(crate) const FIRST_LATE_SLOT: u8 = 0x6;
-/// First one after those.
+/// The first slot after those.
 const FIRST_SLOT_AFTER_LATE: u8 = 0x9;
 
 /// What the sensors of a machine are connected to.
@@ -96,9 +96,9 @@ fn check_sector(machine: &Machine, disk: &Disk) -> Result<(), MachineError> {
     }
 }
 
-/// The machine itself, without anything that QEMU would add unasked.
+/// Renders the machine itself, without anything that QEMU would add unasked.
 ///
-/// A reset stands still as a shutdown does, so that the end of a boot can be looked at.
+/// A reset stops the machine as a shutdown does, so that the end of a boot can be examined.
 fn board(args: &mut Args, machine: &Machine) -> Result<(), MachineError> {
     args.flag("-nodefaults");
     args.flag("-no-user-config");
@@ -127,7 +127,7 @@ fn board(args: &mut Args, machine: &Machine) -> Result<(), MachineError> {
     Ok(())
 }
 
-/// The board with its flash memory.
+/// Renders the board with its flash memory.
 fn platform(args: &mut Args, board: &Board) -> Result<(), MachineError> {
     let chipset = match board.chipset {
         Chipset::Pc => "pc",
@@ -174,7 +174,7 @@ fn sensors(args: &mut Args, wiring: &Wiring) -> Result<(), MachineError> {
     Ok(())
 }
 
-/// QEMU connects to us, so nobody has to wait for a socket to appear.
+/// Renders a socket that QEMU connects to, so that nobody has to wait for it to appear.
 fn socket(id: &str, path: &Path) -> Result<String, MachineError> {
     Ok(format!("socket,id={id},path={}", option(path)?))
 }
@@ -188,7 +188,7 @@ fn disks(args: &mut Args, disks: &[Disk]) -> Result<(), MachineError> {
         }
     }
     let mut ports = 0..;
-    // Where some are plugged in late, the others leave them the slots before their own.
+    // If some are plugged in late, the others leave them the slots before their own.
     let any_late = disks.iter().any(|disk| disk.plugged == Plugged::Late);
     let mut slots = FIRST_SLOT_AFTER_LATE..;
     for disk in disks {
@@ -217,6 +217,8 @@ fn disks(args: &mut Args, disks: &[Disk]) -> Result<(), MachineError> {
     Ok(())
 }
 
+/// Renders the file of a disk.
+///
 /// The host's page cache outlives QEMU, so a flush of the guest need not wait for the host's disk.
 fn file(disk: &Disk) -> Result<String, MachineError> {
     let node = json!({
@@ -266,7 +268,8 @@ fn logged(disk: &Disk) -> String {
     node.to_string()
 }
 
-/// The node that the device is plugged into: what is below it can be exchanged while it runs.
+/// Returns the node that the device is plugged into: what is below it can be replaced while it
+/// runs.
 fn limits(disk: &Disk) -> String {
     let node = json!({
         "driver": "throttle",
@@ -280,16 +283,16 @@ fn limits(disk: &Disk) -> String {
 
 fn plug(disk: &Disk) -> String {
     let mut plug = format!(",id=disk-{id},drive={id}", id = disk.id);
-    // The guest is told of every error, a full host included; NVMe knows nothing else.
+    // The guest learns of every error, a full host included; NVMe cannot do otherwise.
     if disk.bus != Bus::Nvme {
         plug += ",rerror=report,werror=report";
     }
     // A merged request has as many parts as the host takes at once (IOV_MAX); with the header of
-    // the log's record it would have one too many, and fail.
+    // the log's record it would have one too many, so fail.
     if disk.log.is_some() && disk.bus == Bus::VirtioBlk {
         plug += ",request-merging=off";
     }
-    // NVMe has no default, the other buses do without.
+    // NVMe has no default; the other buses do without.
     let default = (disk.bus == Bus::Nvme).then_some(&disk.id);
     if let Some(serial) = disk.serial.as_ref().or(default) {
         plug = format!("{plug},serial={}", serial.replace(',', ",,"));
@@ -328,12 +331,12 @@ fn boot(args: &mut Args, boot: &Boot, wiring: &Wiring) -> Result<(), MachineErro
     Ok(())
 }
 
-/// The command lines that write and read a migration stream.
+/// Returns the command line that writes a migration stream.
 pub(crate) fn writer(state: &Path) -> String {
     format!("exec:zstd -q -1 > {}", quote(&state.display().to_string()))
 }
 
-/// See [`writer`].
+/// Returns the command line that reads it.
 pub(crate) fn reader(state: &Path) -> String {
     format!("exec:zstd -q -d -c < {}", quote(&state.display().to_string()))
 }
@@ -354,7 +357,7 @@ fn text(path: &Path) -> Result<&str, MachineError> {
     path.to_str().ok_or_else(|| MachineError::PathNotText { path: path.to_path_buf() })
 }
 
-/// A path inside an option list, where a comma is written twice.
+/// Formats a path for an option list, in which a comma is written twice.
 fn option(path: &Path) -> Result<String, MachineError> {
     Ok(text(path)?.replace(',', ",,"))
 }

@@ -1,36 +1,36 @@
-//! A machine as a file describes it: what is not named is the usual.
+//! A machine as a file describes it: what the file does not name has its usual value.
 
 use serde::{Deserialize, Serialize};
 
 use crate::fault::Fault;
 use crate::size::Size;
 
-/// A machine, and what befalls it.
+/// A machine, with the faults that strike it.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Setup {
-    /// The simulated VPS; none: what the payload names, else `debian-12`.
+    /// The simulated VPS; by default what the payload names, else `debian-12`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fixture: Option<String>,
     /// Platform firmware.
     pub firmware: Firmware,
-    /// The board; none: `pc` with a BIOS, `q35` with UEFI.
+    /// The board; by default `pc` with a BIOS, `q35` with UEFI.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chipset: Option<Chipset>,
     /// What the processor can do.
     pub cpu: CpuLevel,
-    /// Number of processors; none: what the run has to give.
+    /// Number of processors; by default what the run provides.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpus: Option<u32>,
-    /// Size of memory; none: that of the fixture, or what the payload needs.
+    /// Size of memory; by default that of the fixture, or what the payload needs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<Size>,
     /// The network card.
     pub network_card: NetworkCard,
-    /// The network of its provider; none: QEMU's own.
+    /// The network of its provider; by default QEMU's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub topology: Option<String>,
-    /// What the server has for it beside the payload.
+    /// What the server offers it beside the payload.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub serves: Vec<String>,
     /// Number of further network cards, each with a cable to nobody.
@@ -41,23 +41,23 @@ pub struct Setup {
     pub watchdog: bool,
     /// How the deploy environment is entered.
     pub entry: Way,
-    /// A shell command that root runs on the old system before anything is asked of it.
+    /// A shell command that root runs on the old system before anything else.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prepare: Option<String>,
     /// Whether the deployment itself is only rehearsed: `anemos deploy --rehearse`.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub rehearse: bool,
-    /// A shell command that root runs in a rescue; what it leads to is followed.
+    /// A shell command that root runs in a rescue; the rehearsal follows what happens next.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rescue: Option<String>,
     /// Which disk comes first after the reset.
     pub disk_order: DiskOrder,
     /// Which of two network cards comes first, and when.
     pub card_order: CardOrder,
-    /// Its disks, the system's first; none: one on virtio-blk.
+    /// Its disks, the system's first; by default one on virtio-blk.
     #[serde(rename = "disk", skip_serializing_if = "Vec::is_empty")]
     pub disks: Vec<DiskSetup>,
-    /// What befalls it.
+    /// The faults that strike it.
     #[serde(rename = "fault", skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<Fault>,
 }
@@ -75,19 +75,19 @@ pub struct DiskSetup {
     pub bus: Bus,
     /// Size of a sector in bytes, logical and physical.
     pub sector: Sector,
-    /// Its size; none: that of the fixture.
+    /// Its size; by default that of the fixture.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<Size>,
-    /// Whether it does not say who it is: it has no serial number.
+    /// Whether it does not identify itself: it has no serial number.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub nameless: bool,
     /// Whether it is plugged in only when the old system runs, in a slot before the others.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub late: bool,
-    /// Whether it may be written, though it is not the system's.
+    /// Whether it may be written, although it is not the system's.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub may_change: bool,
-    /// What is on it, where it is not the system's.
+    /// What is on it, if it is not the system's.
     #[serde(skip_serializing_if = "is_data")]
     pub content: Content,
 }
@@ -111,7 +111,7 @@ pub enum Bus {
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Content {
-    /// Data of somebody, all over it.
+    /// Somebody's data, all over it.
     #[default]
     Data,
     /// The same as on the system's disk, partition table and all.
@@ -129,7 +129,7 @@ impl Setup {
         self.disks.first().copied().unwrap_or_default()
     }
 
-    /// Returns the disk with the system for a change; there is one afterwards.
+    /// Returns the disk with the system to be changed, adding it if there is none.
     pub fn system_disk_mut(&mut self) -> &mut DiskSetup {
         if self.disks.is_empty() {
             self.disks.push(DiskSetup::default());
@@ -173,12 +173,12 @@ pub enum Chipset {
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum CpuLevel {
-    /// What current distributions are compiled for.
+    /// The level that current distributions are compiled for.
     #[default]
     V2,
-    /// AVX2 too.
+    /// With AVX2, too.
     V3,
-    /// All that the accelerator has.
+    /// Everything that the accelerator has.
     Max,
 }
 
@@ -209,7 +209,7 @@ pub enum Way {
 }
 
 impl Way {
-    /// What `--entry` of `anemos deploy` is told, where it is not left to it.
+    /// Returns the value of `--entry` for `anemos deploy`, or `None` if it decides itself.
     pub fn method(self) -> Option<&'static str> {
         match self {
             Self::Kexec => Some("kexec"),
@@ -226,7 +226,7 @@ pub enum DiskOrder {
     /// The same as before it.
     #[default]
     Kept,
-    /// The disks are plugged in the other way round; the firmware still boots the system's.
+    /// The disks are plugged in in reverse; the firmware still boots the system's.
     Swapped,
 }
 
@@ -239,13 +239,14 @@ pub enum CardOrder {
     Kept,
     /// The second after the reset: each is in the other's slot.
     Swapped,
-    /// The second for every kernel after the old system's: it is plugged in while that one runs,
-    /// into the slot before the first.
+    /// The second for every kernel after the old system's.
+    ///
+    /// It is plugged in while that one runs, into the slot before the first.
     Late,
 }
 
 impl CardOrder {
-    /// Whether the second card is plugged in only when the old system runs.
+    /// Returns whether the second card is plugged in only when the old system runs.
     pub fn is_late(self) -> bool {
         self == Self::Late
     }
@@ -255,10 +256,10 @@ impl CardOrder {
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(try_from = "u32", into = "u32")]
 pub enum Sector {
-    /// What most disks show.
+    /// The size that most disks show.
     #[default]
     Bytes512,
-    /// What some NVMe and SATA disks show.
+    /// The size that some NVMe and SATA disks show.
     Bytes4096,
 }
 

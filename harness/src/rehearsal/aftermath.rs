@@ -1,4 +1,4 @@
-//! Tells what boots after a deployment that did not come to its end.
+//! Finds out what boots after a deployment that did not come to its end.
 
 use regex::Regex;
 
@@ -11,8 +11,10 @@ use crate::evidence::STATUS;
 use crate::ssh;
 use crate::verdict::{Boots, Ending, Verdict};
 
-/// Tells what boots: the old system, as the deploy environment says or as it must after a fault
-/// that came before anything was written; after one that came later, perhaps the new one.
+/// Finds out what boots.
+///
+/// It is the old system if the deploy environment says so, or if a fault came before anything was
+/// written; after a later one it is perhaps the new one.
 pub(super) async fn returned(
     left: &Left<'_>,
     notes: &mut Notes,
@@ -48,14 +50,14 @@ pub(super) async fn returned(
     Ok(verdict)
 }
 
-/// Looks for the new system; none where the old one is found instead.
+/// Looks for the new system; `None` if it finds the old one instead.
 async fn whatever_boots(left: &Left<'_>) -> Result<Option<(Boots, Verdict)>, DirectError> {
     let judged = left.boot(NEW_SYSTEM, left.wanted(None)).await?;
     let boots = Boots::of(&judged);
     Ok((boots != Boots::OldSystem).then_some((boots, judged)))
 }
 
-/// Looks whether the old system boots and answers.
+/// Checks whether the old system boots and answers.
 async fn old_system_again(left: &Left<'_>) -> Result<(Boots, Verdict), DirectError> {
     let description = &left.run.rehearsal.fixture.description;
     let wanted = Expectation {

@@ -1,4 +1,4 @@
-//! Starts a fresh guest with only the disks, and has it judged.
+//! Starts a fresh guest with only the disks, and judges it.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -29,13 +29,13 @@ pub(crate) struct Fresh<'a> {
     pub(crate) board: Board,
     /// What it is connected to.
     pub(crate) outside: &'a Outside,
-    /// Where its network cards are.
+    /// The slots of its network cards.
     pub(crate) slots: [Slot; 2],
     pub(crate) memory_mib: u32,
     pub(crate) disks: Vec<Disk>,
-    /// What the guest is called in the evidence and in the progress.
+    /// The name of the guest in the evidence and in the progress.
     pub(crate) name: &'static str,
-    /// What it is asked when it is up, where it is asked anything.
+    /// The question that it must answer when it is up, if any.
     pub(crate) question: Option<Question>,
     /// The command of the server, for a system that is updated from what it was installed from.
     pub(crate) server: Option<String>,
@@ -46,29 +46,29 @@ pub(crate) struct Fresh<'a> {
 /// How the machine is turned off.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum TurnOff {
-    /// As soon as everything is known.
+    /// At once, when everything is known.
     AtOnce,
-    /// By its power button, to which the system must listen.
+    /// By its power button, which the system must listen to.
     ByButton,
 }
 
-/// What a system is asked by SSH, which is what it must answer at.
+/// A command that a system must execute by SSH.
 #[derive(Clone, Debug)]
 pub(crate) struct Question {
-    /// How to log in; the port is found when there is one.
+    /// How to log in; the port is found once there is one.
     pub(crate) ssh: Ssh,
     /// The command line.
     pub(crate) command: String,
-    /// Before every line of the answer, in the evidence.
+    /// The prefix of every line of the answer, in the evidence.
     pub(crate) mark: &'static str,
 }
 
-/// What the new system's guest is called.
+/// The name of the new system's guest.
 pub(crate) const NEW_SYSTEM: &str = "new-system";
-/// The same when it boots for the second time.
+/// The name of the same guest when it boots for the second time.
 pub(crate) const NEW_SYSTEM_AGAIN: &str = "new-system-again";
 
-/// Boots the disks and judges what happens.
+/// Boots the disks, and judges what happens.
 pub(crate) async fn judge(
     host: &Host,
     fresh: Fresh<'_>,
@@ -121,7 +121,7 @@ pub(crate) async fn judge(
     Ok(verdict)
 }
 
-/// Waits until the machine is off; a reset is not that.
+/// Waits until the machine is off, which a reset is not; returns whether it is.
 async fn turns_off(host: &Host, guest: &mut Guest) -> bool {
     host.progress.step("new system: its power button is pressed");
     let until = guest.now() + host.budget("turning off", 90, 6).cap;
@@ -189,7 +189,7 @@ async fn watch_it(
             let waited = format!("nothing but the firmware for {waited}s; {activity}");
             return judge.gave_up(&waited);
         }
-        // What is up only has to hold, and says itself when it did.
+        // A system that is up only has to hold, and the judge says when it did.
         if judge.holds() {
             host.progress.tick();
             continue;
@@ -215,8 +215,8 @@ fn look(host: &Host, judge: &mut Judge, what: &What) -> Option<Verdict> {
 
 /// Tries each port of the guest until something answers.
 ///
-/// QEMU accepts connections for the guest before the guest does, so only bytes from it count:
-/// a server's greeting, or what it says to a request.
+/// QEMU accepts connections for the guest before the guest does, so only bytes from the guest
+/// count: a server's greeting, or its answer to a request.
 async fn knock(ports: Vec<u16>, answered: watch::Sender<bool>) {
     for port in ports {
         while !answers(port).await {

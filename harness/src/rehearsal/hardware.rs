@@ -1,4 +1,4 @@
-//! What the guests of a rehearsal are made of: their boards and their disks.
+//! The hardware of the guests of a rehearsal: their boards and their disks.
 
 use std::fs::File;
 use std::io;
@@ -13,7 +13,7 @@ use crate::machine::{Board, Disk, Format, Plugged};
 /// Serial number of the disk that is deployed to.
 pub(super) const SERIAL: &str = "anemos-system";
 
-/// What is kept of what happens to the system's disk.
+/// What is recorded of the accesses to the system's disk.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Recording {
     /// Every write, so that the disk can be rebuilt as of any flush.
@@ -22,7 +22,7 @@ pub(super) enum Recording {
     Nothing,
 }
 
-/// Boards and disks.
+/// The boards and disks of a rehearsal.
 #[derive(Debug)]
 pub(super) struct Hardware {
     setup: Setup,
@@ -32,7 +32,7 @@ pub(super) struct Hardware {
     log: Option<PathBuf>,
 }
 
-/// A disk that nobody may write to, or only if it is said.
+/// A disk that nobody may write to, unless the scenario says otherwise.
 #[derive(Debug)]
 struct Other {
     name: String,
@@ -42,10 +42,11 @@ struct Other {
 }
 
 impl Hardware {
-    /// Finds the firmware, and says what the other disks hold.
+    /// Finds the firmware, and determines what the other disks contain.
     ///
-    /// Started without a boot loader, a kernel is signed for nobody: then the deploy environment
-    /// runs on the same UEFI without secure boot, and what it leaves is judged with it.
+    /// A kernel that starts without a boot loader is not signed for the firmware: the deploy
+    /// environment then runs on the same UEFI without secure boot, and what it leaves is judged
+    /// with it.
     pub(super) fn new(
         setup: &Setup,
         recording: Recording,
@@ -78,7 +79,7 @@ impl Hardware {
         Ok(Self { setup: setup.clone(), deploy, new, others: others.collect(), log })
     }
 
-    /// What a real machine would not have, or not meet.
+    /// Describes what a real machine would not have, or not meet.
     pub(super) fn added(&self) -> Vec<String> {
         let untouchable = self.others.iter().filter(|other| !other.disk.may_change);
         let others = untouchable.map(|it| format!("disk {} that nobody may write to", it.name));
@@ -97,13 +98,14 @@ impl Hardware {
         others.chain(sensors).chain(router).chain(kernel).chain(log).chain(faults).collect()
     }
 
-    /// The log of what is written to the system's disk, if it is recorded.
+    /// Returns the log of what is written to the system's disk, if it is recorded.
     pub(super) fn log(&self) -> Option<&Path> {
         self.log.as_deref()
     }
 
-    /// Writes the content of the other disks, and begins the log. A clone is one of `system`, a
-    /// qcow2 image, and has its size.
+    /// Writes the content of the other disks, and begins the log.
+    ///
+    /// A clone is one of `system`, a qcow2 image, and has its size.
     pub(super) async fn write_others(&self, system: &Path) -> io::Result<()> {
         if let Some(log) = &self.log {
             File::create(log)?;
@@ -143,17 +145,17 @@ impl Hardware {
         Ok(None)
     }
 
-    /// The board that the deploy environment is entered on.
+    /// Returns the board on which the deploy environment is entered.
     pub(super) fn deploy_board(&self) -> Board {
         self.deploy.clone()
     }
 
-    /// The board that the new system boots on.
+    /// Returns the board on which the new system boots.
     pub(super) fn new_board(&self) -> Board {
         self.new.clone()
     }
 
-    /// The disks as they are plugged in at first.
+    /// Returns the disks as they are plugged in at first.
     pub(super) fn disks(&self, system: &Path) -> Vec<Disk> {
         let plugged = |disk: Disk, serial: &str, setup: DiskSetup| {
             let DiskSetup { bus, sector, nameless, late, .. } = setup;
@@ -174,11 +176,12 @@ impl Hardware {
         std::iter::once(system).chain(others).collect()
     }
 
-    /// The disks as they are plugged in after the reset.
+    /// Returns the disks as they are plugged in after the reset.
     pub(super) fn disks_after_reset(&self, system: &Path) -> Vec<Disk> {
         let mut disks = self.disks(system);
         disks[0].log = None;
-        // What was plugged in late is there when the machine is switched on the next time.
+        // A disk that was plugged in late is there from the start when the machine is switched on
+        // again.
         for disk in &mut disks {
             disk.plugged = Plugged::AtStart;
         }

@@ -1,6 +1,6 @@
 //! Judges the fresh guest: whether the disk boots a system that is not the old one, and holds.
 //!
-//! A pure state machine over observations, like the chain.
+//! This is a pure state machine over observations, like the chain.
 
 use regex::Regex;
 
@@ -9,27 +9,27 @@ use crate::classify::{self, Class};
 use crate::recent::Recent;
 use crate::verdict::Verdict;
 
-/// Seconds after a failing line in which a more telling one may follow.
+/// Seconds after a failing line in which a more specific one may follow.
 const SETTLE: f64 = 1.5;
-/// The same for a boot loader's complaint, which a boot may follow.
+/// The same for a boot loader's complaint, which may be followed by a boot.
 const SETTLE_BOOT_LOADER: f64 = 5.0;
 
-/// What counts as the new system being there.
+/// What proves that the new system is there.
 #[derive(Clone, Debug)]
 pub struct Expectation {
-    /// The line with which the old system says who it is.
+    /// The line with which the old system identifies itself.
     pub old_identity: String,
-    /// What `root=` of the old system's kernel command line said.
+    /// `root=` from the old system's kernel command line.
     pub old_root: Option<String>,
     /// Text of a login prompt.
     pub login: String,
-    /// Must be seen on the console.
+    /// What must be seen on the console.
     pub expect: Option<Regex>,
-    /// Must accept a connection.
+    /// The port that must accept a connection.
     pub tcp: Option<u16>,
-    /// Whether it is known to speak on its console: then silence tells that it does not boot.
+    /// Whether it is known to use its console: then silence means that it does not boot.
     pub speaks: bool,
-    /// Seconds that nothing bad may happen in afterwards.
+    /// Seconds afterwards in which nothing bad may happen.
     pub hold: f64,
 }
 
@@ -46,7 +46,7 @@ pub struct Judge {
     bad: Option<(Class, f64, String)>,
     good_since: Option<f64>,
     heard: bool,
-    /// Whether its kernel said so.
+    /// Whether its kernel said that it started.
     started: bool,
     boot_sector_started: bool,
     recent: Recent,
@@ -54,7 +54,7 @@ pub struct Judge {
 }
 
 impl Judge {
-    /// Begins with nothing seen.
+    /// Starts with nothing seen.
     pub fn new(expectation: Expectation) -> Self {
         Self {
             expectation,
@@ -71,27 +71,27 @@ impl Judge {
         }
     }
 
-    /// Whether the new system is there, and only has to hold.
+    /// Returns whether the new system is there, and only has to hold.
     pub fn holds(&self) -> bool {
         self.good_since.is_some()
     }
 
-    /// Whether anything but the firmware was heard.
+    /// Returns whether anything but the firmware was heard.
     pub fn heard(&self) -> bool {
         self.heard
     }
 
-    /// Whether silence tells that nothing boots: what only answers on the network may be mute.
+    /// Returns whether silence means that nothing boots; a system may answer only on the network.
     pub fn must_speak(&self) -> bool {
         self.expectation.speaks || self.expectation.tcp.is_none()
     }
 
-    /// The port that must accept a connection; 0 when there is none.
+    /// Returns the port that must accept a connection; 0 if there is none.
     pub fn port(&self) -> u16 {
         self.expectation.tcp.unwrap_or(0)
     }
 
-    /// The screen as it is now, in place of what it was.
+    /// Takes the screen as it is now, in place of the earlier one.
     pub fn screen(&mut self, at: f64, lines: Vec<String>) -> Option<Verdict> {
         let end = lines.iter().find_map(|line| self.text(at, "screen", line));
         self.heard |= lines.iter().any(|line| !is_firmwares(line));
@@ -99,7 +99,7 @@ impl Judge {
         end
     }
 
-    /// Takes one observation, made `at` seconds.
+    /// Takes an observation made at `at` seconds.
     pub fn observe(&mut self, at: f64, seen: &Seen) -> Option<Verdict> {
         match seen {
             Seen::Line(line) => {
@@ -127,7 +127,7 @@ impl Judge {
         }
     }
 
-    /// Says that it is `at` seconds now; returns the verdict when the time has told it.
+    /// Notes that it is `at` seconds now; returns the verdict if the time has decided it.
     pub fn tick(&mut self, at: f64) -> Option<Verdict> {
         if let Some((class, since, line)) = &self.bad {
             let settle = if *class == Class::BootLoader { SETTLE_BOOT_LOADER } else { SETTLE };
@@ -138,7 +138,7 @@ impl Judge {
         (at - since >= self.expectation.hold).then(|| self.passed())
     }
 
-    /// The verdict when nothing happened for longer than anything may take.
+    /// Returns the verdict if nothing happened for longer than anything may take.
     pub fn gave_up(&mut self, waited: &str) -> Verdict {
         if let Some((class, _, line)) = self.bad.clone() {
             return self.failed(class, &line);
@@ -193,7 +193,7 @@ impl Judge {
             self.fail(at, class, &format!("{sensor}: {line}"));
             return None;
         }
-        // A screen keeps what it showed; where there is a serial console, that one counts.
+        // A screen keeps what it showed; if there is a serial console, that one counts.
         let old = sensor == "screen" && !self.recent.is_empty();
         if sensor == "firmware" || old {
             return None;
@@ -210,7 +210,7 @@ impl Judge {
         None
     }
 
-    /// What was said before is the boot loader's, whose menu may hold the same words.
+    /// Forgets what the boot loader said, because its menu may contain the same words.
     fn kernel_starts(&mut self) {
         self.heard = true;
         self.started = true;
@@ -222,7 +222,7 @@ impl Judge {
         let wanted = &self.expectation;
         let expected = wanted.expect.is_none() || self.expected.is_some();
         let connected = wanted.tcp.is_none() || self.connected.is_some();
-        // A quiet kernel is not heard of; then what is expected may still be the boot loader's.
+        // A quiet kernel is not heard; then what is expected may still come from the boot loader.
         let said = self.started && self.expected.is_some();
         let anything = said || self.login.is_some() || self.connected.is_some();
         if expected && connected && anything {
@@ -230,7 +230,7 @@ impl Judge {
         }
     }
 
-    /// A `root=` with an identity in it; `/dev/vda1` is the same on any machine.
+    /// Returns whether this is a `root=` with the old identity; `/dev/vda1` is the same anywhere.
     fn is_old_root(&self, root: &str) -> bool {
         self.expectation.old_root.as_deref() == Some(root) && root.contains("UUID=")
     }
@@ -291,10 +291,10 @@ impl Judge {
     }
 }
 
-/// Whether a line of the screen is blank or what firmware and boot sector leave there.
+/// Returns whether a line of the screen is blank or from firmware or boot sector.
 fn is_firmwares(line: &str) -> bool {
     const WORDS: &[&str] = &["SeaBIOS", "iPXE", "Booting from", "Machine UUID", "Press "];
-    // The only word of GRUB's boot sector, said again whenever it leads back to itself.
+    // The only word of GRUB's boot sector, printed again whenever it leads back to itself.
     let boot_sector = line.split_whitespace().all(|word| word == "GRUB");
     boot_sector || WORDS.iter().any(|word| line.trim_start().starts_with(word))
 }

@@ -1,4 +1,4 @@
-//! Boots the old system, brings everything in over its network, and has it jump.
+//! Boots the old system, copies everything into it, and makes it jump.
 
 use std::fs::{self, File};
 use std::io;
@@ -20,10 +20,10 @@ use crate::machine::{Board, Disk};
 use crate::ssh::{self, Ssh};
 use crate::verdict::Verdict;
 
-/// Folder in the home of the guest's user that everything is brought into.
+/// Folder in the home of the guest's user that everything is copied to.
 const INSIDE: &str = "anemos-rehearsal";
 
-/// What the old system is asked for.
+/// What the old system does.
 #[derive(Clone, Debug)]
 pub(crate) struct Jump<'a> {
     pub(crate) fixture: &'a Ready,
@@ -31,24 +31,24 @@ pub(crate) struct Jump<'a> {
     pub(crate) config: Option<&'a Path>,
     pub(crate) board: Board,
     pub(crate) memory_mib: u32,
-    /// What befalls the machine.
+    /// The faults that strike the machine.
     pub(crate) faults: &'a [Fault],
     /// What it is connected to.
     pub(crate) outside: &'a Outside,
     /// Whether the facts of the old system are kept with the evidence.
     pub(crate) keep_facts: bool,
-    /// Where its network cards are.
+    /// The slots of its network cards.
     pub(crate) slots: [Slot; 2],
     /// How the deploy environment is entered.
     pub(crate) way: Way,
-    /// How far the deployment shall come.
+    /// How far the deployment goes.
     pub(crate) aim: Aim,
     /// What root runs on the old system first.
     pub(crate) prepare: Option<&'a str>,
     /// What root runs in a rescue, instead of asking for its status.
     pub(crate) rescue: Option<&'a str>,
     pub(crate) disks: Vec<Disk>,
-    /// The first of them, which is not there yet.
+    /// The first of them, which does not exist yet.
     pub(crate) disk: &'a Path,
     /// Its size in bytes, at least that of the fixture's.
     pub(crate) disk_size: u64,
@@ -62,13 +62,13 @@ pub(crate) struct Jumped {
     pub(crate) end: End,
     pub(crate) times: Vec<Timed>,
     pub(crate) old_root: Option<String>,
-    /// How long the log of writes was at the jump.
+    /// The length of the log of writes at the jump.
     pub(crate) log_at_jump: u64,
     /// How far the machine had come when the first fault struck.
     pub(crate) struck: Option<Struck>,
 }
 
-/// Does it all, to the reset or to what came in the way.
+/// Does everything up to the reset, or to what went wrong.
 pub(crate) async fn deploy(
     host: &Host,
     jump: &Jump<'_>,
@@ -109,10 +109,10 @@ pub(crate) async fn deploy(
     Ok(Jumped { end, times, old_root, log_at_jump, struck })
 }
 
-/// Where the facts of the old system are, in the folder of its evidence.
+/// The file with the facts of the old system, in the folder of its evidence.
 pub(super) const FACTS: &str = "facts.json";
 
-/// Has router and old system become what the topology says, where there is one.
+/// Applies the topology, if there is one, to router and old system.
 async fn take_in(drive: &mut Drive<'_>, jump: &Jump<'_>, ssh: &Ssh, folder: &Path) -> Option<End> {
     let Outside::Router(router) = jump.outside else { return None };
     drive.host.progress.step("old system: getting its network");
@@ -155,7 +155,7 @@ async fn through(drive: &mut Drive<'_>, jump: &Jump<'_>, ssh: &Ssh, log: &Path) 
     })
 }
 
-/// Logs in to a rescue with the key of the old system; its host keys must be the old ones too.
+/// Logs in to a rescue with the key of the old system; its host keys must be the old ones, too.
 async fn in_rescue(drive: &mut Drive<'_>, jump: &Jump<'_>, ssh: &Ssh, verdict: Verdict) -> End {
     let mut verdict = verdict;
     let ssh = Ssh { user: "root".to_owned(), ..ssh.clone() };
@@ -189,7 +189,7 @@ fn unreachable(error: &CommandError) -> End {
     End::Failed(Verdict::broken(Class::FixtureFailed, reason, Vec::new()))
 }
 
-/// Brings binary, configuration and payload in, as soon as the SSH server answers.
+/// Copies binary, configuration and payload, as soon as the SSH server answers.
 async fn push(ssh: &Ssh, anemos: &Path, jump: &Jump<'_>) -> Result<(), CommandError> {
     ssh.reach(&format!("mkdir -p -m 700 {INSIDE}")).await;
     ssh.push(anemos, &inside("anemos"), "755").await?;
@@ -197,7 +197,7 @@ async fn push(ssh: &Ssh, anemos: &Path, jump: &Jump<'_>) -> Result<(), CommandEr
         ssh.push(config, &inside("anemos.toml"), "600").await?;
     }
     ssh.push(jump.payload, &inside(&payload_name(jump)), "600").await?;
-    // Where a payload is signed, its signature lies beside it (minisign(1)).
+    // If a payload is signed, its signature is next to it (minisign(1)).
     let mut signature = jump.payload.as_os_str().to_owned();
     signature.push(".minisig");
     let signature = Path::new(&signature);
@@ -214,12 +214,12 @@ fn sudo(jump: &Jump<'_>) -> &'static str {
     as_root(&jump.fixture.description.user)
 }
 
-/// What a user of the guest puts before a command of root's.
+/// Returns what a user of the guest puts before a command for root.
 fn as_root(user: &str) -> &'static str {
     if user == "root" { "" } else { "sudo " }
 }
 
-/// How the old system is asked what came of it, by this user of it.
+/// Returns the command that asks the old system about the result, for this user of it.
 pub(crate) fn ask_for_status(user: &str) -> String {
     format!("{}{INSIDE}/anemos status", as_root(user))
 }
@@ -228,7 +228,7 @@ fn inside(name: &str) -> String {
     format!("{INSIDE}/{name}")
 }
 
-/// The payload keeps its name, which people and messages know it by.
+/// Returns the name of the payload, which people and messages know it by.
 fn payload_name(jump: &Jump<'_>) -> String {
     let name = jump.payload.file_name().unwrap_or_default();
     name.to_string_lossy().into_owned()

@@ -1,4 +1,4 @@
-//! What a deployment has left behind: a disk, which fresh guests boot.
+//! The disk that a deployment has left behind, which fresh guests boot.
 
 use std::path::Path;
 
@@ -12,13 +12,13 @@ use crate::evidence::{ANSWER, Evidence, STATUS};
 use crate::ssh::Ssh;
 use crate::verdict::Verdict;
 
-/// What the old system is called when it boots again.
+/// The name of the old system when it boots again.
 pub(super) const OLD_SYSTEM: &str = "old-system-again";
 
 /// Longest time that the new system must hold, in seconds.
 const LONGEST_HOLD: f64 = 20.0;
 
-/// A disk, and where the evidence of the guests goes that boot it.
+/// A disk, with the place for the evidence of the guests that boot it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Left<'a> {
     pub(super) run: &'a Run<'a>,
@@ -41,7 +41,7 @@ impl Left<'_> {
         let question = self.question(name);
         let first_of_two = rehearsal.again && name == NEW_SYSTEM;
         let end = if first_of_two { TurnOff::ByButton } else { TurnOff::AtOnce };
-        // Nothing else can be reached by a new system.
+        // A new system cannot reach anything else.
         let is_served = !host.served.is_empty();
         let server = is_served.then(|| host.server(&rehearsal.payload, &[]));
         let fresh = Fresh { board, outside, slots, memory_mib, disks, name, question, server, end };
@@ -49,7 +49,7 @@ impl Left<'_> {
         Ok(fresh::judge(host, fresh, wanted, part.folder()).await?)
     }
 
-    /// What the new system must be like.
+    /// Returns what the new system must be like.
     pub(super) fn wanted(&self, old_root: Option<String>) -> Expectation {
         let rehearsal = self.run.rehearsal;
         let description = &rehearsal.fixture.description;
@@ -64,8 +64,10 @@ impl Left<'_> {
         }
     }
 
-    /// Asks the old system, when it is back after a rehearsal, what came of it; or the new one what
-    /// it is to be asked.
+    /// Returns what to ask after a boot, if anything.
+    ///
+    /// The old system must report the result of a rehearsal; the new one must answer what the
+    /// rehearsal asks.
     fn question(&self, name: &str) -> Option<Question> {
         let rehearsal = self.run.rehearsal;
         let fixture = &rehearsal.fixture;
@@ -77,7 +79,7 @@ impl Left<'_> {
             Some(command) if name != OLD_SYSTEM => (command.clone(), ANSWER),
             _ => return None,
         };
-        // No port is free before there is a guest.
+        // Its port is only known once there is a guest.
         let known_hosts = self.run.known_hosts();
         let ssh = Ssh { port: 0, user, key: fixture.key(), known_hosts };
         Some(Question { ssh, command, mark })

@@ -16,23 +16,23 @@ use crate::machine::{Format, Machine};
 use crate::ssh::Ssh;
 use crate::verdict::Verdict;
 
-/// How a kept guest learns what time it is, and forgets its random numbers.
+/// Gives a kept guest the present time and new random numbers.
 ///
-/// Fresh bytes are mixed in, and the generator is told to take them at once (`RNDRESEEDCRNG` of
-/// random(4)) where there is a perl to say it with.
+/// Fresh bytes are mixed in, and if there is a perl that can, the generator takes them at once
+/// (`RNDRESEEDCRNG` of random(4)).
 const RENEW: &str = "head -c 512 /dev/hwrng >/dev/urandom 2>/dev/null; \
     perl -e 'open my $f, \">\", \"/dev/urandom\"; ioctl $f, 0x5207, 0' 2>/dev/null; true";
 
-/// The old system as it shall be started.
+/// The old system, with how to start it.
 pub(super) struct OldSystem<'a> {
     pub(super) host: &'a Host,
     pub(super) fixture: &'a Ready,
-    /// How far the deployment shall come.
+    /// How far the deployment goes.
     pub(super) aim: Aim,
     pub(super) machine: Machine,
-    /// Its disk, which is not there yet.
+    /// Its disk, which does not exist yet.
     pub(super) disk: &'a Path,
-    /// The size of that in bytes, at least that of the fixture's.
+    /// The size of its disk in bytes, at least that of the fixture's.
     pub(super) disk_size: u64,
     pub(super) ssh: &'a Ssh,
     pub(super) folder: &'a Path,
@@ -45,7 +45,7 @@ pub(super) struct Failed<'a> {
 }
 
 impl<'a> OldSystem<'a> {
-    /// Starts it and waits until it can be logged in to.
+    /// Starts it, and waits until one can log in to it.
     pub(super) async fn start(&self) -> Result<Result<Drive<'a>, Box<Failed<'a>>>, DirectError> {
         let place = self.place().await;
         if let Some(place) = place.as_ref().filter(|place| place.is_taken()) {
@@ -57,7 +57,7 @@ impl<'a> OldSystem<'a> {
         self.boot(place.as_ref()).await
     }
 
-    /// Returns where a guest is kept, or could be; it says why there is no such place.
+    /// Returns where a guest is kept, or could be; reports why if there is no such place.
     async fn place(&self) -> Option<Place> {
         if self.host.start == Start::Cold {
             return None;
@@ -76,10 +76,10 @@ impl<'a> OldSystem<'a> {
         self.host.progress.note(&format!("the old system boots from its disk: {reason}"));
     }
 
-    /// A kept guest that does not go on is of no use to anybody.
+    /// Gives up a kept guest that does not continue, because it is of no use.
     fn give_up(&self, place: &Place, reason: &SaveError) {
         self.cold(&format!("the kept guest does not go on: {reason}"));
-        // What cannot be removed is tried again, and told again, the next time.
+        // What cannot be removed is tried again, and reported again, the next time.
         drop(place.forget());
     }
 
@@ -96,7 +96,7 @@ impl<'a> OldSystem<'a> {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         let now = now.map_err(io::Error::other)?.as_secs();
         let sudo = if self.ssh.user == "root" { "" } else { "sudo " };
-        // A clock that is off shall stay so.
+        // A clock that is off must stay so.
         let now = if self.machine.clock.is_some() { "true" } else { &format!("date -s @{now}") };
         let renew = format!("{sudo}{now} && {sudo}sh -c {}", crate::command::quote(RENEW));
         match drive.meanwhile(self.ssh.run(&renew)).await {
@@ -122,7 +122,7 @@ impl<'a> OldSystem<'a> {
             return Ok(Err(Box::new(Failed { drive, end })));
         }
         let Some(place) = place else { return Ok(Ok(drive)) };
-        // Whatever still starts would start again in every rehearsal.
+        // Whatever is still starting would start again in every rehearsal.
         let settled = async {
             self.ssh.reach("true").await;
             self.ssh.run("systemctl is-system-running --wait").await
@@ -144,7 +144,7 @@ impl<'a> OldSystem<'a> {
     }
 
     async fn make_disk(&self) -> Result<(), SaveError> {
-        // A kept guest that did not go on may have left one.
+        // A kept guest that did not continue may have left one.
         drop(std::fs::remove_file(self.disk));
         image::overlay(self.disk, &std::path::absolute(self.fixture.disk())?, Format::Qcow2)
             .await?;

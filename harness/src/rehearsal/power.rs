@@ -1,4 +1,4 @@
-//! Tells what boots from a disk as a power cut leaves it.
+//! Finds out what boots from a disk after a power cut.
 
 use std::io;
 use std::path::Path;
@@ -14,7 +14,7 @@ use crate::size::Size;
 use crate::verdict::{Boots, Ending, PowerCut, Verdict};
 use crate::write_log::{Flush, WriteLog};
 
-/// Takes from the disk what it had not been told to keep when the power failed; tells of it.
+/// Removes from the disk what had not been flushed when the power failed; describes that.
 pub(super) async fn cut(
     run: &Run<'_>,
     log_at_jump: u64,
@@ -40,7 +40,7 @@ async fn rebuilt(
     Ok(Some((rebuilt, flushes)))
 }
 
-/// Looks what boots after power cuts in the run that has just passed.
+/// Checks what boots after power cuts in the run that has just passed.
 pub(super) async fn cuts(
     left: &Left<'_>,
     log_at_jump: u64,
@@ -71,10 +71,10 @@ pub(super) async fn cuts(
     Ok(())
 }
 
-/// Tells what is wrong with what boots after power cuts in a row, from the jump to the last flush.
+/// Returns what is wrong with what boots after power cuts in a row, from jump to last flush.
 ///
-/// Before the first write the old system must boot, and after the last one the new system; what
-/// lies between is the payload's own affair.
+/// Before the first write the old system must boot, and after the last one the new system; what is
+/// between is up to the payload.
 fn complaint(cuts: &[PowerCut], expected: Boots) -> Option<String> {
     let wrong = |cut: &&PowerCut| cut.written == 0 && cut.boots != expected;
     let early = cuts.iter().find(wrong).map(|cut| (cut, expected));
@@ -89,7 +89,7 @@ fn complaint(cuts: &[PowerCut], expected: Boots) -> Option<String> {
     ))
 }
 
-/// Chooses `number` of the flushes: the first, the last, and others evenly between them.
+/// Selects `number` of the flushes: the first, the last, and others evenly between them.
 fn choose(flushes: &[Flush], number: usize) -> Vec<(usize, Flush)> {
     let last = flushes.len().saturating_sub(1);
     let steps = number.saturating_sub(1).max(1);

@@ -1,4 +1,4 @@
-//! Rebuilds a disk as it was at some place of its log of writes.
+//! Rebuilds a disk as it was at some position in its log of writes.
 
 use std::fs::File;
 use std::io;
@@ -8,7 +8,7 @@ use crate::command::CommandError;
 use crate::image;
 use crate::write_log::WriteLog;
 
-/// The disk as it was when the machine was switched on, and what was written since.
+/// The disk as it was when the machine was switched on, with what was written since.
 #[derive(Debug)]
 pub(super) struct Rebuilt {
     raw: PathBuf,
@@ -16,23 +16,23 @@ pub(super) struct Rebuilt {
 }
 
 impl Rebuilt {
-    /// Begins with what `disk`, a qcow2 image, was made on; `raw` is where it is rebuilt.
+    /// Starts with the backing image of `disk`, a qcow2 image, and rebuilds it in `raw`.
     pub(super) async fn new(disk: &Path, log: &Path, raw: PathBuf) -> io::Result<Self> {
         let failed = |error: CommandError| io::Error::other(error);
         image::backing_as_raw(disk, &raw).await.map_err(failed)?;
         Ok(Self { raw, log: WriteLog::open(log)? })
     }
 
-    /// Makes the raw image what the disk is at the place `at` of the log.
+    /// Turns the raw image into the disk as it was at position `at` of the log.
     pub(super) fn go_to(&mut self, at: u64) -> io::Result<()> {
         let raw = File::options().write(true).open(&self.raw)?;
         self.log.replay(&raw, at)
     }
 
-    /// Puts the disk as it is at the place `at` of the log in place of `disk`.
+    /// Replaces `disk` by the disk as it was at position `at` of the log.
     pub(super) async fn put(&mut self, at: u64, disk: &Path) -> io::Result<()> {
         self.go_to(at)?;
-        // Whole by itself: it may be kept, and the raw one goes on to the next place.
+        // It is complete by itself: it may be kept, and the raw one continues to the next position.
         image::from_raw(disk, &self.raw).await.map_err(io::Error::other)
     }
 }

@@ -1,4 +1,4 @@
-//! What must be true after a rehearsal on the machine: the disk is as it was, and the old system tells.
+//! Checks what must be true after a rehearsal on the machine: an unchanged disk, a report.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -15,14 +15,14 @@ use crate::evidence::STATUS;
 use crate::image;
 use crate::verdict::{Ending, Verdict};
 
-/// The file whose content is the report; the old system has written it before the jump.
+/// The file that contains the report; the old system has written it before the jump.
 const REPORT: &str = "/var/lib/anemos/last-attempt";
-/// Bytes of it.
+/// Its size in bytes.
 const REPORT_SIZE: u64 = 16 << 10;
-/// Bytes that are compared at a time; a multiple of every size of a block.
+/// Bytes that are compared at a time; a multiple of every block size.
 const PIECE: usize = 1 << 20;
 
-/// Judges what is left: the disk, then the old system, then what it says came of it.
+/// Judges what is left: the disk, then the old system, then what it says about the result.
 pub(super) async fn rehearsed(
     left: &Left<'_>,
     notes: &mut Notes,
@@ -45,7 +45,7 @@ pub(super) async fn rehearsed(
         verdict.reason += "; `anemos status` does not say that the rehearsal passed";
     }
     match compared {
-        // Else it is no proof: what it was compared with may be as late as itself.
+        // Otherwise it proves nothing: what it was compared with may be just as late.
         Ok(Same { reported: 0, .. }) if passed => {
             (verdict.verdict, verdict.class) = (Ending::Failed, Some(Class::Expectation));
             verdict.reason += "; the report on the disk is as it was at the jump";
@@ -64,9 +64,11 @@ pub(super) async fn rehearsed(
     Ok(verdict)
 }
 
-/// Compares the disk, byte by byte, with what it was when the kernel of the deploy environment was
-/// heard of. Nothing may differ but the blocks of the report, which are looked up in the file
-/// system here: what `anemos` says about them counts for nothing.
+/// Compares the disk, byte by byte, with the disk at the jump.
+///
+/// The jump is when the kernel of the deploy environment was heard. Only the blocks of the report
+/// may differ, which are looked up in the file system here: what `anemos` says about them does not
+/// count.
 async fn compare(left: &Left<'_>, log_at_jump: u64) -> io::Result<Result<Same, String>> {
     let Run { hardware, workspace, .. } = left.run;
     let Some(log) = hardware.log() else { return Ok(Err("nobody looked".to_owned())) };
@@ -86,7 +88,7 @@ async fn compare(left: &Left<'_>, log_at_jump: u64) -> io::Result<Result<Same, S
     Ok(compared)
 }
 
-/// How two disks are the same.
+/// How much of two disks is the same.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 struct Same {
     /// Bytes that must not differ, and do not.
@@ -95,7 +97,7 @@ struct Same {
     reported: u64,
 }
 
-/// Compares two files, which may differ in the ranges `but` alone; else returns how they do.
+/// Compares two files, which may differ only in the ranges `but`; otherwise returns how they do.
 fn compare_files(
     before: &Path,
     after: &Path,

@@ -19,7 +19,7 @@ use crate::machine::setup::{Setup, Way};
 use crate::ssh;
 use crate::verdict::Verdict;
 
-/// What is rehearsed, on what machine.
+/// A rehearsal, with the machine for it.
 #[derive(Clone, Debug)]
 pub struct Rehearsal {
     /// The payload, packed.
@@ -28,31 +28,32 @@ pub struct Rehearsal {
     pub config: Option<PathBuf>,
     /// The simulated VPS.
     pub fixture: Ready,
-    /// The network of its provider; none: QEMU's own.
+    /// The network of its provider; by default QEMU's own.
     pub provider: Option<Provider>,
     /// Whether the facts of the old system are kept with the evidence.
     pub keep_facts: bool,
-    /// The machine; what it leaves open is as the fixture has it.
+    /// The machine; what it does not name is as the fixture has it.
     pub setup: Setup,
     /// What must be seen on the console of the new system.
     pub expect: Option<Regex>,
     /// Port that the new system must accept connections on.
     pub tcp: Option<u16>,
-    /// Command line that the new system must run for who logs in with the key of the old one, by SSH
-    /// at that port.
+    /// Command line that the new system must execute by SSH at that port.
+    ///
+    /// The login uses the key of the old system.
     pub ask: Option<String>,
-    /// Whether the new system must turn off by its power button, and boot and pass once more.
+    /// Whether the new system must turn off by its power button, then boot and pass once more.
     pub again: bool,
-    /// Whether a control run tells whose fault a failure is.
+    /// Whether a control run finds out whose fault a failure is.
     pub control: Control,
-    /// What becomes of the disks.
+    /// What happens to the disks.
     pub disks: Disks,
-    /// After how many power cuts it is looked what boots, once the rehearsal has passed.
+    /// After how many power cuts to check what boots, once the rehearsal has passed.
     pub power_cuts: usize,
 }
 
 impl Rehearsal {
-    /// Whether a fault is a power cut.
+    /// Returns whether a fault is a power cut.
     pub(super) fn cuts_power(&self) -> bool {
         self.setup.faults.iter().any(|fault| fault.kind == Kind::PowerCut)
     }
@@ -63,16 +64,16 @@ impl Rehearsal {
     }
 }
 
-/// Whether a control run tells whose fault a failure is.
+/// Whether a control run finds out whose fault a failure is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Control {
-    /// It does, where the payload may be to blame.
+    /// It does, if the payload may be to blame.
     Run,
-    /// Nobody asks.
+    /// There is none.
     Spare,
 }
 
-/// What becomes of the disks after a run.
+/// What happens to the disks after a run.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Disks {
     /// They are removed.
@@ -81,7 +82,7 @@ pub enum Disks {
     Keep,
 }
 
-/// One run, and what it has at hand.
+/// One run, with everything that it needs.
 #[derive(Debug)]
 pub(super) struct Run<'a> {
     pub(super) host: &'a Host,
@@ -92,7 +93,7 @@ pub(super) struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    /// Makes its folder, and what its guests are made of.
+    /// Makes its folder, with the hardware for its guests.
     pub(super) fn new(host: &'a Host, rehearsal: &'a Rehearsal) -> Result<Self, DirectError> {
         let workspace = Workspace::create(&host.cache.join("runs"));
         let workspace = workspace.map_err(DirectError::file("making a folder for the run"))?;
@@ -100,7 +101,7 @@ impl<'a> Run<'a> {
         Ok(Self { host, rehearsal, workspace, hardware, outside: Outside::Host })
     }
 
-    /// Starts the router of the topology, if there is one; returns what came in the way.
+    /// Starts the router of the topology, if there is one; returns what went wrong.
     pub(super) async fn start_router(
         &mut self,
         evidence: &Evidence,
@@ -117,39 +118,39 @@ impl<'a> Run<'a> {
         Ok(None)
     }
 
-    /// The disk with the system.
+    /// Returns the disk with the system.
     pub(super) fn disk(&self) -> PathBuf {
         self.disk_of(self.rehearsal.setup.entry)
     }
 
-    /// The disk with the system, when the deploy environment is entered this way.
+    /// Returns the disk with the system if the deploy environment is entered this way.
     pub(super) fn disk_of(&self, way: Way) -> PathBuf {
         self.workspace.join(if way == Way::Direct { "quick.qcow2" } else { "disk.qcow2" })
     }
 
-    /// File for the host keys of its guests.
+    /// Returns the file for the host keys of its guests.
     pub(super) fn known_hosts(&self) -> PathBuf {
         self.workspace.join("known_hosts")
     }
 
-    /// Memory of the machine.
+    /// Returns the memory of the machine.
     pub(super) fn memory_mib(&self) -> u32 {
         let memory = self.rehearsal.setup.memory;
         memory.unwrap_or(self.rehearsal.fixture.description.memory).mib()
     }
 
-    /// Size of the disk with the system in bytes, at least that of the fixture's.
+    /// Returns the size of the disk with the system in bytes, at least that of the fixture's.
     pub(super) fn disk_size(&self) -> u64 {
         let size = self.rehearsal.setup.system_disk().size;
         size.unwrap_or(self.rehearsal.fixture.description.disk_size).bytes()
     }
 }
 
-/// What is noted on the way.
+/// Notes about what happened on the way.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Notes {
     pub(super) times: Vec<Timed>,
-    /// How long the log of writes was at the jump.
+    /// The length of the log of writes at the jump.
     pub(super) log_at_jump: u64,
     /// How far the machine had come when the first fault struck.
     pub(super) struck: Option<Struck>,

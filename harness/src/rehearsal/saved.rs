@@ -1,7 +1,7 @@
 //! Guests that are kept at their login prompt, so that a rehearsal need not boot the old system.
 //!
-//! What is kept is a stream of QEMU's migration beside the disk as it was at that moment. It fits
-//! only the same machine on the same QEMU: the digest of all of that is part of its name.
+//! Each is a migration stream of QEMU, next to the disk as it was at that moment. It only fits the
+//! same machine on the same QEMU: the digest of all of that is part of its name.
 
 use std::fs;
 use std::io;
@@ -18,7 +18,7 @@ use crate::machine::args::{PROGRAM, Wiring, render};
 use crate::machine::setup::Bus;
 use crate::machine::{Boot, Machine, MachineError, Network, Platform};
 
-/// Raised when what is done before a guest is kept changes, which no digest tells.
+/// Raised if what is done before a guest is kept changes, which no digest shows.
 const RECIPE: &str = "anemos saved guest 1";
 /// The migration stream, compressed: a third of the size, and no slower to read.
 const STATE: &str = "state.zst";
@@ -27,14 +27,14 @@ const VARIABLES: &str = "variables.fd";
 const PROOF: &str = "proof.json";
 const TRANSCRIPT: &str = "old-system.console.log";
 
-/// What the chain must know of a boot that it did not see.
+/// What the chain must know about a boot that it did not see.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub(crate) struct Proof {
-    /// What `root=` of the old system's kernel command line said.
+    /// `root=` from the old system's kernel command line.
     pub(crate) old_root: Option<String>,
 }
 
-/// The place of a saved guest, whether it is there or not.
+/// The place of a saved guest, whether or not it is there.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
     folder: PathBuf,
@@ -46,18 +46,18 @@ pub(crate) enum SaveError {
     /// The machine cannot be rendered.
     #[error(transparent)]
     Machine(#[from] MachineError),
-    /// A program.
+    /// A program failed.
     #[error(transparent)]
     Command(#[from] CommandError),
-    /// QEMU.
+    /// QEMU failed.
     #[error(transparent)]
     Guest(#[from] GuestError),
-    /// A file.
+    /// A file operation failed.
     #[error("keeping the guest: {0}")]
     File(#[from] io::Error),
 }
 
-/// Returns why a machine cannot be saved, if it cannot.
+/// Returns why a machine cannot be saved, or `None` if it can.
 pub(crate) fn obstacle(machine: &Machine) -> Option<&'static str> {
     let nvme = machine.disks.iter().any(|disk| disk.bus == Bus::Nvme);
     nvme.then_some("QEMU cannot save a machine with an NVMe disk")
@@ -76,7 +76,7 @@ pub(crate) async fn place(
     Ok(Place { folder: cache.join("saved").join(format!("{name}-{}", &digest[..16])) })
 }
 
-/// Everything that a saved guest depends on; paths and ports are of one run only.
+/// Returns the digest of everything that a saved guest depends on, except what differs by run.
 fn digest(
     fixture: &str,
     version: &str,
@@ -86,7 +86,7 @@ fn digest(
     let mut machine = machine.clone();
     for disk in &mut machine.disks {
         disk.image = PathBuf::from(&disk.id);
-        // It is no part of the machine.
+        // The log does not belong to the machine.
         disk.log = None;
     }
     match &mut machine.network {
@@ -95,7 +95,7 @@ fn digest(
             *server = None;
         }
         // Whatever its topology will be: the router imitates QEMU's own network at first. That one
-        // has a state of its own, though, which a guest with cables cannot be given.
+        // has a state of its own, though, which a guest with cables cannot take.
         Network::Cables(cables) => {
             for cable in cables {
                 cable.socket = cable.mac.clone().into();
@@ -115,17 +115,17 @@ fn digest(
 }
 
 impl Place {
-    /// Whether a guest is kept here: it is moved here as the last step.
+    /// Returns whether a guest is kept here: it is moved here as the last step.
     pub(crate) fn is_taken(&self) -> bool {
         self.folder.is_dir()
     }
 
-    /// The disk as it was when the guest was saved; it is never written.
+    /// Returns the disk as it was when the guest was saved; it is never written.
     pub(crate) fn disk(&self) -> PathBuf {
         self.folder.join(DISK)
     }
 
-    /// Brings the variables of the firmware to where the machine has them.
+    /// Copies the variables of the firmware to where the machine has them.
     pub(crate) fn bring_variables(&self, platform: &Platform) -> io::Result<()> {
         if let Platform::Uefi(flash) = platform {
             fs::copy(self.folder.join(VARIABLES), &flash.variables)?;
@@ -133,7 +133,7 @@ impl Place {
         Ok(())
     }
 
-    /// The machine as it is when it goes on from here.
+    /// Returns the machine as it is when it continues from here.
     pub(crate) fn resumed(&self, machine: Machine) -> Machine {
         machine.boot(Boot::Saved { state: self.folder.join(STATE) })
     }
@@ -145,15 +145,15 @@ impl Place {
         serde_json::from_str(&text).map_err(io::Error::from)
     }
 
-    /// Forgets a guest that did not go on from here.
+    /// Removes a guest that did not continue from here.
     pub(crate) fn forget(&self) -> io::Result<()> {
         fs::remove_dir_all(&self.folder)
     }
 
-    /// Keeps a guest as it is now, and lets it go on.
+    /// Keeps a guest as it is now, and lets it continue.
     ///
-    /// Whoever keeps the same guest meanwhile may be first; then this one is dropped. What was kept
-    /// of other editions of the fixture is removed.
+    /// If another run keeps the same guest first, this one is dropped. Guests of other editions of
+    /// the fixture are removed.
     pub(crate) async fn keep(
         &self,
         guest: &mut Guest,
@@ -187,9 +187,9 @@ impl Place {
     }
 }
 
-/// Removes what was kept of the same fixture made from other inputs: nobody will ask for it.
+/// Removes guests of the same fixture made from other inputs: nobody will ask for them.
 ///
-/// A run of another edition may go on from one now, and takes less than a day.
+/// A run of another edition may be continuing from one now, but takes less than a day.
 fn remove_other_editions(saved: &Path, place: &Path) -> io::Result<()> {
     for entry in fs::read_dir(saved)? {
         let entry = entry?;
@@ -206,7 +206,7 @@ fn name_of(place: &Path) -> String {
     place.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// Whether `FIXTURE-DIGEST-DIGEST` names the same fixture with another first digest.
+/// Returns whether `FIXTURE-DIGEST-DIGEST` is the same fixture with another first digest.
 fn is_other_edition(name: &str, ours: &str) -> bool {
     fn parts(name: &str) -> Option<(&str, &str)> {
         let (edition, _machine) = name.rsplit_once('-')?;

@@ -1,4 +1,4 @@
-//! Renders what came of runs as one page, which needs no network and no script.
+//! Renders the results of runs as one page, which needs no network and no script.
 
 use std::fs;
 use std::io;
@@ -12,21 +12,21 @@ use crate::size::Size;
 use crate::verdict::{Ending, Verdict};
 
 const STYLE: &str = include_str!("html/style.css");
-/// Lines of a transcript that are shown; the file holds all.
+/// Lines of a transcript that are shown; the file has all of them.
 const SHOWN: usize = 400;
 /// Name of the page in the folder of the evidence.
 pub const FILE: &str = "report.html";
 
-/// One rehearsal, and where its evidence lies.
+/// One rehearsal, with the place of its evidence.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// What it is called.
+    /// Its name.
     pub name: String,
-    /// What it shows, if it is a scenario.
+    /// Its claim, if it is a scenario.
     pub claim: Option<String>,
     /// How it ended, seen as a scenario or as a rehearsal.
     pub ending: Ending,
-    /// What was not as it must be.
+    /// What differed from the expectation.
     pub differences: Vec<String>,
     /// How long it took.
     pub seconds: f64,
@@ -78,7 +78,7 @@ fn page(folder: &Path, title: &str, entries: &[Entry]) -> Markup {
     }
 }
 
-/// What is not as it must be comes first.
+/// Sorts the entries, with those that differ from their expectation first.
 fn sorted(entries: &[Entry]) -> Vec<&Entry> {
     let mut entries: Vec<_> = entries.iter().collect();
     entries.sort_by_key(|entry| entry.ending == Ending::Passed);
@@ -102,7 +102,7 @@ fn anchor(name: &str) -> String {
 }
 
 fn section(folder: &Path, entry: &Entry) -> Markup {
-    // What is not there, or cannot be read, has nothing to show; the page says what there is.
+    // What is missing or cannot be read has nothing to show; the page says what there is.
     let verdict: Option<Verdict> = read(&entry.evidence.join("verdict.json"));
     let times: Vec<Timed> = read(&entry.evidence.join("stages.json")).unwrap_or_default();
     let ending = entry.ending.to_string();
@@ -181,7 +181,7 @@ fn timeline(times: &[Timed]) -> Markup {
     }
 }
 
-/// The transcripts below a folder, in the order of the guests' starts.
+/// Returns the transcripts below a folder, in the order in which the guests started.
 fn guests(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     collect(folder, &mut found);
@@ -228,7 +228,7 @@ fn shown(folder: &Path, transcript: &Path) -> Markup {
     }
 }
 
-/// The time of a line is set off from it, and lines of ours from the kernel's.
+/// Renders a line, marking its time, and our lines among the kernel's.
 fn line_of(line: &str) -> Markup {
     let (time, text) = line.trim_start().split_once(' ').unwrap_or(("", line));
     let class = match text {

@@ -3,7 +3,7 @@
 use crate::scenario::run::Outcome;
 use crate::verdict::Ending;
 
-/// Renders a suite of this name.
+/// Renders a suite with this name.
 pub fn render(suite: &str, outcomes: &[Outcome]) -> String {
     let count = |ending| outcomes.iter().filter(|outcome| outcome.verdict == ending).count();
     let (failures, errors) = (count(Ending::Failed), count(Ending::Broken));
@@ -42,7 +42,7 @@ fn case(outcome: &Outcome) -> String {
 
 fn escape(text: &str) -> String {
     let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
-    // XML knows no other control characters, not even escaped.
+    // XML has no other control characters, not even escaped.
     let known = |c: &char| !c.is_control() || matches!(c, '\n' | '\t');
     text.replace('"', "&quot;").chars().filter(known).collect()
 }

@@ -1,4 +1,4 @@
-//! Signatures on a disk and its partitions, and which of them are a system's that is no more.
+//! Signatures on a disk and its partitions, to find those of a system that is no more.
 
 use std::io;
 use std::path::Path;
@@ -9,20 +9,20 @@ use super::Partition;
 use super::sparse::Sparse;
 use crate::command::{Command, CommandError};
 
-/// What blkid(8) ends with when it finds more than one thing.
+/// The status of blkid(8) if it finds more than one thing.
 const AMBIVALENT: i32 = 8;
 
-/// A disk or a partition, and what lies on it.
+/// A disk or a partition, with what lies on it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Area {
     name: String,
     is_disk: bool,
     signatures: Vec<Signature>,
-    /// Whether systems cannot tell what lies there.
+    /// Whether systems cannot determine what lies there.
     is_ambivalent: bool,
 }
 
-/// Magic bytes by which systems know what lies on a device.
+/// Magic bytes that identify what lies on a device.
 #[derive(Clone, Debug, Eq, PartialEq)]
 struct Signature {
     /// In bytes from the beginning of the disk.
@@ -33,13 +33,13 @@ struct Signature {
 }
 
 impl Signature {
-    /// Whether something could be assembled or activated from it.
+    /// Returns whether something could be assembled or activated from it.
     fn is_holder(&self) -> bool {
         matches!(self.usage.as_str(), "raid" | "crypto" | "other") || self.kind == "btrfs"
     }
 }
 
-/// Looks at each partition, and at the disk itself.
+/// Reads each partition, and the disk itself.
 pub(super) async fn areas(
     copy: &Sparse,
     partitions: &[Partition],
@@ -63,19 +63,20 @@ impl Area {
         let listed = wipefs.arg(file).run().await.map_err(io::Error::other)?;
         let signatures = parse(&listed.text(), start)?;
         let is_ambivalent = match Command::new("blkid").arg("--probe").arg(file).run().await {
-            // Nothing is an answer too, and blkid calls that an error.
+            // Nothing is also an answer, but blkid calls it an error.
             Err(CommandError::Status { status, .. }) => status.code() == Some(AMBIVALENT),
             probed => probed.map(|_found| false).map_err(io::Error::other)?,
         };
         Ok(Self { name, is_disk: false, signatures, is_ambivalent })
     }
 
-    /// Tells of what an old system had there, or on another of its areas in the same place, if
-    /// something new is there too, and of what no system could tell.
+    /// Returns warnings about the old system's signatures, and about what no system can identify.
     ///
-    /// For the disk, a new partition table is something new, and then only that is told which holds
-    /// other devices: ISO images are file systems with a table. Beside a new member of a RAID
-    /// nothing is told, which may have its superblock at the end and a file system before it.
+    /// A signature counts if an old system had it there, or on another of its areas in the same
+    /// place, and something new is there, too. For the disk, a new partition table is something
+    /// new, but then only signatures that hold other devices count, because ISO images are file
+    /// systems with a table. Next to a new member of a RAID nothing counts, because that may have
+    /// its superblock at the end, with a file system before it.
     pub(super) fn warnings(&self, before: &[Self], table_is_new: bool) -> Vec<String> {
         let was_there = |found: &&Signature| before.iter().any(|a| a.signatures.contains(found));
         let is_table = |found: &&Signature| found.usage == "partition-table";

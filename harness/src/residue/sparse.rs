@@ -1,4 +1,4 @@
-//! Sparse raw copies of an image, with nothing but what is asked for.
+//! Sparse raw copies of an image that contain only what is needed.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use crate::command::Command;
 use crate::image;
 
-/// Bytes at each end of a disk or a partition that are looked at: a GPT needs 17 KiB, the labels
-/// of ZFS 512 KiB.
+/// Bytes at each end of a disk or a partition that are copied.
+///
+/// A GPT needs 17 KiB, the labels of ZFS 512 KiB.
 const END: u64 = 1 << 20;
 
 /// A copy of an image.
@@ -32,12 +33,12 @@ impl Sparse {
         Ok(copy)
     }
 
-    /// The file.
+    /// Returns the file.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Makes a file of one part of the image, with both its ends.
+    /// Makes a file from one part of the image, with both its ends.
     pub(super) async fn cut(&self, start: u64, size: u64, file: &Path) -> io::Result<()> {
         self.add_ends(start, size).await?;
         let (mut from, mut to) = (File::open(&self.path)?, File::create(file)?);
@@ -56,13 +57,13 @@ impl Sparse {
         Ok(())
     }
 
-    /// Copies two blocks, in which what begins anywhere in the first has its whole length.
+    /// Copies two blocks, so that whatever begins in the first one is there in full length.
     async fn add(&self, block: u64) -> io::Result<()> {
         if block * END >= self.size {
             return Ok(());
         }
         let dd = Command::new("qemu-img").args(["dd", "-U", "-O", "raw", "bs=1M"]);
-        // As for dd(1), `count` is counted from the beginning where qemu-img has `skip`.
+        // As with dd(1), `count` is counted from the beginning, where qemu-img has `skip`.
         let dd = dd.arg(format!("skip={block}")).arg(format!("count={}", block + 2));
         let (from, to) = (self.image.display(), self.part.display());
         let dd = dd.arg(format!("if={from}")).arg(format!("of={to}"));

@@ -4,7 +4,7 @@ use std::fs::File;
 
 use super::*;
 
-/// Puts some sectors of what `fat` or `swap` makes into the partition.
+/// Writes some sectors of what `fat` or `swap` makes into the partition.
 const PUT: &str = r#"
 put() { # FIRST COUNT MAKE
     truncate -s 32M "$0.part"; "$3" "$0.part" >/dev/null 2>&1
@@ -14,7 +14,7 @@ fat() { mkfs.vfat -i 11223344 "$1"; }
 swap() { mkswap "$1"; }
 "#;
 
-/// A disk of 64 MiB with a GPT of one partition, and what is done to it.
+/// Reads a disk of 64 MiB with a GPT of one partition after spoiling it.
 async fn found(id: u8, spoil: &str) -> Disk {
     let folder = tempfile::tempdir().unwrap();
     let raw = folder.path().join("raw");

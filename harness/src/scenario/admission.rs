@@ -1,7 +1,7 @@
-//! Decides when the next scenario may start: as soon as a core of the host has nothing to do.
+//! Decides when the next scenario may start: as soon as a core of the host is idle.
 //!
-//! A guest that holds, or waits for the network or a timer, leaves its processors idle; then another
-//! one may have the core meanwhile.
+//! A guest that holds, or waits for the network or a timer, leaves its processors idle; meanwhile,
+//! another one may have the core.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -14,17 +14,18 @@ use crate::load;
 
 /// Time between two looks at the processors.
 const PERIOD: Duration = Duration::from_secs(1);
-/// A scenario is as busy as it was during these seconds on average.
+/// A scenario counts as busy as it was during this many seconds on average.
 const WINDOW: usize = 4;
 /// Part of a core that must be free.
 const FREE: f64 = 0.7;
-/// Memory of the host that must be available for another guest, in bytes: the largest guest of the
-/// suite that is not said to be larger, and QEMU.
+/// Memory of the host that must be available for another guest, in bytes.
+///
+/// It is enough for QEMU with the largest guest of the suite that does not say it is larger.
 const MEMORY: u64 = 2 << 30;
-/// Scenarios that may run for each core; beyond, guests wait for each other's disks.
+/// Scenarios that may run per core; with more, guests wait for each other's disks.
 const PER_CORE: usize = 2;
 
-/// Who runs at the moment, and how busy.
+/// The scenarios that are running, with how busy they are.
 #[derive(Debug)]
 pub struct Admission {
     cores: usize,
@@ -44,23 +45,23 @@ pub struct Admitted<'a> {
 #[derive(Debug, Default)]
 struct Running {
     pid: Option<i32>,
-    /// When it was looked at, and the time on processors that it had wanted by then; latest last.
+    /// When it was looked at, with the processor time that it had used by then; latest last.
     looks: Vec<(Instant, Duration)>,
 }
 
 impl Admission {
-    /// Lets as many busy scenarios run at a time as there are `cores`.
+    /// Lets as many busy scenarios run at the same time as there are `cores`.
     pub fn new(cores: usize) -> Self {
         let (door, running, next) = (Mutex::new(()), RefCell::default(), RefCell::default());
         Self { cores: cores.max(1), door, running, next }
     }
 
-    /// How many scenarios may be asked to enter at the same time.
+    /// Returns how many scenarios may ask to enter at the same time.
     pub fn most(&self) -> usize {
         if self.cores == 1 { 1 } else { self.cores * PER_CORE }
     }
 
-    /// Waits until there is a core for another scenario; who asked first enters first.
+    /// Waits until there is a core for another scenario; scenarios enter in the order of asking.
     pub async fn enter(&self) -> Admitted<'_> {
         let _turn = self.door.lock().await;
         loop {
@@ -79,8 +80,8 @@ impl Admission {
 
     fn look(&self, now: Instant) {
         for running in self.running.borrow_mut().values_mut() {
-            if let Some(wanted) = running.pid.and_then(load::wanted) {
-                // Nobody looks while nobody waits; what is older says nothing about now.
+            if let Some(used) = running.pid.and_then(load::used) {
+                // Nobody looks while nobody waits, so older looks say nothing about now.
                 running.looks.retain(|(at, _)| now.duration_since(*at) < PERIOD * 8);
                 running.looks.push((now, wanted));
                 let old = running.looks.len().saturating_sub(WINDOW + 1);
@@ -91,7 +92,7 @@ impl Admission {
 }
 
 impl Admitted<'_> {
-    /// Says which process the scenario is.
+    /// Notes which process the scenario is.
     pub fn is(&self, pid: Option<u32>) {
         if let Some(running) = self.admission.running.borrow_mut().get_mut(&self.number) {
             running.pid = pid.and_then(|pid| i32::try_from(pid).ok());
@@ -106,7 +107,7 @@ impl Drop for Admitted<'_> {
 }
 
 impl Running {
-    /// How many cores it would keep busy if it had them; one as long as too little is known.
+    /// Returns how many cores it keeps busy; one as long as too little is known.
     fn load(&self) -> f64 {
         match self.looks.as_slice() {
             [(since, before), .., (until, after)] if self.looks.len() > WINDOW => {
@@ -118,7 +119,7 @@ impl Running {
     }
 }
 
-/// Whether another scenario may start beside those that keep so much of each core busy.
+/// Returns whether another scenario may start beside those with these loads.
 fn is_free(cores: usize, loads: &[f64], available: Option<u64>) -> bool {
     if loads.is_empty() {
         return true;
@@ -129,7 +130,9 @@ fn is_free(cores: usize, loads: &[f64], available: Option<u64>) -> bool {
     loads.len() < cores * PER_CORE && memory && cores > 1 && idle >= FREE
 }
 
-/// Memory that programs may take without swapping (`MemAvailable`, `proc_meminfo(5)`).
+/// Returns the memory that programs may take without swapping.
+///
+/// That is `MemAvailable` of `proc_meminfo(5)`.
 fn available() -> Option<u64> {
     Meminfo::current().ok()?.mem_available
 }

@@ -1,5 +1,6 @@
-//! A campaign of faults: every kind strikes one deployment at every moment, and somebody must answer
-//! afterwards.
+//! A campaign of faults: every kind strikes one deployment at every moment.
+//!
+//! Afterwards somebody must answer.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -21,23 +22,25 @@ use crate::verdict::{Boots, Ending, Verdict};
 const CLAIM: &str =
     "Whatever befalls the machine, the old system, the new one or a rescue answers.";
 
-/// What strikes.
+/// The kinds of faults.
 const KINDS: [Kind; 6] =
     [Kind::Kill, Kind::LockUp, Kind::Panic, Kind::Reset, Kind::PowerCut, Kind::LinkDown];
 
-/// Amounts in MiB at which it strikes too: the commit point lies behind.
+/// Amounts in MiB at which they strike, too: the commit point lies behind.
 const WRITTEN: [u64; 3] = [1, 8, 32];
 
-/// The configuration of the deployment: the magic keys that faults are made with.
+/// The configuration of the deployment: the magic keys that faults use.
 const CONFIGURATION: &str = "[kernel]\ncommand-line = \"sysrq_always_enabled\"\n\n\
                              [failure]\ntimeout = 120\n";
 
-/// What is laid over the payload, below the folder of the scenarios: it takes longer, so that faults
-/// find it at work.
+/// An overlay for the payload, below the folder of the scenarios.
+///
+/// With it the payload takes longer, so that faults strike it at work.
 const PAUSED: &str = "payloads/paused";
 
-/// The usual fixture, and the one that has a driver for the watchdog of the machine, which alone can
-/// tell of a kernel that hangs.
+/// The usual fixture, and the one that has a driver for the watchdog of the machine.
+///
+/// Only a watchdog can detect a kernel that hangs.
 const FIXTURES: [&str; 2] = ["debian-12", "debian-12-generic"];
 
 /// Longest time in seconds until somebody answers.
@@ -53,17 +56,18 @@ pub enum Found {
     Rescue,
     /// The new system boots.
     Complete,
-    /// Its kernel, or its power, went away while its only disk was being written: nothing that is
-    /// left could answer.
+    /// Its kernel, or its power, failed while its only disk was being written.
+    ///
+    /// Nothing that is left could answer.
     Lost,
-    /// Nothing answers, where something should.
+    /// Nothing answers, although something should.
     Stranded,
     /// It could not be tried, or the fault never struck.
     Broken,
 }
 
 impl Found {
-    /// The words for people.
+    /// Returns the words for people.
     pub fn name(self) -> &'static str {
         match self {
             Self::OldSystem => "old system",
@@ -75,7 +79,7 @@ impl Found {
         }
     }
 
-    /// Tells it from what came of a rehearsal that a fault of this kind befell.
+    /// Infers it from the result of a rehearsal that a fault of this kind struck.
     fn of(kind: Kind, came: &Came) -> Self {
         let Some(verdict) = &came.verdict else { return Self::Broken };
         let late = verdict.answers_after_secs.is_some_and(|secs| secs > LIMIT);
@@ -92,7 +96,7 @@ impl Found {
     }
 }
 
-/// Whether nothing of the deploy environment is left after a fault.
+/// Returns whether nothing of the deploy environment is left after a fault.
 fn takes_the_kernel(kind: Kind) -> bool {
     matches!(kind, Kind::LockUp | Kind::Panic | Kind::Reset | Kind::PowerCut)
 }
@@ -101,7 +105,7 @@ fn takes_the_kernel(kind: Kind) -> bool {
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Run {
-    /// What befell the machine.
+    /// The fault that struck the machine.
     pub fault: String,
     /// The stage that it struck in.
     pub stage: Option<String>,
@@ -109,7 +113,7 @@ pub struct Run {
     pub written: u64,
     /// How the machine was found.
     pub found: Found,
-    /// Seconds until it answered by SSH, where it did.
+    /// Seconds until it answered by SSH, if it did.
     pub answers_after_secs: Option<f64>,
     /// What the rehearsal said.
     pub reason: String,
@@ -118,11 +122,15 @@ pub struct Run {
     pub evidence: PathBuf,
 }
 
-/// Draws faults, the same ones from the same seed: each kind at each moment once before any comes
-/// a second time.
-pub fn draw(seed: u64, number: usize) -> Vec<Fault> {
-    let mut random = ChaCha8Rng::seed_from_u64(seed);
-    let mut all: Vec<_> =
+/// Draws faults, always the same ones from the same seed.
+///
+/// Each kind strikes at each moment once before any does so a second time.
+pub fn draw(seed: u64, number: usize) -> Result<Vec<Fault>, String> {
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+    let mut runner = TestRunner::new_with_rng(Config::default(), rng);
+    let all: Vec<_> =
         KINDS.iter().flat_map(|kind| moments().map(|at| Fault { kind: *kind, at })).collect();
     let mut drawn = Vec::new();
     while drawn.len() < number {
@@ -133,13 +141,13 @@ pub fn draw(seed: u64, number: usize) -> Vec<Fault> {
     drawn
 }
 
-/// Every stage, and some amounts written.
+/// Returns every stage, with some amounts written.
 fn moments() -> impl Iterator<Item = Moment> {
     let stages = STAGES.iter().map(|stage| Moment::Stage((*stage).to_owned()));
     stages.chain(WRITTEN.iter().map(|mib| Moment::Written(Size::of_bytes(mib << 20))))
 }
 
-/// The rehearsal in which a fault strikes; `root` is the folder of the scenarios.
+/// Returns the rehearsal in which a fault strikes; `root` is the folder of the scenarios.
 pub fn scenario(name: &str, payload: &Path, root: &Path, fault: &Fault) -> Scenario {
     let watchdog = fault.kind == Kind::LockUp;
     Scenario {
@@ -164,8 +172,10 @@ pub fn scenario(name: &str, payload: &Path, root: &Path, fault: &Fault) -> Scena
 }
 
 impl Runner {
-    /// Runs a rehearsal of a campaign. One whose evidence is there, of a campaign that was ended
-    /// before it was done, is not run again, unless it was broken or its fault never struck.
+    /// Runs a rehearsal of a campaign, unless its evidence is already there.
+    ///
+    /// The evidence may be from a campaign that was ended early. It does not count if the run was
+    /// broken or its fault never struck.
     pub async fn strike(&self, scenario: &Scenario, fault: &Fault) -> io::Result<Run> {
         let evidence = self.evidence.join(&scenario.name);
         let known = found::read(&evidence, &scenario.expect).await;
@@ -193,7 +203,7 @@ impl Runner {
     }
 }
 
-/// Renders what came of all, before and after the commit point, and how often which.
+/// Renders all results, before and after the commit point, with how many there are of each.
 pub fn render(runs: &[Run]) -> String {
     let mut lines = Vec::new();
     for (heading, after) in [("before the commit point", false), ("after it", true)] {
@@ -238,7 +248,7 @@ mod tests {
         assert_eq!(draw(1, all + 5).len(), all + 5);
     }
 
-    /// What came of a rehearsal: bytes written when it was struck, and what changes the verdict.
+    /// Returns the result of a rehearsal: bytes written at the fault, and a changed verdict.
     fn came(written: u64, change: impl Fn(&mut Verdict)) -> Came {
         let mut verdict = Verdict::failed(Class::Cut, "reset", vec![]);
         verdict.struck = Some(Struck { at: 1.0, stage: Some("deploy".into()), written });

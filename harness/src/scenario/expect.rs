@@ -1,4 +1,4 @@
-//! What must come of a scenario, and in what it differs from what came.
+//! The expected result of a scenario, which can be compared with the real one.
 
 use std::collections::BTreeMap;
 
@@ -9,13 +9,13 @@ use crate::classify::Class;
 use crate::evidence::{ANSWER, STATUS};
 use crate::verdict::{Blame, Ending, Verdict};
 
-/// What must come of it; what is not named may be anything.
+/// The expected result; what is not named may be anything.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Expect {
     /// Exit code of `anemos test`.
     pub exit: i32,
-    /// The end; a refusal before any guest has none.
+    /// The ending; a refusal before any guest has none.
     pub verdict: Option<Ending>,
     /// Why it did not pass.
     pub class: Option<Class>,
@@ -32,60 +32,61 @@ pub struct Expect {
     /// Stages that ended, in this order; others may lie between them.
     #[serde(default)]
     pub stages: Vec<String>,
-    /// Regular expressions, each of which a line of some guest's console matches.
+    /// Regular expressions, each of which must match a line of some guest's console.
     #[serde(default)]
     pub console: Vec<String>,
-    /// Regular expressions, each of which a line matches that `anemos deploy` said.
+    /// Regular expressions, each of which must match a line of `anemos deploy`'s output.
     #[serde(default)]
     pub said: Vec<String>,
-    /// Regular expressions, each of which a line matches that `anemos status` says in the old system
-    /// after a rehearsal.
+    /// Regular expressions, each of which must match a line of `anemos status`.
+    ///
+    /// It runs in the old system after a rehearsal.
     #[serde(default)]
     pub status: Vec<String>,
-    /// Regular expressions, each of which a line matches that tells in what a twin is like its original.
+    /// Regular expressions, each of which must match a line about how a twin is like its original.
     #[serde(default)]
     pub twin: Vec<String>,
-    /// Regular expressions, each of which a warning matches; an empty list: there is none.
+    /// Regular expressions, each of which must match a warning; an empty list means no warnings.
     pub warnings: Option<Vec<String>>,
-    /// A port that the new system must answer on.
+    /// A port on which the new system must answer.
     pub tcp: Option<u16>,
-    /// What the new system must run for who logs in by SSH.
+    /// A command that the new system must execute by SSH.
     pub ask: Option<String>,
-    /// Regular expressions, each of which a line of what it answers matches.
+    /// Regular expressions, each of which must match a line of its answer.
     #[serde(default)]
     pub answer: Vec<String>,
-    /// Whether the new system must turn off by its power button, and boot and answer once more.
+    /// Whether the new system must turn off by its power button, then boot and answer once more.
     #[serde(default)]
     pub again: bool,
-    /// Files in the new system with a regular expression for their text, by their path.
+    /// Files in the new system, by their path, each with a regular expression for its text.
     #[serde(default)]
     pub files: BTreeMap<String, String>,
     /// The partition table on the disk with the system.
     pub table: Option<Table>,
-    /// Longest time in seconds, where a claim is about time.
+    /// Longest time in seconds, if a claim is about time.
     pub within_secs: Option<u64>,
 }
 
-/// What came of a run of `anemos test`.
+/// The result of a run of `anemos test`.
 #[derive(Clone, Debug, Default)]
 pub struct Came {
-    /// Its exit code; none when a signal ended it.
+    /// Its exit code; `None` if a signal ended it.
     pub exit: Option<i32>,
-    /// The verdict it wrote.
+    /// The verdict that it wrote.
     pub verdict: Option<Verdict>,
     /// The stages that ended, in their order.
     pub stages: Vec<String>,
     /// The lines of all consoles.
     pub console: Vec<String>,
-    /// The lines that `anemos deploy` said in the old system.
+    /// The lines that `anemos deploy` printed in the old system.
     pub said: Vec<String>,
-    /// The lines that tell in what the twin is like its original.
+    /// The lines about how the twin resembles its original.
     pub twin: Vec<String>,
-    /// The files that were asked for and are there.
+    /// The files that were asked for and exist.
     pub files: BTreeMap<String, String>,
     /// The partition table, if it was asked for.
     pub table: Option<Table>,
-    /// What it said on stderr.
+    /// What it printed on stderr.
     pub stderr: String,
     /// How long it took.
     pub seconds: f64,
@@ -102,7 +103,7 @@ pub struct Table {
 }
 
 impl Expect {
-    /// Complains of a regular expression that is none.
+    /// Rejects an invalid regular expression.
     pub fn check(&self) -> Result<(), String> {
         let patterns = self.reason.iter().chain(&self.console).chain(&self.said);
         let patterns = patterns.chain(&self.status).chain(&self.twin).chain(&self.answer);
@@ -114,17 +115,17 @@ impl Expect {
         Ok(())
     }
 
-    /// The expectation that everything is as it should be, of which nothing else is known.
+    /// Returns the expectation that everything is as it should be, without further details.
     pub fn passed() -> Self {
         Self { verdict: Some(Ending::Passed), ..Self::default() }
     }
 
-    /// Whether the disk itself must be looked at.
+    /// Returns whether the disk itself must be examined.
     pub fn wants_disk(&self) -> bool {
         self.table.is_some() || !self.files.is_empty()
     }
 
-    /// Returns everything that is not as it must be, a line each.
+    /// Returns everything that differs from the expectation, one line each.
     pub fn differences(&self, came: &Came) -> Vec<String> {
         let verdict = came.verdict.as_ref();
         let mut lines = Vec::new();
@@ -151,7 +152,7 @@ impl Expect {
         lines
     }
 
-    /// A refusal before any guest has no verdict: its reason is the error on stderr.
+    /// Compares the reason; for a refusal before any guest it is the error on stderr.
     fn compare_reason(&self, came: &Came, lines: &mut Vec<String>) {
         let Some(wanted) = &self.reason else { return };
         let error = || came.stderr.lines().find_map(|line| line.strip_prefix("error: "));
@@ -162,7 +163,7 @@ impl Expect {
         }
     }
 
-    /// What stands in transcripts, stage times and on the disk.
+    /// Compares what is in transcripts, in stage times and on the disk.
     fn compare_evidence(&self, came: &Came, lines: &mut Vec<String>) {
         let mut ended = came.stages.iter();
         if let Some(missing) = self.stages.iter().find(|stage| !ended.any(|name| name == *stage)) {
@@ -216,7 +217,7 @@ impl Expect {
     }
 }
 
-/// Text may have several lines, and `^` and `$` mean each of them.
+/// Returns whether a pattern matches text, with `^` and `$` for each of its lines.
 fn matches(pattern: &str, text: &str) -> bool {
     let pattern = RegexBuilder::new(pattern).multi_line(true).build();
     pattern.is_ok_and(|pattern| pattern.is_match(text))
@@ -226,7 +227,7 @@ fn seconds(whole: u64) -> f64 {
     std::time::Duration::from_secs(whole).as_secs_f64()
 }
 
-/// The word of the files for a value.
+/// Returns the word for a value in files.
 fn word<T: serde::Serialize>(value: Option<T>) -> Option<String> {
     match serde_json::to_value(value?).ok()? {
         serde_json::Value::String(word) => Some(word),

@@ -15,12 +15,12 @@ use crate::evidence::SAID;
 /// The disk with the system, which `--keep` leaves with the evidence; by jump or directly.
 const DISKS: &[&str] = &["disk.qcow2", "quick.qcow2"];
 
-/// In what a twin is like its original, in the folder of the evidence.
+/// How a twin resembles its original, in the folder of the evidence.
 pub const TWIN: &str = "twin.txt";
 
-/// Reads what the evidence folder holds of what is expected.
+/// Reads as much of the evidence folder as the expectation needs.
 ///
-/// A disk that was kept to be looked at is removed.
+/// A disk that was kept only to be examined is removed.
 pub(super) async fn read(evidence: &Path, expect: &Expect) -> io::Result<Came> {
     let mut came = Came {
         verdict: json(&evidence.join("verdict.json"))?,
@@ -44,7 +44,7 @@ pub(super) async fn read(evidence: &Path, expect: &Expect) -> io::Result<Came> {
     Ok(came)
 }
 
-/// A run that was refused before any guest has left no verdict and no times.
+/// Reads a JSON file; a run that was refused before any guest has left no verdict and no times.
 fn json<T: for<'a> Deserialize<'a>>(path: &Path) -> io::Result<Option<T>> {
     if !path.exists() {
         return Ok(None);
@@ -58,7 +58,7 @@ fn stages(evidence: &Path) -> io::Result<Vec<String>> {
     Ok(times.iter().filter_map(name).collect())
 }
 
-/// The lines of all `NAME.console.log` below a folder, without their times.
+/// Collects the lines of all `NAME.console.log` below a folder, without their times.
 fn consoles(folder: &Path, into: &mut Vec<String>) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
@@ -86,7 +86,7 @@ async fn disk(evidence: &Path, expect: &Expect, came: &mut Came) -> io::Result<(
 }
 
 async fn look(raw: &Path, expect: &Expect, came: &mut Came) -> io::Result<()> {
-    // A disk without a table is an answer too.
+    // A disk without a table is also an answer.
     let Some(table) = partitions(raw).await? else { return Ok(()) };
     for path in expect.files.keys() {
         for start in table.places() {

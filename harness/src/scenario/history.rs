@@ -16,14 +16,14 @@ pub struct History {
 }
 
 impl History {
-    /// Reads what is known; without it every order is as good as another.
+    /// Reads the history; without it every order is as good as another.
     pub fn read(cache: &Path) -> Self {
         let file = cache.join("durations.json");
         let text = fs::read_to_string(&file).unwrap_or_default();
         Self { file, seconds: serde_json::from_str(&text).unwrap_or_default() }
     }
 
-    /// Puts the longest first, and what was never run before all.
+    /// Puts the longest first, but those that never ran before all of them.
     pub fn longest_first(&self, mut scenarios: Vec<Scenario>) -> Vec<Scenario> {
         let seconds = |scenario: &Scenario| {
             self.seconds.get(&scenario.name).copied().unwrap_or(f64::INFINITY)
@@ -32,7 +32,7 @@ impl History {
         scenarios
     }
 
-    /// Remembers what passed; the next run does not need to know, so it may be lost.
+    /// Remembers what passed; the next run can do without, so it may be lost.
     pub fn remember(&mut self, outcomes: &[Outcome]) {
         let passed = outcomes.iter().filter(|outcome| outcome.verdict == Ending::Passed);
         self.seconds.extend(passed.map(|outcome| (outcome.name.clone(), outcome.seconds)));

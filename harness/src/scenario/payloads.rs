@@ -1,4 +1,4 @@
-//! Payloads of scenarios: packed as they are needed, built ones kept by what they are made from.
+//! Payloads of scenarios: packed on demand, and if they are built, cached by their inputs.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,26 +11,26 @@ use tokio::sync::Mutex;
 use crate::command::{Command, CommandError};
 use crate::fixture::build::script_command;
 
-/// Why a payload cannot be had.
+/// Why a payload is not available.
 #[derive(Debug, thiserror::Error)]
 pub enum PayloadError {
-    /// A file.
+    /// A file operation failed.
     #[error("reading {}: {source}", path.display())]
     File {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         source: io::Error,
     },
-    /// A program.
+    /// A program failed.
     #[error(transparent)]
     Command(#[from] CommandError),
 }
 
-/// What a payload is made of: a folder, and one that is laid over it.
+/// What a payload is made of: a folder, with another one laid over it.
 type Key = (PathBuf, Option<PathBuf>);
 
-/// Makes payloads, each once.
+/// Makes payloads, each of them once.
 #[derive(Debug)]
 pub struct Payloads {
     anemos: PathBuf,
@@ -40,7 +40,7 @@ pub struct Payloads {
 }
 
 impl Payloads {
-    /// What build scripts make goes to `cache`, what is packed to `work`.
+    /// Creates it; the output of build scripts goes to `cache`, packed payloads to `work`.
     pub fn new(anemos: &Path, cache: &Path, work: &Path) -> Self {
         let made = Mutex::new(BTreeMap::new());
         let cache = cache.join("payloads");
@@ -49,7 +49,7 @@ impl Payloads {
 
     /// Returns the packed payload of a folder, with the files of `overlay` in it.
     ///
-    /// One is made at a time: building takes all processors anyway.
+    /// They are made one at a time, because building takes all processors anyway.
     pub async fn bring(
         &self,
         source: &Path,
@@ -80,7 +80,7 @@ impl Payloads {
         Ok(packed)
     }
 
-    /// The folder to pack: the source itself, or what its `build` makes, which is cached.
+    /// Returns the folder to pack: the source itself, or the cached output of its `build`.
     async fn folder(&self, source: &Path) -> Result<PathBuf, PayloadError> {
         if !source.join("build").is_file() {
             return Ok(source.to_owned());
@@ -96,7 +96,7 @@ impl Payloads {
         let payload = aside.path().join("payload");
         script_command(&script).arg(&payload).env("ANEMOS", &self.anemos).run().await?;
         match fs::rename(&payload, &built) {
-            // Another run was first, with the same.
+            // Another run made the same first.
             Err(_) if built.is_dir() => {}
             renamed => renamed.map_err(file(&built))?,
         }
@@ -104,7 +104,7 @@ impl Payloads {
     }
 }
 
-/// Puts both into one folder, `whole`.
+/// Combines both into one folder, `whole`.
 async fn overlaid(folder: &Path, overlay: &Path, whole: PathBuf) -> Result<PathBuf, PayloadError> {
     fs::create_dir_all(&whole).map_err(file(&whole))?;
     for source in [folder, overlay] {
@@ -122,7 +122,7 @@ fn file(path: &Path) -> impl FnOnce(io::Error) -> PayloadError {
     move |source| PayloadError::File { path, source }
 }
 
-/// Returns the digest of all small files of a folder; what is large was built, and no input.
+/// Returns the digest of all small files of a folder; large files were built, so are not inputs.
 fn digest(source: &Path) -> Result<String, PayloadError> {
     let mut digest = Sha256::new();
     let mut files = Vec::new();

@@ -16,7 +16,7 @@ use crate::firmware;
 use crate::machine::setup::{Chipset, Firmware};
 use crate::verdict::Ending;
 
-/// What came of a scenario.
+/// The result of a scenario.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Outcome {
@@ -26,7 +26,7 @@ pub struct Outcome {
     pub claim: String,
     /// Whether the claim is true.
     pub verdict: Ending,
-    /// What was not as it must be.
+    /// What differed from the expectation.
     pub differences: Vec<String>,
     /// How long it took.
     pub seconds: f64,
@@ -34,7 +34,7 @@ pub struct Outcome {
     pub evidence: PathBuf,
 }
 
-/// What scenarios are run with.
+/// Runs scenarios.
 #[derive(Debug)]
 pub struct Runner {
     /// The program under test.
@@ -47,19 +47,19 @@ pub struct Runner {
     pub root: PathBuf,
     /// Its payloads.
     pub payloads: Payloads,
-    /// The payload of scenarios that name none.
+    /// The payload of scenarios that do not name one.
     pub payload: Option<PathBuf>,
     /// Folder for the evidence of all scenarios.
     pub evidence: PathBuf,
-    /// When the next scenario may start.
+    /// Decides when the next scenario may start.
     pub admission: Admission,
 }
 
 impl Runner {
-    /// Runs one; what could not even be tried is broken.
+    /// Runs one; if it could not even be tried, it is broken.
     pub async fn run(&self, scenario: &Scenario) -> Outcome {
         let (firmware, chipset) = (scenario.machine.firmware, scenario.machine.chipset());
-        // No board of that kind has secure boot anywhere: what is claimed is the refusal.
+        // No board of that kind has secure boot anywhere, so the claim is the refusal.
         let refused = firmware == Firmware::UefiSecure && chipset == Chipset::Pc;
         if let Some(missing) = firmware::missing(firmware, chipset).filter(|_| !refused) {
             return self.skip(scenario, &missing.to_string());
@@ -79,7 +79,7 @@ impl Runner {
         }
     }
 
-    /// Tells that a scenario was not run, and why.
+    /// Returns the outcome of a scenario that was not run, with the reason.
     pub fn skip(&self, scenario: &Scenario, reason: &str) -> Outcome {
         Outcome {
             name: scenario.name.clone(),
@@ -91,7 +91,7 @@ impl Runner {
         }
     }
 
-    /// The command that runs it again, and the one that it ran, whose payload is gone with the run.
+    /// Returns the command that repeats it, and the one that it ran, whose payload is gone.
     fn repeat(&self, scenario: &Scenario, ran: &Command) -> String {
         let again = Command::new(&self.anemos).arg("conformance").arg("--scenarios");
         let again = again.arg(&self.root).arg(&scenario.name);
@@ -153,7 +153,7 @@ impl Runner {
     }
 }
 
-/// A run that broke says nothing about the claim, unless the claim is about that.
+/// Judges a run; one that broke says nothing about the claim, unless the claim is about that.
 fn judge(scenario: &Scenario, came: &Came) -> (Ending, Vec<String>) {
     const BROKEN: i32 = 4;
     let mut differences = scenario.expect.differences(came);

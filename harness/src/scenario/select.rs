@@ -1,15 +1,15 @@
-//! Which scenarios of a folder are run.
+//! Selects the scenarios of a folder that are run.
 
 use super::{Scenario, ScenarioError};
 
-/// A choice among scenarios.
+/// A selection of scenarios.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Selection {
-    /// Parts of names, any of which will do; none: all names.
+    /// Parts of names, any of which will do; if empty, all names.
     pub filters: Vec<String>,
-    /// Tags, any of which will do; none: all scenarios.
+    /// Tags, any of which will do; if empty, all scenarios.
     pub tags: Vec<String>,
-    /// The part of them that this run does; none: all.
+    /// The part of them that belongs to this run; by default all.
     pub shard: Option<Shard>,
 }
 
@@ -34,9 +34,10 @@ impl Shard {
 }
 
 impl Selection {
-    /// Keeps what is chosen; nothing left is an error, because a suite of nothing proves nothing.
+    /// Keeps what is selected; nothing is an error, because an empty suite proves nothing.
     ///
-    /// Shards take turns in the order of names, so that the long scenarios of a folder are spread.
+    /// Shards take turns in the order of names, so that the long scenarios of a folder are
+    /// distributed.
     pub fn of(&self, all: Vec<Scenario>) -> Result<Vec<Scenario>, ScenarioError> {
         let exact = |filter: &String| all.iter().any(|scenario| scenario.name == *filter);
         let exact: Vec<bool> = self.filters.iter().map(exact).collect();
@@ -52,7 +53,10 @@ impl Selection {
         Ok(chosen)
     }
 
-    /// A filter that is the whole name of a scenario, as `exact` says of each, means that one alone.
+    /// Returns whether a scenario is wanted.
+    ///
+    /// A filter that is the whole name of a scenario, as `exact` says for each, means only that
+    /// one.
     fn wants(&self, scenario: &Scenario, exact: &[bool]) -> bool {
         let name = |(filter, exact): (&String, &bool)| {
             scenario.name == *filter || !exact && scenario.name.contains(filter.as_str())

@@ -1,4 +1,4 @@
-//! What scenario files mean, and what they complain of.
+//! What scenario files mean, and which mistakes in them are rejected.
 
 use super::*;
 use crate::classify::Class;

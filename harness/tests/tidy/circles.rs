@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
-/// A module by its names from the root of its crate on; the root is empty.
+/// A module by its names from the root of its crate; the root is empty.
 type Module = Vec<String>;
 
 /// The modules of a crate that have a file each.
@@ -13,17 +13,17 @@ struct Code {
     modules: BTreeMap<Module, Source>,
 }
 
-/// What the file of a module says, without its tests.
+/// The source of a module's file, without its tests.
 #[derive(Default)]
 struct Source {
     path: String,
     /// Paths that begin with `crate` or `super`, wherever they are.
     paths: Vec<Vec<String>>,
-    /// What `use` gives a name in this module, and the path that it stands for.
+    /// The names that `use` gives in this module, with the paths that they stand for.
     names: BTreeMap<String, Vec<String>>,
 }
 
-/// Returns the shortest circle of a crate, as edges in words, or nothing.
+/// Returns the shortest circle of a crate, as edges in words, if there is one.
 ///
 /// `files` are the texts of its files by their paths below `src`.
 pub(crate) fn shortest(files: &BTreeMap<String, String>) -> Option<Vec<String>> {
@@ -90,7 +90,7 @@ impl Code {
         Some(at)
     }
 
-    /// For each module with modules below it: which of these needs which, and by what.
+    /// Returns which of the modules below each module needs which other, and why.
     fn levels(&self) -> BTreeMap<Module, BTreeMap<(String, String), String>> {
         const HOPS: usize = 8;
         let mut levels: BTreeMap<Module, BTreeMap<(String, String), String>> = BTreeMap::new();
@@ -110,7 +110,7 @@ impl Code {
     }
 }
 
-/// The shortest way from a room back to itself.
+/// Returns the shortest way from a room back to itself.
 fn circle(edges: &BTreeMap<(String, String), String>) -> Option<Vec<String>> {
     let rooms: BTreeSet<&String> = edges.keys().map(|(from, _)| from).collect();
     let around = |start: &String| -> Option<Vec<String>> {
@@ -167,7 +167,7 @@ fn without_tests(tokens: Vec<TokenTree>) -> Vec<TokenTree> {
     kept
 }
 
-/// Collects each path that begins with `crate` or `super`, in groups as well.
+/// Collects each path that begins with `crate` or `super`, including those in groups.
 fn take_paths(tokens: &[TokenTree], paths: &mut Vec<Vec<String>>) {
     let mut at = 0;
     while let Some(token) = tokens.get(at) {

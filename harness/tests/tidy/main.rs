@@ -1,4 +1,4 @@
-//! The housekeeper: what the repository promises about itself.
+//! Checks what the repository promises about itself.
 
 mod circles;
 
@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Lines of a Rust file, tests not counted, beyond which it has become two things.
+/// Lines of a Rust file, excluding tests, beyond which it has become two things.
 const LONGEST_FILE: usize = 450;
 /// Lines of a shell file.
 const LONGEST_SHELL: usize = 80;
@@ -15,7 +15,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_owned).unwrap_or_default()
 }
 
-/// Every file that is not hidden, built or evidence.
+/// Returns every file that is not hidden, built or evidence.
 fn files() -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![root()];
@@ -181,10 +181,10 @@ fn a_planted_circle_is_found_with_its_files() {
     }
 }
 
-/// Returns the lines of a text that hold one of the phrases, with their numbers.
+/// Returns the lines of a text that contain one of the phrases, with their numbers.
 #[expect(clippy::unwrap_used, reason = "helpers of a test may end it")]
 fn foreign_phrases(text: &str) -> Vec<String> {
-    // Right in English, though a phrase of the list fits.
+    // These are right in English, although a phrase of the list matches.
     let right = ["is no longer", "is no more"];
     let list = include_str!("english.txt").lines().filter(|line| !line.starts_with('#'));
     let any = regex::Regex::new(&format!("(?i){}", list.collect::<Vec<_>>().join("|"))).unwrap();

@@ -1,4 +1,4 @@
-//! The arguments of QEMU for the network of a machine.
+//! Renders the arguments of QEMU for the network of a machine.
 
 use super::{Args, Wiring, option};
 use crate::machine::setup::NetworkCard;
@@ -7,18 +7,18 @@ use crate::server::ADDRESS;
 
 /// Slot of the first network card.
 ///
-/// It is one of its own, whatever the number of disks: names of links are made from slots.
+/// It is separate, whatever the number of disks, because names of links depend on slots.
 pub(crate) const FIRST_SLOT: u8 = 0x10;
-/// The network between a router and its host, as QEMU is told of it; the router has address 15.
+/// The network between a router and its host, as QEMU configures it; the router has address 15.
 const UPLINK: &str = "net=10.9.0.0/24,host=10.9.0.2";
-/// Where the host's server answers on it.
+/// The address of the host's server on it.
 const UPLINK_SERVER: &str = "10.9.0.100";
 /// MAC addresses of a router's links; the first is that of the gateway in QEMU's own network.
 const LINK_MACS: [&str; 2] = ["52:55:0a:00:02:02", "52:55:0a:00:03:02"];
-/// That of its way to the host.
+/// The MAC address of its link to the host.
 const UPLINK_MAC: &str = "52:55:0a:09:00:0f";
 
-/// Nothing beyond the guest can be reached (`restrict`) except by the forwarded ports.
+/// Renders a network beyond which nothing can be reached (`restrict`) but the forwarded ports.
 pub(super) fn render(
     args: &mut Args,
     machine: &Machine,
@@ -50,7 +50,7 @@ pub(super) fn render(
     Ok(())
 }
 
-/// The cards of a router find their slots themselves: it tells them by their addresses.
+/// Renders the cards of a router, which finds out their slots by their addresses.
 fn render_router(
     args: &mut Args,
     router: &RouterNetwork,
@@ -73,12 +73,12 @@ fn render_router(
     Ok(())
 }
 
-/// The name of a link in QEMU.
+/// Returns the name of a link in QEMU.
 pub(crate) fn link_name(number: usize) -> String {
     if number == 0 { "net".to_owned() } else { format!("net-{number}") }
 }
 
-/// QEMU's own network; the last is where a server answers, and the command of it.
+/// Renders QEMU's own network; the last argument is the address of a server, with its command.
 fn user(id: &str, what: &str, forwards: &[Forward], server: Option<(&str, &str)>) -> String {
     let mut backend = format!("user,id={id},restrict=on");
     if !what.is_empty() {
@@ -94,7 +94,7 @@ fn user(id: &str, what: &str, forwards: &[Forward], server: Option<(&str, &str)>
     backend
 }
 
-/// The name of a card in QEMU.
+/// Returns the name of a card in QEMU.
 pub(crate) fn card_name(card: NetworkCard) -> &'static str {
     match card {
         NetworkCard::VirtioNet => "virtio-net-pci",
@@ -102,14 +102,14 @@ pub(crate) fn card_name(card: NetworkCard) -> &'static str {
     }
 }
 
-/// Without its ROM, a machine that finds no boot loader says so at once.
+/// Renders a card without its ROM, so that a machine without a boot loader says so at once.
 fn plug(args: &mut Args, card: NetworkCard, name: &str, mac: &str, slot: Option<u8>) {
     let card = card_name(card);
     let slot = slot.map(|slot| format!(",addr={slot:#x}")).unwrap_or_default();
     args.pair("-device", format!("{card},netdev={name},mac={mac},romfile={slot}"));
 }
 
-/// Has the packets of a link kept; those of further links lie beside the first one's.
+/// Records the packets of a link; those of further links are next to the first one's.
 fn dump(args: &mut Args, name: &str, wiring: &Wiring) -> Result<(), MachineError> {
     let Wiring::Sockets(sockets) = wiring else { return Ok(()) };
     let number = name.strip_prefix("net-");

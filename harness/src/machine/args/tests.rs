@@ -1,4 +1,4 @@
-//! Every option of QEMU that we use stands here, so that a change shows in a review.
+//! Every option of QEMU that we use is here, so that a change shows in a review.
 
 use super::*;
 use crate::machine::setup::NetworkCard;
@@ -13,7 +13,7 @@ fn sockets() -> Wiring {
     })
 }
 
-/// One option a line.
+/// Formats one option per line.
 fn lines(machine: &Machine, wiring: &Wiring) -> String {
     let args = render(machine, wiring).expect("it renders");
     let mut lines = String::new();
@@ -238,7 +238,7 @@ fn a_log_of_writes_lies_between_image_and_device() {
     "#);
 }
 
-/// The options that are about the network.
+/// Returns the options that are about the network.
 fn network_lines(machine: &Machine) -> String {
     let text = lines(machine, &sockets());
     let about = ["netdev", "fw_cfg"];

@@ -1,4 +1,4 @@
-//! What fresh guests said, and how they are judged.
+//! Lines that fresh guests said, with their judgement.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -19,7 +19,7 @@ fn expectation() -> Expectation {
     }
 }
 
-/// Shows the lines, a second each, then lets a minute pass.
+/// Shows the lines, one per second, then lets a minute pass.
 fn judge(expectation: Expectation, seen: &[Seen]) -> Verdict {
     let mut judge = Judge::new(expectation);
     let mut at = 0.0;
@@ -142,7 +142,7 @@ fn words_of_firmware_and_boot_menu_are_not_the_systems() {
     }
 }
 
-/// What guests of each class really said: a line for each observation, the sensor before it.
+/// Lines that guests of each class really said, one per observation, after the sensor's name.
 #[test]
 fn transcripts_of_real_guests_have_the_class_of_their_name() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/classify/testdata");
