@@ -5,29 +5,30 @@ use std::time::Duration;
 use procfs::ProcResult;
 use procfs::process::Process;
 
-/// Returns for how long a process with its threads and descendants has used processors.
+/// Returns for how long a process, its threads and all that it has started have used processors
+/// (`/proc/PID/stat`, `proc_pid_stat(5)`), or waited for one; ended children count once they were
+/// waited for, by what they used.
 ///
-/// It reads `/proc/PID/stat` (`proc_pid_stat(5)`); ended children count once they were waited for.
-/// The result is `None` if the process is gone.
-pub fn used(pid: i32) -> Option<Duration> {
+/// Nothing if the process is gone.
+pub fn wanted(pid: i32) -> Option<Duration> {
     let process = Process::new(pid).ok()?;
     let stat = process.stat().ok()?;
     let waited_for = u64::try_from(stat.cutime + stat.cstime).unwrap_or_default();
     let ticks = stat.utime + stat.stime + waited_for;
     let own = Duration::from_millis(ticks * 1000 / procfs::ticks_per_second());
-    // A child may end meanwhile; then the next look counts it here.
-    let below = children(&process).unwrap_or_default().into_iter().filter_map(used);
-    Some(own + below.sum())
+    // A child may end meanwhile: then the next look counts it here.
+    let below = children(&process).unwrap_or_default().into_iter().filter_map(wanted);
+    Some(own + Duration::from_nanos(starved_nanos(pid)) + below.sum())
 }
 
-/// Returns for how many nanoseconds a process was ready to run but had to wait for a processor.
+/// Returns for how long a process was ready to run and had to wait for a processor, in nanoseconds
+/// (`/proc/PID/task/TID/schedstat`, `Documentation/scheduler/sched-stats.rst`).
 ///
-/// It reads `/proc/PID/task/TID/schedstat` (`Documentation/scheduler/sched-stats.rst`). The result
-/// is zero if the kernel does not count it, or the process is gone.
+/// Zero if the kernel does not count it, or the process is gone.
 pub fn starved_nanos(pid: i32) -> u64 {
     let waited = |process: Process| -> ProcResult<u64> {
         let tasks = process.tasks()?.flatten();
-        // Each of QEMU's emulated processors is a thread: the one that waited longest counts.
+        // QEMU's emulated processors are a thread each: the one that waited longest counts.
         Ok(tasks.filter_map(|task| Some(task.schedstat().ok()?.run_delay)).max().unwrap_or(0))
     };
     Process::new(pid).and_then(waited).unwrap_or(0)

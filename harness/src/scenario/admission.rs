@@ -45,23 +45,23 @@ pub struct Admitted<'a> {
 #[derive(Debug, Default)]
 struct Running {
     pid: Option<i32>,
-    /// When it was looked at, with the processor time that it had used by then; latest last.
+    /// When it was looked at, and the time on processors that it had wanted by then; latest last.
     looks: Vec<(Instant, Duration)>,
 }
 
 impl Admission {
-    /// Lets as many busy scenarios run at the same time as there are `cores`.
+    /// Lets as many busy scenarios run at a time as there are `cores`.
     pub fn new(cores: usize) -> Self {
         let (door, running, next) = (Mutex::new(()), RefCell::default(), RefCell::default());
         Self { cores: cores.max(1), door, running, next }
     }
 
-    /// Returns how many scenarios may ask to enter at the same time.
+    /// How many scenarios may be asked to enter at the same time.
     pub fn most(&self) -> usize {
         if self.cores == 1 { 1 } else { self.cores * PER_CORE }
     }
 
-    /// Waits until there is a core for another scenario; scenarios enter in the order of asking.
+    /// Waits until there is a core for another scenario; who asked first enters first.
     pub async fn enter(&self) -> Admitted<'_> {
         let _turn = self.door.lock().await;
         loop {
@@ -80,8 +80,8 @@ impl Admission {
 
     fn look(&self, now: Instant) {
         for running in self.running.borrow_mut().values_mut() {
-            if let Some(used) = running.pid.and_then(load::used) {
-                // Nobody looks while nobody waits, so older looks say nothing about now.
+            if let Some(wanted) = running.pid.and_then(load::wanted) {
+                // Nobody looks while nobody waits; what is older says nothing about now.
                 running.looks.retain(|(at, _)| now.duration_since(*at) < PERIOD * 8);
                 running.looks.push((now, wanted));
                 let old = running.looks.len().saturating_sub(WINDOW + 1);
@@ -107,7 +107,7 @@ impl Drop for Admitted<'_> {
 }
 
 impl Running {
-    /// Returns how many cores it keeps busy; one as long as too little is known.
+    /// How many cores it would keep busy if it had them; one as long as too little is known.
     fn load(&self) -> f64 {
         match self.looks.as_slice() {
             [(since, before), .., (until, after)] if self.looks.len() > WINDOW => {

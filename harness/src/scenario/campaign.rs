@@ -122,15 +122,11 @@ pub struct Run {
     pub evidence: PathBuf,
 }
 
-/// Draws faults, always the same ones from the same seed.
-///
-/// Each kind strikes at each moment once before any does so a second time.
-pub fn draw(seed: u64, number: usize) -> Result<Vec<Fault>, String> {
-    let mut bytes = [0; 32];
-    bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
-    let mut runner = TestRunner::new_with_rng(Config::default(), rng);
-    let all: Vec<_> =
+/// Draws faults, the same ones from the same seed: each kind at each moment once before any comes
+/// a second time.
+pub fn draw(seed: u64, number: usize) -> Vec<Fault> {
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let mut all: Vec<_> =
         KINDS.iter().flat_map(|kind| moments().map(|at| Fault { kind: *kind, at })).collect();
     let mut drawn = Vec::new();
     while drawn.len() < number {
@@ -141,13 +137,13 @@ pub fn draw(seed: u64, number: usize) -> Result<Vec<Fault>, String> {
     drawn
 }
 
-/// Returns every stage, with some amounts written.
+/// Every stage, and some amounts written.
 fn moments() -> impl Iterator<Item = Moment> {
     let stages = STAGES.iter().map(|stage| Moment::Stage((*stage).to_owned()));
     stages.chain(WRITTEN.iter().map(|mib| Moment::Written(Size::of_bytes(mib << 20))))
 }
 
-/// Returns the rehearsal in which a fault strikes; `root` is the folder of the scenarios.
+/// The rehearsal in which a fault strikes; `root` is the folder of the scenarios.
 pub fn scenario(name: &str, payload: &Path, root: &Path, fault: &Fault) -> Scenario {
     let watchdog = fault.kind == Kind::LockUp;
     Scenario {

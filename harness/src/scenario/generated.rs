@@ -20,7 +20,22 @@ use crate::verdict::Ending;
 const CLAIM: &str = "Whatever the machine is like and befalls it, the payload boots on it, is \
                      refused, or fails as what befell it explains.";
 
-/// Draws machines, one after the other, always the same ones from the same seed.
+/// Disks of a machine that is drawn, at most.
+const DISKS: usize = 3;
+/// What may befall a machine that is drawn.
+const FAULTS: [Kind; 9] = [
+    Kind::SlowDisk,
+    Kind::PacketLoss,
+    Kind::LinkDown,
+    Kind::ReadError,
+    Kind::WriteError,
+    Kind::FlushError,
+    Kind::DiskFull,
+    Kind::Reset,
+    Kind::PowerCut,
+];
+
+/// Draws machines, one after the other, the same ones from the same seed.
 #[derive(Debug)]
 pub struct Drawn {
     random: ChaCha8Rng,
@@ -38,7 +53,7 @@ pub struct Choices {
 }
 
 impl Drawn {
-    /// Returns machines that the kernel of a fixture has drivers for.
+    /// Machines that the kernel of a fixture has drivers for.
     pub fn new(seed: u64, fixture: &str, description: &Description) -> Self {
         let random = ChaCha8Rng::seed_from_u64(seed);
         Self { random, fixture: fixture.to_owned(), buses: description.buses.clone() }
@@ -54,40 +69,42 @@ impl Drawn {
     }
 }
 
-/// Each choice begins with the simplest machine, because that is where shrinking leads.
-fn machines(fixture: &str, description: &Description) -> impl Strategy<Value = Setup> + use<> {
-    let fixture = fixture.to_owned();
-    let buses = proptest::sample::select(description.buses.clone());
-    let firmware = proptest::sample::select(vec![Firmware::Bios, Firmware::Uefi]);
-    let sector = proptest::sample::select(vec![Sector::Bytes512, Sector::Bytes4096]);
-    let cpu = proptest::sample::select(vec![CpuLevel::V2, CpuLevel::Max]);
-    let order = proptest::sample::select(vec![DiskOrder::Kept, DiskOrder::Swapped]);
-    let disk = (buses, sector, 0..4_u64).prop_map(|(bus, sector, more)| DiskSetup {
-        bus,
-        sector,
-        size: Some(Size::of_bytes((4 + more) << 30)),
-        ..DiskSetup::default()
-    });
-    let disks = proptest::collection::vec(disk, 1..=3);
-    let kinds = proptest::sample::select(vec![
-        Kind::SlowDisk,
-        Kind::PacketLoss,
-        Kind::LinkDown,
-        Kind::ReadError,
-        Kind::WriteError,
-        Kind::FlushError,
-        Kind::DiskFull,
-        Kind::Reset,
-        Kind::PowerCut,
-    ]);
-    let fault =
-        (kinds, 0..1000_u64).prop_map(|(kind, seed)| Fault { kind, at: Moment::Drawn(seed) });
-    let faults = proptest::collection::vec(fault, 0..=1);
-    // In steps of 64 MiB, the usual machine first: both less and more are unusual.
-    let memory = (0..8_u64).prop_map(|steps| Size::of_bytes((1024 - 64 * steps) << 20));
-    (firmware, cpu, 1..=2_u32, memory, order, disks, faults).prop_map(
-        move |(firmware, cpu, cpus, memory, disk_order, disks, faults)| Setup {
-            fixture: Some(fixture.clone()),
+impl Choices {
+    /// How many ways there are for each choice, in the order in which [`Self::machine`] takes them.
+    fn limits(&self) -> Vec<u64> {
+        let count = |number: usize| number as u64;
+        // Firmware, level of the processor, processors, memory, order of the disks, disks; for each
+        // disk its bus, sector and size; faults, which, and when.
+        let disk = [count(self.buses.len().max(1)), 2, 4];
+        let disks = std::iter::repeat_n(disk, DISKS).flatten();
+        let machine = [2, 2, 2, 8, 2, count(DISKS)].into_iter();
+        machine.chain(disks).chain([2, count(FAULTS.len()), 1000]).collect()
+    }
+
+    /// The machine that these choices are.
+    pub fn machine(&self) -> Setup {
+        let mut chosen = self.chosen.iter().copied();
+        let mut next = || chosen.next().unwrap_or_default();
+        let firmware = [Firmware::Bios, Firmware::Uefi][index(next(), 2)];
+        let cpu = [CpuLevel::V2, CpuLevel::Max][index(next(), 2)];
+        let cpus = if next() == 0 { 1 } else { 2 };
+        // In steps of 64 MiB, the usual machine first: less and more are both unusual.
+        let memory = Size::of_bytes((1024 - 64 * next()) << 20);
+        let disk_order = [DiskOrder::Kept, DiskOrder::Swapped][index(next(), 2)];
+        let number = 1 + index(next(), DISKS);
+        let mut disks: Vec<_> = (0..DISKS)
+            .map(|_| DiskSetup {
+                bus: self.buses.get(index(next(), self.buses.len())).copied().unwrap_or_default(),
+                sector: [Sector::Bytes512, Sector::Bytes4096][index(next(), 2)],
+                size: Some(Size::of_bytes((4 + next()) << 30)),
+                ..DiskSetup::default()
+            })
+            .collect();
+        disks.truncate(number);
+        let (any, kind, seed) = (next(), next(), next());
+        let fault = Fault { kind: FAULTS[index(kind, FAULTS.len())], at: Moment::Drawn(seed) };
+        Setup {
+            fixture: Some(self.fixture.clone()),
             firmware,
             cpu,
             cpus: Some(cpus),
@@ -123,12 +140,12 @@ fn index(choice: u64, count: usize) -> usize {
     usize::try_from(choice).unwrap_or_default().min(count.saturating_sub(1))
 }
 
-/// Returns whether a fault explains a failure of this class.
+/// Whether a failure of this class is what a fault explains.
 fn explains(fault: &Fault, class: Class) -> bool {
     match fault.kind {
         Kind::Reset | Kind::PowerCut => class == Class::Cut,
         kind if kind.fails_the_disk() => matches!(class, Class::Returned | Class::Rescue),
-        // The network of the deploy environment is tested before anything is written.
+        // The network of the deploy environment is tried before anything is written.
         Kind::LinkDown => class == Class::Returned,
         _ => false,
     }
@@ -193,7 +210,7 @@ pub async fn shrink(
     }
 }
 
-/// Returns a generated machine as a scenario that runs like any other.
+/// A generated machine as a scenario that runs with any other.
 pub fn scenario(name: &str, payload: &Path, machine: Setup) -> Scenario {
     Scenario {
         claim: CLAIM.to_owned(),
@@ -312,7 +329,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_fails_is_made_as_small_as_it_can_be() {
-        // It fails with two disks or more, whatever else the machine is like.
+        // Fails with two disks or more, whatever else it is like.
         let fails = |machine: &Setup| machine.disks.len() >= 2;
         let mut drawn = Drawn::new(3, "debian-12", &description());
         let mut choices = drawn.draw();
