@@ -6,10 +6,15 @@ PACKAGES = qemu-system-x86 qemu-utils ovmf mmdebstrap debian-archive-keyring uid
 	openssl python3-pip
 MISSING = $(strip $(shell for package in $(PACKAGES); do dpkg-query -W -f='$${Status}' $$package \
 	2>/dev/null | grep -q 'ok installed' || echo $$package; done))
-CHECKS = 'cargo fmt --all --check' 'cargo clippy --workspace --all-targets -- -D warnings' \
-	'RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items' \
+# What runs the tests also travels into guests: `guest` in Cargo.toml says how it is built.
+PROFILE = dev
+CHECKS = 'cargo fmt --all --check' \
+	'cargo clippy --profile $(PROFILE) --workspace --all-targets -- -D warnings' \
+	'RUSTDOCFLAGS="-D warnings" cargo doc --profile $(PROFILE) --workspace --no-deps --document-private-items' \
 	'for f in .ci/run payloads/*/build payloads/*/deploy fixtures/*/build fixtures/served/*/build $$(grep -ld skip "^\#!" fixtures/served/arch/*) fixtures/served/arch/adjust/*; do sh -n $$f || exit; done'
-ANEMOS = cargo run --release --quiet --
+TARGET = target/x86_64-unknown-linux-gnu
+ANEMOS = $(TARGET)/release/anemos
+TESTED = $(TARGET)/guest/anemos
 
 help: ## Lists these commands
 	@sed -n 's/^\([a-z-]*\):.*## /  \1	/p' Makefile
@@ -18,6 +23,7 @@ help: ## Lists these commands
 setup: ## Installs the Debian packages that are missing; needs root only for that
 	@$(MAKE) --no-print-directory packages
 	@$(MAKE) --no-print-directory packages
+	@{ cargo clippy --version && cargo fmt --version; } >/dev/null 2>&1 || rustup component add clippy rustfmt
 
 packages:
 	@echo "setup: $(if $(MISSING),installing $(MISSING),every package is there)"
@@ -27,31 +33,48 @@ packages:
 build: ## Builds the binary for development
 	cargo build --workspace
 
-demo: setup target/payloads/debian.tar.zst ## Carries a real Debian onto a simulated VPS, on two disk buses
-	$(ANEMOS) fixture build debian-12
-	$(ANEMOS) test target/payloads/debian.tar.zst --disk virtio-blk
-	$(ANEMOS) test target/payloads/debian.tar.zst --disk nvme
+release: ## Builds the binary for servers
+	cargo build --release
 
-demo-arch: setup ## Turns a simulated Debian VPS into Arch Linux, from a mirror of its own
+demo: demo-says setup release target/payloads/debian.tar.zst ## Carries a real Debian onto a simulated VPS, on two disk buses
+	$(ANEMOS) fixture build debian-12
+	$(ANEMOS) test target/payloads/debian.tar.zst --bus virtio-blk
+	$(ANEMOS) test target/payloads/debian.tar.zst --bus nvme
+
+demo-says:
+	@echo "demo: 1. builds anemos (5 min)  2. makes a payload from Debian packages (2 min)"
+	@echo "demo: 3. builds a simulated VPS with Debian 12, once (6 min without KVM)"
+	@echo "demo: 4. deploys the payload onto a virtio disk, then onto an NVMe disk (4 min each without KVM)"
+
+demo-arch: setup release ## Turns a simulated Debian VPS into Arch Linux, from a mirror of its own
 	$(ANEMOS) fixture build debian-12 served/base served/arch
 	$(ANEMOS) conformance imgbuild/arch --jobs 1
 
-imgbuild: setup ## Has an IMGBUILD installed inside of a simulated VPS, from a mirror of its own
+imgbuild: setup release ## Installs an IMGBUILD inside a simulated VPS, from a mirror of its own
 	$(ANEMOS) conformance imgbuild/debian --jobs 1
 
-test: setup build ## Runs every test, then each kind of scenario once
-	cargo run --quiet -- fixture build debian-12 served/arch
-	-cargo run --quiet -- fixture build served/alpine
-	ANEMOS_TEST_KERNEL="$$(cargo run --quiet -- fixture list | sed -n 's/^debian-12 .*built, //p')/vmlinuz" \
-	ANEMOS_TEST_SERVED="$$(cargo run --quiet -- fixture list | sed -n 's/^served.*built, //p' | paste -sd:)" \
-		cargo test --workspace
-	cargo run --quiet -- conformance --tag each
+test: setup ## Checks everything, runs every test, then each kind of scenario once
+	@echo "test: $$(date +%T) 1. formatting, lints, documentation"
+	@$(MAKE) --no-print-directory check PROFILE=guest
+	@echo "test: $$(date +%T) 2. build"
+	cargo build --profile guest --workspace
+	@echo "test: $$(date +%T) 3. fixtures"
+	$(TESTED) fixture build debian-12 served/arch
+	-$(TESTED) fixture build served/alpine
+	@echo "test: $$(date +%T) 4. tests without guests"
+	ANEMOS_TEST_KERNEL="$$($(TESTED) fixture list | sed -n 's/^debian-12 .*built, //p')/vmlinuz" \
+	ANEMOS_TEST_SERVED="$$($(TESTED) fixture list | sed -n 's/^served.*built, //p' | paste -sd:)" \
+		cargo test --profile guest --workspace
+	@echo "test: $$(date +%T) 5. each kind of scenario"
+	$(TESTED) conformance --tag each
+	@echo "test: $$(date +%T) passed"
 
-conformance: setup build ## Runs every scenario, then machines drawn from a seed; builds every fixture
-	cargo run --quiet -- conformance
-	cargo run --quiet -- conformance --generate 6 --seed 1 --payload payloads/minimal
+conformance: setup ## Runs every scenario, then machines drawn from a seed; builds every fixture
+	cargo build --profile guest --workspace
+	$(TESTED) conformance
+	$(TESTED) conformance --generate 6 --seed 1 --payload payloads/minimal
 
-campaign: setup ## Has every fault strike a deployment at every stage; half an hour
+campaign: setup release ## Lets every fault strike a deployment at every stage; half an hour
 	$(ANEMOS) conformance --campaign 64 --seed 1 --payload payloads/minimal
 
 check: ## Formatting, lints, documentation, shell syntax; names every failure
@@ -61,9 +84,9 @@ check: ## Formatting, lints, documentation, shell syntax; names every failure
 bench: setup ## Measures generating the final initramfs against the shell way
 	cargo bench --package anemos --bench initramfs
 
-target/payloads/%.tar.zst: payloads/%/build payloads/%/deploy
+target/payloads/%.tar.zst: payloads/%/build payloads/%/deploy | release
 	rm -rf target/payloads/$*
 	payloads/$*/build target/payloads/$*
 	$(ANEMOS) pack target/payloads/$* -o $@
 
-.PHONY: help setup packages build demo demo-arch imgbuild test conformance campaign check bench
+.PHONY: help setup packages build release demo demo-says demo-arch imgbuild test conformance campaign check bench
