@@ -15,7 +15,7 @@ pub(crate) fn is_block(bytes: &[u8]) -> bool {
 /// Returns the block with `entry` as the one to boot next; everything else stays.
 pub(crate) fn with_next_entry(block: &[u8], entry: &str) -> anyhow::Result<Vec<u8>> {
     if !is_block(block) {
-        bail!("it is no environment block of GRUB");
+        bail!("this is not an environment block of GRUB");
     }
     fill(others(block).chain([format!("{NAME}={entry}\n").as_bytes()]), block.len())
         .context("there is no room for one more variable in it")

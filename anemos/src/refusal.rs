@@ -32,7 +32,7 @@ pub(crate) enum Refusal {
     ModulesNotFound { release: Option<String> },
     #[error("the modules are for {modules}, but the kernel is {kernel}")]
     ModulesOfAnother { kernel: String, modules: String },
-    #[error("the disk below / cannot be told (disks: {})", list(seen))]
+    #[error("no disk can be found below / (disks: {})", list(seen))]
     RootDiskUnknown { seen: Vec<String> },
     #[error("/ is spread over several disks: {}", list(names))]
     RootDiskSpread { names: Vec<String> },
@@ -85,7 +85,7 @@ pub(crate) enum Refusal {
     LinkNeeded { seen: Vec<String> },
     #[error("all addresses are on links that are no hardware: {}", list(links))]
     NetworkOfLayers { links: Vec<String> },
-    #[error("the machine's way out cannot be had again: {}", list(routes))]
+    #[error("the machine's default route cannot be recreated: {}", list(routes))]
     WayOutLost { routes: Vec<String> },
     #[error("another machine cannot inherit the network of this one")]
     NothingToInherit,

@@ -190,7 +190,7 @@ impl Args {
         let failed = Cell::new(false);
         let running = chosen.iter().map(async |scenario| {
             if self.fail_fast && failed.get() {
-                return runner.skip(scenario, "an earlier one was not as it must be (--fail-fast)");
+                return runner.skip(scenario, "an earlier scenario did not pass (--fail-fast)");
             }
             let outcome = runner.run(scenario).await;
             failed.set(failed.get() || outcome.verdict != Ending::Passed);

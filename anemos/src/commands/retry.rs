@@ -22,7 +22,7 @@ impl Args {
     #[expect(clippy::unused_self, reason = "every command is run with its arguments")]
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         if !fs::exists(paths::STATE).context("looking for a rescue")? {
-            let reason = "this is no rescue: there is nothing to run again";
+            let reason = "this is not a rescue, so there is nothing to run again";
             return Err(Refused::new(reason, "`anemos deploy` begins a deployment").into());
         }
         File::create(paths::RETRY).with_context(|| format!("making {}", paths::RETRY))?;

@@ -57,23 +57,23 @@ fn payload_and_machine_must_fit_together() {
 
     ---
     the payload needs a disk of 4097 MiB, but vda has 4096 MiB
-      select a larger disk, or use a smaller payload; `--override disk-size` goes on all the same
+      select a larger disk, or use a smaller payload; `--override disk-size` continues anyway
     ---
     the payload boots by uefi, but this machine has bios
-      use a payload made for this firmware, or mend what its payload.toml claims; `--override firmware` goes on all the same
+      use a payload made for this firmware, or mend what its payload.toml claims; `--override firmware` continues anyway
     ---
     there is no authorised key in the running system, so nobody could log in after a failure
-      set [access] authorized-keys to a file with a key, or to "none" where nobody shall log in; `--override login` goes on all the same
+      set [access] authorized-keys to a file with a key, or to "none" if nobody needs to log in; `--override login` continues anyway
     ---
 
     ---
     there is no authorised key in the running system that gives a shell (not counted: 2 for one command or expired), so nobody could log in after a failure
-      set [access] authorized-keys to a file with a key, or to "none" where nobody shall log in; `--override login` goes on all the same
+      set [access] authorized-keys to a file with a key, or to "none" if nobody needs to log in; `--override login` continues anyway
     ---
 
     ---
     the driver virtio_blk of virtio:d00000002v00001AF4, on the way to vda, is not in the deploy environment
-      use the running system's own kernel, or one that has it; [kernel] modules names its folder; `--override drivers` goes on all the same
+      use the running system's own kernel, or one that has it; [kernel] modules names its folder; `--override drivers` continues anyway
     "#);
 }
 
@@ -161,20 +161,20 @@ fn each_unfit_machine_is_refused_with_reason_and_way_out() {
       set [kernel] modules to its folder of modules, with the modules.dep of depmod
     [no disk] no disk has serial x (disks: vda)
       set [disk] select = { serial = "..." }; `anemos facts` shows the disks
-    [no root disk] the disk below / cannot be told (disks: vda)
+    [no root disk] no disk can be found below / (disks: vda)
       set [disk] select = { serial = "..." }; `anemos facts` shows the disks
     [two root disks] / is spread over several disks: vda, vdb
       set [disk] select = { serial = "..." } to one of them, and also-write to the others where the payload writes those too; `anemos facts` shows the disks
     [boot disk] the machine boots from vdb, which would keep the old boot loader, as it is neither selected nor in [disk] also-write
-      set [disk] select to such a disk, and also-write to the others where the payload writes those too; `--override boot-disk` goes on all the same
+      set [disk] select to such a disk, and also-write to the others where the payload writes those too; `--override boot-disk` continues anyway
     [nameless disk] vda has neither a serial number nor a world wide name, nor a partition table, to be found again by
       run it as root, who can read partition tables; or give the disk one
     [read-only disk] vda is read-only
       switch its write protection off, or select another disk
     [bridge] all addresses are on links that are no hardware: link wg0
-      nothing of it leads to a network card that can be had again: set [network] mode to "static" with link, address and gateway, or to "none"
+      it leads to no network card that can be recreated: set [network] mode to "static" with link, address and gateway, or to "none"
     [no memory to unpack] unpacking needs 494 MiB of memory, but there is only 480 MiB (kernel 64 MiB, final initramfs 190 MiB, the same unpacked 240 MiB)
-      use a smaller payload or base, or a machine with more memory; `--override memory` goes on all the same
+      use a smaller payload or base, or a machine with more memory; `--override memory` continues anyway
     [container] this is a container (lxc), which has no kernel of its own to jump from
       deploy to the machine that it runs on, or ask the provider for another image
     [Xen PV] there is no way into the deploy environment (kexec_file_load: a paravirtual guest of Xen has no firmware to go back to; kexec_load: a paravirtual guest of Xen has no firmware to go back to; boot-next: a paravirtual guest of Xen has no firmware to go back to; extlinux: a paravirtual guest of Xen has no firmware to go back to; grub: a paravirtual guest of Xen has no firmware to go back to)
@@ -182,11 +182,11 @@ fn each_unfit_machine_is_refused_with_reason_and_way_out() {
     [confidential] there is no way into the deploy environment (kexec_file_load: the memory of this guest is confidential (tdx); kexec_load: the memory of this guest is confidential (tdx); boot-next: the configuration asks for kexec; extlinux: the configuration asks for kexec; grub: the configuration asks for kexec)
       `[entry] method = "auto"` tries all of them; one of these reasons must go
     [clock] the clock says 2001-01-01T00:00:00Z, but the kernel was installed at 2023-07-22T04:26:40Z
-      set it, as with `date -s`: certificates and the new system's files depend on it; `--override clock` goes on all the same
+      set it, as with `date -s`: certificates and the new system's files depend on it; `--override clock` continues anyway
     [bus] the payload boots from virtio-blk, nvme, but vda is on ata
-      use a payload made for such a disk, or mend what its payload.toml claims; `--override disk-bus` goes on all the same
+      use a payload made for such a disk, or mend what its payload.toml claims; `--override disk-bus` continues anyway
     [sectors] the payload boots from sectors of 512 bytes, but those of vda have 4096
-      use a payload made for such a disk, or mend what its payload.toml claims; `--override sector-size` goes on all the same
+      use a payload made for such a disk, or mend what its payload.toml claims; `--override sector-size` continues anyway
     "#);
 }
 
@@ -259,7 +259,7 @@ fn programs_that_the_base_lacks_are_named() {
 }
 
 #[test]
-fn a_rescue_that_somebody_shall_log_in_to_needs_a_server() {
+fn a_rescue_that_somebody_logs_in_to_needs_a_server() {
     for (server, config, purpose, want) in [
         ("/usr/sbin/sshd", "", Purpose::Deploy, false),
         ("/usr/local/sbin/sshd", "", Purpose::Deploy, false),
@@ -274,7 +274,7 @@ fn a_rescue_that_somebody_shall_log_in_to_needs_a_server() {
     }
     let apk = Refusal::ToolMissing { tool: "apk".to_owned() }.hint();
     assert!(apk.contains("--distribution alpine"), "{apk}");
-    insta::assert_snapshot!(Refusal::NoSshServer.hint(), @r#"install an OpenSSH server on this system, use the full base (`anemos base build`), or set [failure] after-commit to "reboot" or "power-off"; `--override login` goes on all the same"#);
+    insta::assert_snapshot!(Refusal::NoSshServer.hint(), @r#"install an OpenSSH server on this system, use the full base (`anemos base build`), or set [failure] after-commit to "reboot" or "power-off"; `--override login` continues anyway"#);
 }
 
 #[test]

@@ -15,7 +15,7 @@ impl Refusal {
         match self.check() {
             None => way_out,
             Some(check) => {
-                format!("{way_out}; `--override {}` goes on all the same", check.name())
+                format!("{way_out}; `--override {}` continues anyway", check.name())
             }
         }
     }
@@ -111,7 +111,7 @@ impl Refusal {
     fn about_network(&self) -> String {
         match self {
             Self::NetworkOfLayers { .. } | Self::WayOutLost { .. } => {
-                "nothing of it leads to a network card that can be had again: set [network] mode to \
+                "it leads to no network card that can be recreated: set [network] mode to \
                  \"static\" with link, address and gateway, or to \"none\""
             }
             Self::NothingToInherit => "set [network] mode to \"dhcp\", \"static\" or \"none\"",
@@ -134,8 +134,8 @@ impl Refusal {
                  folder"
             }
             Self::NoLogin { .. } => {
-                "set [access] authorized-keys to a file with a key, or to \"none\" where nobody shall \
-                 log in"
+                "set [access] authorized-keys to a file with a key, or to \"none\" if nobody needs \
+                 to log in"
             }
             Self::NoSshServer => {
                 "install an OpenSSH server on this system, use the full base (`anemos base build`), \

@@ -60,7 +60,10 @@ fn about_certificate(error: &CertificateError) -> (String, &'static str) {
         other => other,
     };
     let words = Error::InvalidCertificate(plain.clone()).to_string();
-    (format!("is not accepted: {words}"), "check the address, tell whoever keeps the server,")
+    (
+        format!("is not accepted: {words}"),
+        "check the address, report it to the operator of the server,",
+    )
 }
 
 fn between(earlier: UnixTime, later: UnixTime) -> String {

@@ -145,7 +145,7 @@ struct Header<'k>(&'k [u8]);
 impl Header<'_> {
     fn check(&self, command_line: &str) -> anyhow::Result<()> {
         if self.0.get(MAGIC..MAGIC + 4) != Some(b"HdrS") {
-            bail!("it is no bzImage");
+            bail!("this is not a bzImage");
         }
         let version = self.number(VERSION, 2)?;
         if version < VERSION_WITH_FLAGS || self.number(FLAGS, 2)? & FLAG_64 == 0 {

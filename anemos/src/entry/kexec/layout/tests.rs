@@ -74,7 +74,7 @@ fn what_cannot_be_laid_out_is_named() {
     let enough = machine(&[(MIB, 512 * MIB)]);
     let long = "x".repeat(3000);
     for (kernel, text, machine, want) in [
-        (changed(0x202, 0), "", &enough, "it is no bzImage"),
+        (changed(0x202, 0), "", &enough, "this is not a bzImage"),
         (
             changed(0x207, 1),
             "",
