@@ -104,6 +104,28 @@ fn a_wrong_command_line_is_usage() {
 }
 
 #[test]
+fn a_word_that_no_flag_knows_is_usage_and_the_nearest_one_is_suggested() {
+    for (arguments, want) in [
+        (vec!["plan", "--network", "statik"], "'static'"),
+        (vec!["deploy", "--override", "memmory"], "'memory'"),
+        (vec!["deploy", "--after-commit", "poweroff"], "'power-off'"),
+        (vec!["plan", "--entry", "kexex"], "'kexec'"),
+        (vec!["plan", "--host-keys", "kep"], "'keep'"),
+        (vec!["plan", "--firmware", "atuo"], "'auto'"),
+        (vec!["test", "p", "--bus", "nvm"], "'nvme'"),
+        (vec!["test", "p", "--disk", "virtio"], "'virtio-blk'"),
+        (vec!["test", "p", "--platform-firmware", "efi"], "'uefi'"),
+        (vec!["test", "p", "--entry", "bootloder"], "'bootloader'"),
+    ] {
+        let run = run(&[], &arguments);
+        assert_eq!(run.status, Some(2), "{arguments:?}: {}", run.stderr);
+        assert!(run.stderr.contains("possible values: "), "{arguments:?}: {}", run.stderr);
+        let tip = run.stderr.lines().find(|line| line.contains("tip: ")).unwrap_or_default();
+        assert!(tip.contains("similar value") && tip.contains(want), "{}", run.stderr);
+    }
+}
+
+#[test]
 fn an_unknown_key_is_refused_with_its_line_and_the_nearest_key() {
     let refused = run(&[("anemos.toml", "[network]\nmode = \"dhcp\"\nadress = []\n")], &["plan"]);
     assert_eq!((refused.status, refused.stdout.as_str()), (Some(3), ""));

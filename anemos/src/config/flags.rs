@@ -2,7 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use clap::builder::PossibleValuesParser;
 use toml::Value;
+
+use crate::refusal::check::Check;
 
 /// The heading of the options that select what is deployed.
 pub(crate) const WHAT: &str = "What to deploy";
@@ -37,7 +40,7 @@ pub(crate) struct ConfigArgs {
     #[arg(long, value_name = "sha256:HEX", help_heading = CONFIGURATION)]
     base_digest: Option<String>,
     /// Network of the deploy environment: inherit, dhcp, static or none
-    #[arg(long, value_name = "MODE", help_heading = CONFIGURATION)]
+    #[arg(long, value_name = "MODE", value_parser = ["inherit", "dhcp", "static", "none"], hide_possible_values = true, help_heading = CONFIGURATION)]
     network: Option<String>,
     /// Link of a static network, by name or MAC address
     #[arg(long, value_name = "LINK", help_heading = CONFIGURATION)]
@@ -52,7 +55,7 @@ pub(crate) struct ConfigArgs {
     #[arg(long, value_name = "ADDRESS", help_heading = CONFIGURATION)]
     dns: Vec<String>,
     /// Firmware files to take along: auto, none or all
-    #[arg(long, value_name = "MODE", help_heading = CONFIGURATION)]
+    #[arg(long, value_name = "MODE", value_parser = ["auto", "none", "all"], hide_possible_values = true, help_heading = CONFIGURATION)]
     firmware: Option<String>,
     /// Take this firmware file along too (repeatable)
     #[arg(long, value_name = "NAME", help_heading = CONFIGURATION)]
@@ -64,22 +67,22 @@ pub(crate) struct ConfigArgs {
     #[arg(long, value_name = "SERIAL", help_heading = CONFIGURATION)]
     also_write: Vec<String>,
     /// How to enter the deploy environment: auto, kexec or bootloader
-    #[arg(long, value_name = "METHOD", help_heading = CONFIGURATION)]
+    #[arg(long, value_name = "METHOD", value_parser = ["auto", "kexec", "bootloader"], hide_possible_values = true, help_heading = CONFIGURATION)]
     entry: Option<String>,
     /// SSH keys that may log in: inherit, none or a file
     #[arg(long, value_name = "FILE", help_heading = CONFIGURATION)]
     authorized_keys: Option<String>,
     /// SSH host keys: keep or new
-    #[arg(long, value_name = "WHICH", help_heading = CONFIGURATION)]
+    #[arg(long, value_name = "WHICH", value_parser = ["keep", "new"], hide_possible_values = true, help_heading = CONFIGURATION)]
     host_keys: Option<String>,
     /// End the payload's deploy after this time
     #[arg(long, value_name = "SECONDS", help_heading = CONFIGURATION)]
     timeout: Option<u32>,
     /// What to do if deploy fails after the disk was written: rescue, reboot or power-off
-    #[arg(long, value_name = "WHAT", help_heading = CONFIGURATION)]
+    #[arg(long, value_name = "WHAT", value_parser = ["rescue", "reboot", "power-off"], hide_possible_values = true, help_heading = CONFIGURATION)]
     after_commit: Option<String>,
     /// Go on even if this check refuses; the refusal names the check (repeatable)
-    #[arg(long = "override", value_name = "CHECK", help_heading = CONFIGURATION)]
+    #[arg(long = "override", value_name = "CHECK", value_parser = checks(), hide_possible_values = true, help_heading = CONFIGURATION)]
     overridden: Vec<String>,
 }
 
@@ -121,6 +124,11 @@ impl ConfigArgs {
         set("preflight", "override", list(&self.overridden));
         set("failure", "timeout", self.timeout.map(|seconds| i64::from(seconds).into()));
     }
+}
+
+/// Takes the names of all checks that can be overridden.
+fn checks() -> PossibleValuesParser {
+    PossibleValuesParser::new(Check::ALL.map(Check::name))
 }
 
 fn text(flag: Option<&str>) -> Option<Value> {

@@ -149,8 +149,8 @@ fn flags_replace_keys() {
 
 #[test]
 fn a_wrong_flag_is_named_by_the_key_that_it_stands_for() {
-    let args = <Arguments as clap::Parser>::parse_from(["anemos", "--network", "bridge"]);
-    insta::assert_snapshot!(args.config.load().unwrap_err(), @r#"unknown variant "bridge", expected one of "inherit", "dhcp", "static", "none" in "network.mode""#);
+    let args = <Arguments as clap::Parser>::parse_from(["anemos", "--address", "10.0.0.2/64"]);
+    insta::assert_snapshot!(args.config.load().unwrap_err(), @r#""10.0.0.2/64" is no address with its prefix, expected e.g. "192.0.2.10/24" in "network.address""#);
 }
 
 #[derive(clap::Parser)]

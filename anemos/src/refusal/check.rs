@@ -29,6 +29,19 @@ pub(crate) enum Check {
 }
 
 impl Check {
+    /// All of them.
+    pub(crate) const ALL: [Self; 9] = [
+        Self::BootDisk,
+        Self::Clock,
+        Self::DiskBus,
+        Self::DiskSize,
+        Self::Drivers,
+        Self::Firmware,
+        Self::Login,
+        Self::Memory,
+        Self::SectorSize,
+    ];
+
     /// Its name on the command line.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -69,17 +82,7 @@ mod tests {
 
     #[test]
     fn a_check_is_called_as_the_configuration_has_it() {
-        for check in [
-            Check::BootDisk,
-            Check::Clock,
-            Check::DiskBus,
-            Check::DiskSize,
-            Check::Drivers,
-            Check::Firmware,
-            Check::Login,
-            Check::Memory,
-            Check::SectorSize,
-        ] {
+        for check in Check::ALL {
             assert_eq!(serde_json::to_value(check).unwrap(), check.name());
         }
     }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use contract::payload::Description;
 use harness::classify::Class;
 use harness::drive::router::Provider;
@@ -48,10 +49,10 @@ pub(super) struct MachineArgs {
     serve: Vec<String>,
     /// Its platform firmware: bios, uefi or uefi-secure
     #[arg(long = "platform-firmware", alias = "firmware", value_name = "FIRMWARE",
-        value_parser = word::<Firmware>, help_heading = MACHINE)]
+        value_parser = one_of(&["bios", "uefi", "uefi-secure"], word::<Firmware>), hide_possible_values = true, help_heading = MACHINE)]
     firmware: Option<Firmware>,
     /// How its disks are attached: virtio-blk, virtio-scsi, nvme or sata
-    #[arg(long = "bus", alias = "disk", value_name = "BUS", value_parser = word::<Bus>, help_heading = MACHINE)]
+    #[arg(long = "bus", alias = "disk", value_name = "BUS", value_parser = one_of(&["virtio-blk", "virtio-scsi", "nvme", "sata"], word::<Bus>), hide_possible_values = true, help_heading = MACHINE)]
     disk: Option<Bus>,
     /// Its memory [default: that of the fixture, or what the payload needs]
     #[arg(long, value_name = "SIZE", value_parser = amount::parse, help_heading = MACHINE)]
@@ -69,7 +70,7 @@ pub(super) struct MachineArgs {
     #[arg(long, conflicts_with_all = ["matrix", "json", "junit"], help_heading = FAR)]
     pub(super) memory_floor: bool,
     /// How the VPS enters the deploy environment: auto, kexec or bootloader
-    #[arg(long, value_name = "METHOD", value_parser = entry, conflicts_with = "quick", help_heading = FAR)]
+    #[arg(long, value_name = "METHOD", value_parser = one_of(&["auto", "kexec", "bootloader"], entry), hide_possible_values = true, conflicts_with = "quick", help_heading = FAR)]
     entry: Option<Way>,
     /// Boot the deploy environment directly, without the VPS and the jump
     #[arg(long, help_heading = FAR)]
@@ -237,6 +238,14 @@ pub(super) fn complete(setup: &mut Setup, payload: &Description, fixture: &Fixtu
 }
 
 /// Parses a method as `anemos deploy` names it.
+/// Takes one of some words, and parses it.
+fn one_of<T: Clone + Send + Sync + 'static>(
+    words: &[&'static str],
+    parse: fn(&str) -> Result<T, String>,
+) -> impl TypedValueParser<Value = T> {
+    PossibleValuesParser::new(words.iter().copied()).try_map(move |word| parse(&word))
+}
+
 fn entry(text: &str) -> Result<Way, String> {
     match text {
         "auto" => Ok(Way::Jump),
