@@ -42,9 +42,9 @@ demo: demo-says setup release target/payloads/debian.tar.zst ## Carries a real D
 	$(ANEMOS) test target/payloads/debian.tar.zst --bus nvme
 
 demo-says:
-	@echo "demo: 1. builds anemos (5 min)  2. makes a payload from Debian packages (2 min)"
-	@echo "demo: 3. builds a simulated VPS with Debian 12, once (6 min without KVM)"
-	@echo "demo: 4. deploys the payload onto a virtio disk, then onto an NVMe disk (4 min each without KVM)"
+	@echo "demo: 1. builds anemos (about 5 min)  2. makes a payload from Debian packages (about 2 min)"
+	@echo "demo: 3. builds a simulated VPS with Debian 12, once (about 6 min without KVM)"
+	@echo "demo: 4. deploys the payload onto a virtio disk, then onto an NVMe disk (about 4 min each without KVM)"
 
 demo-arch: setup release ## Turns a simulated Debian VPS into Arch Linux, from a mirror of its own
 	$(ANEMOS) fixture build debian-12 served/base served/arch
