@@ -20,6 +20,9 @@ const PROOF_LIMIT: Duration = Duration::from_secs(5);
 /// The slowest host that can still be measured, with room for the start of QEMU.
 const MEASURE_LIMIT: Duration = Duration::from_secs(25);
 
+/// How long a measurement holds: the load of a host changes.
+const FRESH: Duration = Duration::from_mins(15);
+
 /// An accelerator and why it was chosen.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 pub struct Proof {
@@ -44,6 +47,13 @@ impl Proof {
 struct Remembered {
     host: String,
     proof: Proof,
+}
+
+/// How long the boot of [`measure`] took, with the host that it was measured on.
+#[derive(Debug, Deserialize, Serialize)]
+struct Measured {
+    host: String,
+    millis: u64,
 }
 
 /// Finds the accelerator to use, or remembers it from the file `memory` of an earlier run.
@@ -105,22 +115,39 @@ fn remembered(file: &Path, host: &str) -> Option<Proof> {
     (remembered.host == host).then_some(remembered.proof)
 }
 
-/// Remembers a proof; if the cache cannot be written, the next run proves it again.
-fn remember(file: &Path, remembered: &Remembered) {
-    if let (Some(folder), Ok(text)) = (file.parent(), serde_json::to_string(remembered)) {
+/// Remembers something; if the cache cannot be written, the next run finds it out again.
+fn remember(file: &Path, what: &impl Serialize) {
+    if let (Some(folder), Ok(text)) = (file.parent(), serde_json::to_string(what)) {
         drop(std::fs::create_dir_all(folder).and_then(|()| std::fs::write(file, text)));
     }
 }
 
 /// Measures how slow guests are: boots `kernel` without a root until it panics.
 ///
-/// Without a kernel, or if it does not get that far, the usual factor is assumed.
-pub async fn measure(accelerator: Accelerator, kernel: Option<&Path>) -> SpeedFactor {
-    let took = match kernel {
-        Some(kernel) => probe::boot(accelerator, kernel, MEASURE_LIMIT).await.ok(),
-        None => None,
+/// Without a kernel, or if it does not get that far, the usual factor is assumed. What was measured
+/// on this boot of the host holds for [`FRESH`]; `file` remembers it.
+pub async fn measure(file: &Path, accelerator: Accelerator, kernel: Option<&Path>) -> SpeedFactor {
+    let Some(kernel) = kernel else { return usual(accelerator) };
+    let host = host(Some(kernel)).await.map(|host| format!("{host} {}", kernel.display()));
+    if let Some(millis) = host.as_deref().and_then(|host| measured(file, host)) {
+        return factor(Duration::from_millis(millis));
+    }
+    let Ok(took) = probe::boot(accelerator, kernel, MEASURE_LIMIT).await else {
+        return usual(accelerator);
     };
-    took.map_or(usual(accelerator), factor)
+    if let Some(host) = host {
+        let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        remember(file, &Measured { host, millis });
+    }
+    factor(took)
+}
+
+/// Returns what was measured lately on this host.
+fn measured(file: &Path, host: &str) -> Option<u64> {
+    let age = file.metadata().ok()?.modified().ok()?.elapsed().ok()?;
+    let text = std::fs::read_to_string(file).ok()?;
+    let measured: Measured = serde_json::from_str(&text).ok()?;
+    (age < FRESH && measured.host == host).then_some(measured.millis)
 }
 
 fn factor(took: Duration) -> SpeedFactor {
@@ -158,6 +185,19 @@ mod tests {
         assert_eq!(remembered(&file, "b"), None);
         std::fs::write(&file, "{").expect("a torn file");
         assert_eq!(remembered(&file, "a"), None, "the file is torn");
+    }
+
+    #[test]
+    fn a_measurement_holds_for_its_host_and_a_while() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("speed.json");
+        assert_eq!(measured(&file, "a"), None, "nothing was written");
+        remember(&file, &Measured { host: "a".to_owned(), millis: 2300 });
+        assert_eq!(measured(&file, "a"), Some(2300));
+        assert_eq!(measured(&file, "b"), None);
+        let old = std::time::SystemTime::now() - FRESH;
+        std::fs::File::options().append(true).open(&file).expect("it").set_modified(old).expect("");
+        assert_eq!(measured(&file, "a"), None, "it is too old");
     }
 
     #[test]

@@ -67,7 +67,8 @@ impl Host {
 
     /// Measures how slow guests are with a kernel whose speed is known.
     pub async fn measure(&mut self, kernel: &Path) {
-        self.factor = accelerator::measure(self.proof.accelerator, Some(kernel)).await;
+        let file = self.cache.join("speed.json");
+        self.factor = accelerator::measure(&file, self.proof.accelerator, Some(kernel)).await;
         self.progress.note(&format!("guests are {} times slower than real machines", self.factor));
     }
 
