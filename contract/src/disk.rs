@@ -103,3 +103,27 @@ pub struct Candidate {
     /// Whether it refuses writes.
     pub read_only: bool,
 }
+
+/// Returns what precedes the partition number: with a `p` if the disk's name ends in a digit.
+///
+/// The kernel names partitions this way (Linux, `block/partitions/core.c`).
+pub fn partition_prefix(device: &str) -> String {
+    let infix = if device.ends_with(|last: char| last.is_ascii_digit()) { "p" } else { "" };
+    format!("{device}{infix}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn partitions_of_disks_that_end_in_a_digit_have_a_p() {
+        for (device, want) in [
+            ("/dev/vda", "/dev/vda"),
+            ("/dev/nvme0n1", "/dev/nvme0n1p"),
+            ("/dev/mmcblk0", "/dev/mmcblk0p"),
+        ] {
+            assert_eq!(partition_prefix(device), want);
+        }
+    }
+}

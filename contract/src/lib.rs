@@ -11,4 +11,5 @@ pub mod mount_table;
 pub mod network;
 pub mod paths;
 pub mod payload;
+pub mod quote;
 pub mod stages;

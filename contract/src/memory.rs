@@ -1,7 +1,10 @@
 //! How much memory a machine has, as the kernel counts it.
 
+use serde::{Deserialize, Serialize};
+
 /// Memory in bytes.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Memory {
     /// All memory that the kernel manages.
     pub total: u64,

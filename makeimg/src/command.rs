@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Stdio};
 
 use crate::listen::listen;
+use crate::path;
 use crate::step::Watch;
-use crate::{path, quote};
+use contract::quote;
 
 /// A program and its arguments.
 #[derive(Clone, Debug)]

@@ -29,7 +29,6 @@ mod path;
 mod private;
 mod project;
 mod provision;
-mod quote;
 mod resolver;
 mod root;
 mod secrets;

@@ -9,8 +9,9 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
+use contract::quote;
+
 use crate::project::Variables;
-use crate::quote;
 
 /// Defines the function that prints all variables.
 const DUMP: &str = r#"

@@ -4,6 +4,7 @@
 //! knowing disks.
 
 use anyhow::Context;
+use contract::quote;
 
 use super::next::{Next, copy};
 use crate::facts::Facts;
@@ -38,7 +39,7 @@ pub(super) fn stage(facts: &Facts, next: &Next<'_>, undo: &mut UndoLog) -> anyho
 /// which a signed GRUB begins. If the entry cannot be booted, it reboots into the old system,
 /// because it is booted only once and people would not see a menu.
 fn menu_entry(command_line: &str) -> String {
-    let words: Vec<_> = command_line.split_whitespace().map(quote).collect();
+    let words: Vec<_> = command_line.split_whitespace().map(quote::word).collect();
     format!(
         "\n# One-time boot entry of anemos; `anemos reset` removes it.\n\
          set anemos=\"$config_directory\"\n\
@@ -50,15 +51,6 @@ fn menu_entry(command_line: &str) -> String {
          \treboot\n}}\n",
         words.join(" ")
     )
-}
-
-/// Quotes a word for GRUB's script, where single quotes work as in a shell.
-fn quote(word: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"=,.:/+-_@%".contains(&byte);
-    if word.bytes().all(plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', "'\\''"))
 }
 
 #[cfg(test)]

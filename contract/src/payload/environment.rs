@@ -55,12 +55,12 @@ pub fn is_name(name: &str) -> bool {
 fn variable(line: &str) -> Result<(&str, &str), (String, &'static str)> {
     let Some((key, value)) = line.split_once('=') else {
         let hint = "write KEY=value, or # before a comment";
-        return Err(("it is no KEY=value".to_owned(), hint));
+        return Err(("this is not KEY=value".to_owned(), hint));
     };
     let key = key.trim_end();
     if !is_name(key) {
         let hint = "a name is made of letters, digits and _, and begins with no digit";
-        return Err(("what is before = is no name of a variable".to_owned(), hint));
+        return Err(("what is before = is not a variable name".to_owned(), hint));
     }
     if key.starts_with(PREFIX) {
         return Err((format!("{key} is set by anemos"), "choose a name without ANEMOS_"));
@@ -94,8 +94,8 @@ mod tests {
         for (text, want) in [
             ("A=1\n\n# B=2\nC = ' x '\n", Ok(vec![("A", "1"), ("C", " x ")])),
             ("A=$B `c` \\n\n", Ok(vec![("A", "$B `c` \\n")])),
-            ("A=1\nB\n", Err("anemos.env, line 2: it is no KEY=value")),
-            ("1A=1\n", Err("anemos.env, line 1: what is before = is no name of a variable")),
+            ("A=1\nB\n", Err("anemos.env, line 2: this is not KEY=value")),
+            ("1A=1\n", Err("anemos.env, line 1: what is before = is not a variable name")),
             ("A=1\nA=2\n", Err("anemos.env, line 2: A is there twice")),
             ("A='x\n", Err("anemos.env, line 1: the quotes of A do not match")),
             ("ANEMOS_DISK=x\n", Err("anemos.env, line 1: ANEMOS_DISK is set by anemos")),

@@ -10,9 +10,9 @@ use crate::payload::environment::{FILE, Mistake};
 pub enum PayloadError {
     #[error("the payload is empty")]
     Empty,
-    #[error("the payload is no tarball packed with gzip or zstd (it begins as {found})")]
+    #[error("the payload is not a tarball packed with gzip or zstd (it begins as {found})")]
     NotPacked { found: String },
-    #[error("the payload is no tarball: what is packed in it is something else")]
+    #[error("the payload is not a tarball: what is packed in it is something else")]
     NotTarball,
     #[error("the payload is cut off: its {format} stream ends too early")]
     Truncated { format: &'static str },
@@ -34,7 +34,7 @@ pub enum PayloadError {
     BadName { member: String, reason: &'static str },
     #[error("member {member}: its link to {target} leaves the payload")]
     LinkLeaves { member: String, target: String },
-    #[error("member {member}: it is a hard link to {target}, which is no file before it")]
+    #[error("member {member}: it is a hard link to {target}, which is not an earlier file")]
     HardLinkTarget { member: String, target: String },
     #[error("member {member}: {parent} is {what}, so nothing can lie below it")]
     ParentNoFolder { member: String, parent: String, what: &'static str },
@@ -52,7 +52,7 @@ pub enum PayloadError {
     TwoKinds { first: &'static str, second: &'static str },
     #[error("the payload has no `deploy`, `IMGBUILD` or `image.toml` at its top (there: {top})")]
     NoKind { top: String },
-    #[error("member {member}: it is no regular file")]
+    #[error("member {member}: it is not a regular file")]
     NotRegular { member: String },
     #[error("member {member}: it is not executable (mode {mode:04o})")]
     NotExecutable { member: String, mode: u32 },

@@ -72,7 +72,7 @@ pub(super) fn parse(text: &str) -> Result<Settings, PayloadError> {
     };
     if let Some(Err(error)) = settings.expect.as_deref().map(regex::Regex::new) {
         let reason = error.to_string().lines().last().unwrap_or_default().to_owned();
-        let reason = format!("expect is no regular expression: {reason}");
+        let reason = format!("expect is not a regular expression: {reason}");
         return Err(at(
             line_of_key("expect"),
             reason,
@@ -81,7 +81,7 @@ pub(super) fn parse(text: &str) -> Result<Settings, PayloadError> {
         ));
     }
     if let Some(tool) = settings.tools.iter().find(|tool| tool.is_empty() || tool.contains('/')) {
-        let reason = format!("{tool:?} is no name of a program");
+        let reason = format!("{tool:?} is not the name of a program");
         return Err(at(
             line_of_key("tools"),
             reason,
@@ -158,7 +158,7 @@ fn optional_size<'de, D: serde::Deserializer<'de>>(
         Size::None(()) => Ok(None),
         Size::Bytes(bytes) => Ok(Some(bytes)),
         Size::Text(text) => size(&text).map(Some).ok_or_else(|| {
-            serde::de::Error::custom(format!("{text:?} is no size such as \"512M\" or \"2G\""))
+            serde::de::Error::custom(format!("{text:?} is not a size such as \"512M\" or \"2G\""))
         }),
     }
 }

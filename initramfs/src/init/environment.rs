@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::written::Selected;
 use contract::deploy::Deploy;
+use contract::disk::partition_prefix;
 use contract::environment;
 use contract::firmware::Firmware;
 use contract::paths;
@@ -65,28 +66,4 @@ fn also_write(disk: &Selected) -> String {
 fn main_console() -> String {
     let list = fs::read_to_string("/sys/class/tty/console/active").unwrap_or_default();
     list.split_whitespace().next_back().unwrap_or_default().to_owned()
-}
-
-/// Returns what precedes the partition number: with a `p` if the disk's name ends in a digit.
-///
-/// The kernel names partitions this way (Linux, `block/partitions/core.c`).
-fn partition_prefix(device: &str) -> String {
-    let infix = if device.ends_with(|last: char| last.is_ascii_digit()) { "p" } else { "" };
-    format!("{device}{infix}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn partitions_of_disks_that_end_in_a_digit_have_a_p() {
-        for (device, want) in [
-            ("/dev/vda", "/dev/vda"),
-            ("/dev/nvme0n1", "/dev/nvme0n1p"),
-            ("/dev/mmcblk0", "/dev/mmcblk0p"),
-        ] {
-            assert_eq!(partition_prefix(device), want);
-        }
-    }
 }

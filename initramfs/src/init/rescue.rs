@@ -14,6 +14,7 @@ use super::report::Report;
 use super::ssh::{self, Server};
 use super::{last_attempt, memory, payload};
 use contract::paths;
+use contract::quote;
 use contract::stages::Outcome;
 
 /// Time between two checks for ended processes and requests.
@@ -73,9 +74,8 @@ fn tell(report: &mut Report, known: &Known) {
 
 /// Turns the deploy environment into one that people can work in.
 fn prepare(report: &mut Report, known: &Known) {
-    let quoted = |value: &str| format!("'{}'", value.replace('\'', "'\\''"));
     let exported = known.environment.iter();
-    let exported = exported.map(|(name, value)| format!("export {name}={}", quoted(value)));
+    let exported = exported.map(|(name, value)| format!("export {name}={}", quote::word(value)));
     let mut profile: Vec<_> = exported.collect();
     let prompt = prompt(known);
     profile.push(format!("export PS1='{prompt}'\ncd {} 2>/dev/null\n", paths::WORK));

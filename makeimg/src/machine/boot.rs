@@ -14,10 +14,10 @@ use crate::fstab;
 use crate::machine::Machine;
 use crate::machine::disk::Disk;
 use crate::project::{Project, Target};
-use crate::quote;
 use crate::root::Root;
 use crate::step::Watch;
 use contract::firmware::Firmware;
+use contract::quote;
 
 /// Where Debian's grub-mkconfig finds more settings files.
 const MORE_SETTINGS: &str = "etc/default/grub.d";

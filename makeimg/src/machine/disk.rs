@@ -16,6 +16,7 @@ use crate::format::{EXT4_FEATURES, Size};
 use crate::machine::Machine;
 use crate::step::Watch;
 use crate::tools;
+use contract::disk::partition_prefix;
 use contract::firmware::Firmware;
 
 /// Size of the ESP.
@@ -105,7 +106,7 @@ impl Disk {
         let device = fs::canonicalize(&machine.disk).map_err(looking())?;
         let found = fs::metadata(&device).map_err(looking())?;
         if !found.file_type().is_block_device() {
-            return refused("is no disk", "name a whole disk, such as /dev/vda");
+            return refused("is not a disk", "name a whole disk, such as /dev/vda");
         }
         let facts = Facts::read(found.rdev()).map_err(looking())?;
         if let Some((reason, hint)) = facts.refused(machine.firmware) {
@@ -163,13 +164,9 @@ impl Disk {
     }
 
     /// Returns a partition by its number.
-    ///
-    /// If the name of the disk ends in a digit, the kernel puts a `p` before the number (Linux,
-    /// `block/partitions/core.c`).
     fn partition(&self, number: u8) -> PathBuf {
-        let name = self.device.as_os_str().to_string_lossy();
-        let infix = if name.ends_with(|last: char| last.is_ascii_digit()) { "p" } else { "" };
-        PathBuf::from(format!("{name}{infix}{number}"))
+        let prefix = partition_prefix(&self.device.to_string_lossy());
+        PathBuf::from(format!("{prefix}{number}"))
     }
 
     /// Fails for a block device that is not a partition of this disk.
@@ -183,7 +180,7 @@ impl Disk {
         if folder.join("partition").exists() && parent.trim() == disk {
             return Ok(());
         }
-        Err(io::Error::other(format!("it is no partition of {}", self.device.display())))
+        Err(io::Error::other(format!("it is not a partition of {}", self.device.display())))
     }
 
     /// Writes the partition table and makes the file systems.
@@ -316,7 +313,7 @@ mod tests {
     fn what_is_no_disk_is_refused() {
         let machine = Machine::from_environment(Path::new("/etc/passwd"));
         let said = Disk::find(&machine, "ext4").unwrap_err().to_string();
-        assert_eq!(said, "/etc/passwd is no disk");
+        assert_eq!(said, "/etc/passwd is not a disk");
     }
 
     #[test]
@@ -414,7 +411,7 @@ mod tests {
         disk.partitioned(&mut said).unwrap();
         disk.device = at("disk");
         let refused = disk.make(&mut said).unwrap_err().describe();
-        assert!(refused.contains("is no partition of"), "{refused}");
+        assert!(refused.contains("is not a partition of"), "{refused}");
         disk.formatted(&mut said).unwrap();
         let mut esp = [0; 90];
         File::open(at("disk1")).unwrap().read_exact(&mut esp).unwrap();

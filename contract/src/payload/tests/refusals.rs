@@ -28,11 +28,11 @@ fn what_must_not_be_unpacked_is_refused_with_its_member() {
         (vec![deploy(), hard("a", "../x")], "member a: its link to ../x leaves the payload"),
         (
             vec![deploy(), hard("a", "later"), file("later", b"")],
-            "member a: it is a hard link to later, which is no file before it",
+            "member a: it is a hard link to later, which is not an earlier file",
         ),
         (
             vec![deploy(), link("a", "deploy"), hard("b", "a")],
-            "member b: it is a hard link to a, which is no file before it",
+            "member b: it is a hard link to a, which is not an earlier file",
         ),
         (
             vec![deploy(), folder("b/"), link("a", "b"), file("a/x", b"")],
@@ -66,9 +66,9 @@ fn what_must_not_be_unpacked_is_refused_with_its_member() {
             "the payload has no `deploy`, `IMGBUILD` or `image.toml` at its top (there: sub)",
         ),
         (vec![file("deploy", b"#!/bin/sh")], "member deploy: it is not executable (mode 0644)"),
-        (vec![link("deploy", "run"), script("run")], "member deploy: it is no regular file"),
-        (vec![script("run"), hard("deploy", "run")], "member deploy: it is no regular file"),
-        (vec![deploy(), folder("payload.toml/")], "member payload.toml: it is no regular file"),
+        (vec![link("deploy", "run"), script("run")], "member deploy: it is not a regular file"),
+        (vec![script("run"), hard("deploy", "run")], "member deploy: it is not a regular file"),
+        (vec![deploy(), folder("payload.toml/")], "member payload.toml: it is not a regular file"),
     ];
     for (members, want) in cases {
         let outcome = read(&members);
@@ -114,16 +114,19 @@ fn what_is_no_whole_tarball_is_refused() {
         (vec![], "the payload is empty"),
         (
             b"hello, world".to_vec(),
-            "the payload is no tarball packed with gzip or zstd (it begins as \"hello, w\")",
+            "the payload is not a tarball packed with gzip or zstd (it begins as \"hello, w\")",
         ),
         (
             b"\xfd7zXZ\0\0".to_vec(),
-            "the payload is no tarball packed with gzip or zstd (it begins as xz does)",
+            "the payload is not a tarball packed with gzip or zstd (it begins as xz does)",
         ),
         (gzip(b""), "the payload is empty"),
         (gzip(&tarball(&[])), "the payload is empty"),
-        (gzip(&[b'x'; 4000]), "the payload is no tarball: what is packed in it is something else"),
-        (gzip(b"short"), "the payload is no tarball: what is packed in it is something else"),
+        (
+            gzip(&[b'x'; 4000]),
+            "the payload is not a tarball: what is packed in it is something else",
+        ),
+        (gzip(b"short"), "the payload is not a tarball: what is packed in it is something else"),
         (
             packed[..packed.len() - 20].to_vec(),
             "the payload is cut off: its gzip stream ends too early",

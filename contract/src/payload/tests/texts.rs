@@ -52,12 +52,12 @@ fn settings_are_refused_with_their_line() {
         ),
         (
             "name = \"a\"\nmemory = \"1 GB\"",
-            "line 2: \"1 GB\" is no size such as \"512M\" or \"2G\" / the keys are name, memory, disk-size, \
+            "line 2: \"1 GB\" is not a size such as \"512M\" or \"2G\" / the keys are name, memory, disk-size, \
              tools, expect, fixture, firmware, disks, sectors, network",
         ),
         (
             "\n\nexpect = \"(\"",
-            "line 3: expect is no regular expression: error: unclosed group / the syntax is that \
+            "line 3: expect is not a regular expression: error: unclosed group / the syntax is that \
              of the Rust crate regex",
         ),
         (
@@ -66,7 +66,7 @@ fn settings_are_refused_with_their_line() {
         ),
         (
             "tools = [\"/sbin/sfdisk\"]",
-            "line 1: \"/sbin/sfdisk\" is no name of a program / name programs without their \
+            "line 1: \"/sbin/sfdisk\" is not the name of a program / name programs without their \
              folder: sfdisk",
         ),
     ] {
@@ -100,10 +100,10 @@ fn variables_are_taken_as_they_are_written() {
 #[test]
 fn variables_are_refused_with_their_line() {
     for (text, want) in [
-        ("A=1\nhello", "line 2: it is no KEY=value / write KEY=value, or # before a comment"),
+        ("A=1\nhello", "line 2: this is not KEY=value / write KEY=value, or # before a comment"),
         (
             "export A=1",
-            "line 1: what is before = is no name of a variable / a name is made of letters, digits \
+            "line 1: what is before = is not a variable name / a name is made of letters, digits \
              and _, and begins with no digit",
         ),
         ("A=1\nA=2", "line 2: A is there twice / keep one of the two lines"),

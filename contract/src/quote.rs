@@ -1,7 +1,7 @@
 //! Quotes words for a POSIX shell.
 
-/// Quotes a word if necessary.
-pub(crate) fn word(word: &str) -> String {
+/// Quotes a word if necessary; GRUB reads single quotes the same way.
+pub fn word(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "%+,-./:=@_^".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         return word.to_owned();
@@ -10,7 +10,7 @@ pub(crate) fn word(word: &str) -> String {
 }
 
 /// Quotes any bytes.
-pub(crate) fn bytes(bytes: &[u8]) -> Vec<u8> {
+pub fn bytes(bytes: &[u8]) -> Vec<u8> {
     let parts: Vec<&[u8]> = bytes.split(|byte| *byte == b'\'').collect();
     [b"'", &*parts.join(&br"'\''"[..]), b"'"].concat()
 }
