@@ -15,6 +15,7 @@ mod files;
 mod firmware;
 mod full_base;
 mod grub_environment;
+mod json;
 mod last_attempt;
 mod member;
 mod modules;

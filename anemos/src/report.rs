@@ -4,6 +4,7 @@
 
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use thiserror::Error;
 
@@ -67,9 +68,23 @@ pub(crate) fn prompt(text: &str) -> io::Result<()> {
     io::stderr().flush()
 }
 
-/// Prints the result; it is fine if a reader such as head(1) does not want all of it.
+/// Whether standard output is for a program alone.
+static RESERVED: AtomicBool = AtomicBool::new(false);
+
+/// Sends results for people to standard error from now on.
+pub(crate) fn reserve_stdout() {
+    RESERVED.store(true, Ordering::Relaxed);
+}
+
+/// Prints the result for people.
 pub(crate) fn result(text: &str) {
-    let _nobody_reads = writeln!(io::stdout(), "{}", text.strip_suffix('\n').unwrap_or(text));
+    let text = text.strip_suffix('\n').unwrap_or(text);
+    if RESERVED.load(Ordering::Relaxed) { step(text) } else { for_programs(text) }
+}
+
+/// Prints a result that a program reads; it is fine if one such as head(1) does not want all of it.
+pub(crate) fn for_programs(text: &str) {
+    let _nobody_reads = writeln!(io::stdout(), "{text}");
 }
 
 /// Returns the way out, which can also exist if an image fails as it is built.

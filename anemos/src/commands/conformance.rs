@@ -23,6 +23,7 @@ use harness::verdict::Ending;
 
 use self::generate::GenerateArgs;
 use super::fixture::Fixtures;
+use crate::json::{Json, STDOUT};
 use crate::report::{self, Refused};
 
 mod campaign;
@@ -76,9 +77,9 @@ pub(crate) struct Args {
     /// Keep this many cores busy with guests; those that only wait do not count
     #[arg(long, value_name = "N", default_value_t = 2, help_heading = RUN)]
     jobs: usize,
-    /// Write the results to this file as JSON
-    #[arg(long, value_name = "FILE", help_heading = EVIDENCE)]
-    json: Option<PathBuf>,
+    /// Print the results as JSON, or write them to this file
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = STDOUT, help_heading = EVIDENCE)]
+    json: Option<Json>,
     /// Write the results to this file as `JUnit` XML
     #[arg(long, value_name = "FILE", help_heading = EVIDENCE)]
     junit: Option<PathBuf>,
@@ -89,6 +90,7 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        Json::begin(self.json.as_ref());
         let all = scenario::read_all(&self.scenarios)?;
         let (filters, tags) = (self.filters.clone(), self.tags.clone());
         let selection = Selection { filters, tags, shard: self.shard };
@@ -136,12 +138,12 @@ impl Args {
 
     /// Shows the list, or writes it as JSON if that is wanted.
     fn print_list(&self, chosen: &[Scenario]) -> anyhow::Result<ExitCode> {
-        if let Some(path) = &self.json {
+        if let Some(json) = &self.json {
             let entry = |scenario: &Scenario| {
                 let Scenario { name, claim, tags, .. } = scenario;
                 serde_json::json!({ "name": name, "claim": claim, "tags": tags })
             };
-            write_json(path, &chosen.iter().map(entry).collect::<Vec<_>>())?;
+            json.put(&chosen.iter().map(entry).collect::<Vec<_>>())?;
             return Ok(ExitCode::SUCCESS);
         }
         let lines: Vec<_> = chosen.iter().map(listed).collect();
@@ -182,7 +184,7 @@ impl Args {
                 campaign::run(number, self.generate.seed, self.jobs.max(1), runner).await?;
             report::result(&scenario::campaign::render(&runs));
             let kept = runner.evidence.join("campaign.json");
-            write_json(&kept, &runs)?;
+            Json::Written(kept.clone()).put(&runs)?;
             report::step(&format!("table: {}", kept.display()));
             done.replace(outcomes);
             return Ok(());
@@ -220,8 +222,8 @@ impl Args {
         std::fs::create_dir_all(&runner.evidence).context("making the folder of the evidence")?;
         let page = html::write(&runner.evidence, "anemos conformance", &entries);
         report::step(&format!("report: {}", page.context("writing the page")?.display()));
-        if let Some(path) = &self.json {
-            write_json(path, outcomes)?;
+        if let Some(json) = &self.json {
+            json.put(outcomes)?;
         }
         if let Some(path) = &self.junit {
             std::fs::write(path, suite::junit::render("anemos conformance", outcomes))
@@ -229,11 +231,6 @@ impl Args {
         }
         Ok(())
     }
-}
-
-fn write_json<T: serde::Serialize + ?Sized>(path: &Path, value: &T) -> anyhow::Result<()> {
-    let text = serde_json::to_string_pretty(value).context("writing JSON")?;
-    std::fs::write(path, text + "\n").with_context(|| format!("writing {}", path.display()))
 }
 
 /// Repeats the scenarios; each repetition gets its own name and its own folder for evidence.

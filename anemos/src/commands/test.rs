@@ -28,6 +28,7 @@ use self::matrix::Cell;
 use self::receipt::{Draft, Inputs};
 use super::fixture::Fixtures;
 use crate::config::{ConfigArgs, Location, WHAT};
+use crate::json::{Json, STDOUT};
 use crate::report::{self, Broken, Refused};
 use crate::source;
 use crate::twin::{self, Likeness, Twin};
@@ -109,9 +110,9 @@ struct KeepArgs {
     /// Folder for the evidence [default: one below anemos-evidence]
     #[arg(long, value_name = "DIR", help_heading = EVIDENCE)]
     evidence: Option<PathBuf>,
-    /// Write the verdict and the times of the stages to this file as JSON
-    #[arg(long, value_name = "FILE", help_heading = EVIDENCE)]
-    json: Option<PathBuf>,
+    /// Print the verdict and the times of the stages as JSON, or write them to this file
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = STDOUT, help_heading = EVIDENCE)]
+    json: Option<Json>,
     /// Write the verdict to this file as `JUnit` XML
     #[arg(long, value_name = "FILE", help_heading = EVIDENCE)]
     junit: Option<PathBuf>,
@@ -126,6 +127,7 @@ struct KeepArgs {
 
 impl Args {
     pub(crate) fn run(mut self) -> anyhow::Result<ExitCode> {
+        Json::begin(self.keep.json.as_ref());
         let _packed = self.pack()?;
         let payload = check(&self.payload, self.config.as_deref())?;
         let twin = self.machine.twin()?;
@@ -315,12 +317,11 @@ impl Args {
         times: &[Timed],
         evidence: &Evidence,
     ) -> anyhow::Result<()> {
-        let Some(path) = &self.keep.json else { return Ok(()) };
+        let Some(json) = &self.keep.json else { return Ok(()) };
         let mut value = serde_json::to_value(verdict).context("writing JSON")?;
         value["stages"] = serde_json::to_value(times).context("writing JSON")?;
         value["folder"] = evidence.folder().display().to_string().into();
-        let text = serde_json::to_string_pretty(&value).context("writing JSON")?;
-        std::fs::write(path, text + "\n").with_context(|| format!("writing {}", path.display()))
+        json.put(&value)
     }
 
     /// Reports that the run was interrupted.
