@@ -54,20 +54,34 @@ imgbuild: setup release ## Installs an IMGBUILD inside a simulated VPS, from a m
 	$(ANEMOS) conformance imgbuild/debian --jobs 1
 
 test: setup ## Checks everything, runs every test, then each kind of scenario once
-	@echo "test: $$(date +%T) 1. formatting, lints, documentation"
-	@$(MAKE) --no-print-directory check PROFILE=guest
-	@echo "test: $$(date +%T) 2. build"
+	@echo "test: $$(date +%T) 1. build"
 	cargo build --profile guest --workspace
-	@echo "test: $$(date +%T) 3. fixtures"
+	@echo "test: $$(date +%T) 2. simulated machines; meanwhile formatting, lints, documentation, and the build of the tests"
+	@$(MAKE) --no-print-directory -j2 test-fixtures test-build
+	@echo "test: $$(date +%T) 3. tests without guests; meanwhile each kind of scenario"
+	@$(MAKE) --no-print-directory -j2 test-run test-each
+	@echo "test: $$(date +%T) passed"
+
+# The parts of `make test`: two at a time, because one alone often leaves a core idle.
+test-fixtures:
 	$(TESTED) fixture build debian-12 served/arch
 	-$(TESTED) fixture build served/alpine
-	@echo "test: $$(date +%T) 4. tests without guests"
+	@echo "test: $$(date +%T) the simulated machines are ready"
+
+test-build:
+	@$(MAKE) --no-print-directory check PROFILE=guest
+	cargo test --profile guest --workspace --no-run
+	@echo "test: $$(date +%T) everything is checked, and the tests are built"
+
+test-run:
 	ANEMOS_TEST_KERNEL="$$($(TESTED) fixture list | sed -n 's/^debian-12 .*built, //p')/vmlinuz" \
 	ANEMOS_TEST_SERVED="$$($(TESTED) fixture list | sed -n 's/^served.*built, //p' | paste -sd:)" \
 		cargo test --profile guest --workspace
-	@echo "test: $$(date +%T) 5. each kind of scenario"
+	@echo "test: $$(date +%T) every test without guests passed"
+
+test-each:
 	$(TESTED) conformance --tag each
-	@echo "test: $$(date +%T) passed"
+	@echo "test: $$(date +%T) each kind of scenario passed"
 
 conformance: setup ## Runs every scenario, then machines drawn from a seed; builds every fixture
 	cargo build --profile guest --workspace
@@ -89,4 +103,5 @@ target/payloads/%.tar.zst: payloads/%/build payloads/%/deploy | release
 	payloads/$*/build target/payloads/$*
 	$(ANEMOS) pack target/payloads/$* -o $@
 
-.PHONY: help setup packages build release demo demo-says demo-arch imgbuild test conformance campaign check bench
+.PHONY: help setup packages build release demo demo-says demo-arch imgbuild test test-fixtures test-build test-run \
+	test-each conformance campaign check bench
