@@ -123,7 +123,7 @@ impl Receipt {
         let name = path.display();
         let text = fs::read_to_string(path).with_context(|| format!("reading {name}"))?;
         serde_json::from_str(&text).map_err(|error| {
-            let reason = format!("{name} is no receipt of this version: {error}");
+            let reason = format!("{name} is not a receipt of this version: {error}");
             report::Refused::new(reason, "`anemos test --receipt FILE` writes one").into()
         })
     }

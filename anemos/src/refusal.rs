@@ -26,7 +26,7 @@ pub(crate) enum Refusal {
     NoWayIn { obstacles: Vec<String> },
     #[error("the image of the running kernel {release} is not there")]
     KernelNotFound { release: String },
-    #[error("{} is no kernel for {arch}", path.display())]
+    #[error("{} is not a kernel for {arch}", path.display())]
     NotAKernel { path: PathBuf, arch: String },
     #[error("there are no modules for the kernel{}", release.as_ref().map(|it| format!(" {it}")).unwrap_or_default())]
     ModulesNotFound { release: Option<String> },

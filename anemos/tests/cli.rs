@@ -230,7 +230,7 @@ fn what_is_no_receipt_is_refused_by_its_name() {
         let arguments = [command, &["--require-receipt", "r.json"]].concat();
         let refused = run(&[("r.json", "{}")], &arguments);
         assert_eq!(refused.status, Some(3), "{}", refused.stderr);
-        assert!(refused.stderr.contains("error: r.json is no receipt"), "{}", refused.stderr);
+        assert!(refused.stderr.contains("error: r.json is not a receipt"), "{}", refused.stderr);
     }
 }
 
@@ -239,7 +239,11 @@ fn a_payload_that_is_none_is_refused_before_anything_else() {
     for name in ["plan", "inspect"] {
         let refused = run(&[("p.tar.gz", "not a tarball")], &[name, "p.tar.gz"]);
         assert_eq!((refused.status, refused.stdout.as_str()), (Some(3), ""), "{name}");
-        assert!(refused.stderr.contains("the payload is no tarball"), "{name}: {}", refused.stderr);
+        assert!(
+            refused.stderr.contains("the payload is not a tarball"),
+            "{name}: {}",
+            refused.stderr
+        );
     }
 }
 
@@ -298,7 +302,7 @@ fn a_kernel_that_is_none_is_refused_by_its_name() {
     let arguments = ["plan", "--kernel", "kernel", "--modules", ".", "--disk", "serial"];
     let refused = run(&[kernel, ("modules.dep", "")], &arguments);
     assert_eq!(refused.status, Some(3));
-    assert!(refused.stderr.contains("kernel is no kernel for "), "{}", refused.stderr);
+    assert!(refused.stderr.contains("kernel is not a kernel for "), "{}", refused.stderr);
     assert!(refused.stderr.contains("name the bzImage"), "{}", refused.stderr);
 }
 

@@ -79,7 +79,7 @@ fn a_server_that_is_not_to_be_trusted_is_refused_and_what_is_wrong_with_it_is_sa
     let clock = "hint: correct the clock of this machine if it is wrong; if it is right, the server \
                  needs a new certificate, or fetch";
     for (what, authority, name, until, want, hint) in [
-        ("trusted", &known, "127.0.0.1", 2999, "p.tar.gz: the payload is no tarball", "hint: "),
+        ("trusted", &known, "127.0.0.1", 2999, "p.tar.gz: the payload is not a tarball", "hint: "),
         ("expired", &known, "127.0.0.1", 2020, " has expired ", clock),
         (
             "unknown",

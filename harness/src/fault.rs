@@ -113,7 +113,7 @@ impl TryFrom<String> for Moment {
     fn try_from(text: String) -> Result<Self, String> {
         let unknown = || {
             format!(
-                "{text:?} is no moment; use start, jump, \"stage deploy\", \"written 8M\" or \"seed 7\""
+                "{text:?} is not a moment; use start, jump, \"stage deploy\", \"written 8M\" or \"seed 7\""
             )
         };
         match text.split_once(' ') {
@@ -267,9 +267,9 @@ mod tests {
         for (text, want) in [
             (
                 "later",
-                "\"later\" is no moment; use start, jump, \"stage deploy\", \"written 8M\" or \"seed 7\"",
+                "\"later\" is not a moment; use start, jump, \"stage deploy\", \"written 8M\" or \"seed 7\"",
             ),
-            ("written much", "is no moment"),
+            ("written much", "is not a moment"),
             ("stage dance", "there is no stage dance: verify-initramfs, mount"),
         ] {
             let error = Moment::try_from(text.to_owned()).unwrap_err();

@@ -56,7 +56,7 @@ impl TryFrom<String> for Size {
 
     fn try_from(text: String) -> Result<Self, String> {
         Self::parse(&text).ok_or_else(|| {
-            format!("{text:?} is no size; write it as 512M, 4G or a number of bytes")
+            format!("{text:?} is not a size; write it as 512M, 4G or a number of bytes")
         })
     }
 }

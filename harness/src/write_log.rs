@@ -55,7 +55,7 @@ impl WriteLog {
         let mut head = [0; 28];
         file.read_exact(&mut head)?;
         if word(&head, 0) != MAGIC {
-            return Err(io::Error::other(format!("{} is no log of writes", path.display())));
+            return Err(io::Error::other(format!("{} is not a log of writes", path.display())));
         }
         let record = u64::from(u32::from_le_bytes([head[24], head[25], head[26], head[27]]));
         file.seek(SeekFrom::Start(record))?;
@@ -225,6 +225,6 @@ mod tests {
         assert_eq!(cut.kind(), io::ErrorKind::UnexpectedEof);
         std::fs::write(log.path(), [0; 512]).unwrap();
         let other = WriteLog::open(log.path()).unwrap_err().to_string();
-        assert!(other.ends_with("is no log of writes"), "{other}");
+        assert!(other.ends_with("is not a log of writes"), "{other}");
     }
 }

@@ -64,7 +64,7 @@ impl Format {
             ["tar", compression] => Ok(Self::Tar((*compression).to_owned())),
             ["dir"] => Ok(Self::Dir),
             ["custom"] => Ok(Self::Custom),
-            _ => Err(refuse(text, "it is no format that is known")),
+            _ => Err(refuse(text, "this is not a known format")),
         }
     }
 }
@@ -81,7 +81,7 @@ impl Raw {
         let size = match words.next_if(|word| !is_table(word)) {
             None => Size(8 << 30),
             Some(word) => Size::parse(word)
-                .ok_or_else(|| refuse(text, format!("{word:?} is no size, such as 8G")))?,
+                .ok_or_else(|| refuse(text, format!("{word:?} is not a size, such as 8G")))?,
         };
         if size.0 < SMALLEST {
             return Err(refuse(text, format!("{size} is too small for a partition at 1 MiB")));
@@ -97,7 +97,7 @@ impl Raw {
         }
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
         if filesystem.starts_with('-') || !filesystem.bytes().all(plain) {
-            return Err(refuse(text, format!("{filesystem:?} is no name of a file system")));
+            return Err(refuse(text, format!("{filesystem:?} is not the name of a file system")));
         }
         Ok(Self { size, table, filesystem: filesystem.to_owned() })
     }
@@ -182,17 +182,17 @@ mod tests {
     #[test]
     fn a_word_that_is_wrong_is_named() {
         for (text, want) in [
-            ("", "it is no format that is known"),
-            ("iso", "it is no format that is known"),
-            ("dir x", "it is no format that is known"),
-            ("raw 8Q", "\"8Q\" is no size, such as 8G"),
-            ("raw ext4", "\"ext4\" is no size, such as 8G"),
-            ("raw 99999999999E", "\"99999999999E\" is no size, such as 8G"),
+            ("", "this is not a known format"),
+            ("iso", "this is not a known format"),
+            ("dir x", "this is not a known format"),
+            ("raw 8Q", "\"8Q\" is not a size, such as 8G"),
+            ("raw ext4", "\"ext4\" is not a size, such as 8G"),
+            ("raw 99999999999E", "\"99999999999E\" is not a size, such as 8G"),
             ("raw 64K", "65536 bytes is too small for a partition at 1 MiB"),
             ("raw 8G mbr", "\"mbr\" is neither msdos nor gpt"),
             ("raw 8G gpt ext4 x", "\"x\" is one word too many"),
-            ("raw 8G gpt --help", "\"--help\" is no name of a file system"),
-            ("raw 8G gpt ../x", "\"../x\" is no name of a file system"),
+            ("raw 8G gpt --help", "\"--help\" is not the name of a file system"),
+            ("raw 8G gpt ../x", "\"../x\" is not the name of a file system"),
         ] {
             let found = Format::parse(text).map_err(|problem| problem.to_string());
             assert_eq!(found, Err(format!("format {text:?}: {want}")));

@@ -98,7 +98,8 @@ pub(crate) fn below(folder: &Path) -> Result<BTreeMap<PathBuf, PathBuf>, Problem
             } else if kind.is_file() || kind.is_symlink() {
                 found.insert(inner, entry.path());
             } else {
-                let reason = format!("{} is no file, symlink or folder", entry.path().display());
+                let reason =
+                    format!("{} is neither a file, a symlink nor a folder", entry.path().display());
                 return Err(Problem::refused(reason, "make it in `provision`, and remove it here"));
             }
         }

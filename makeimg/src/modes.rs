@@ -49,16 +49,16 @@ fn parse(text: &str) -> Result<Vec<Setting>, Problem> {
         };
         let octal = u32::from_str_radix(mode, 8).ok().filter(|mode| *mode <= 0o7777);
         if octal.is_none() && mode != "-" {
-            return Err(refuse(format!("{mode:?} is no mode, such as 0640")));
+            return Err(refuse(format!("{mode:?} is not a mode, such as 0640")));
         }
         let pair =
             owner.split_once(':').filter(|(user, group)| !user.is_empty() && !group.is_empty());
         if pair.is_none() && owner != "-" {
-            return Err(refuse(format!("{owner:?} is no OWNER:GROUP")));
+            return Err(refuse(format!("{owner:?} is not OWNER:GROUP")));
         }
         let path = path.trim();
         if !path.starts_with('/') || path == "/" {
-            return Err(refuse(format!("{path:?} is no path from / on")));
+            return Err(refuse(format!("{path:?} is not a path from / on")));
         }
         let owner = pair.map(|(user, group)| (user.to_owned(), group.to_owned()));
         settings.push(Setting { line: index + 1, mode: octal, owner, path: path.into() });
@@ -110,10 +110,10 @@ mod tests {
     fn a_line_that_is_wrong_is_named() {
         for (text, want) in [
             ("0640 root:root", "line 1: \"0640 root:root\" is not MODE OWNER:GROUP PATH"),
-            ("\n0999 root:root /a", "line 2: \"0999\" is no mode, such as 0640"),
-            ("17777 root:root /a", "line 1: \"17777\" is no mode, such as 0640"),
-            ("0640 root /a", "line 1: \"root\" is no OWNER:GROUP"),
-            ("0640 root:root a", "line 1: \"a\" is no path from / on"),
+            ("\n0999 root:root /a", "line 2: \"0999\" is not a mode, such as 0640"),
+            ("17777 root:root /a", "line 1: \"17777\" is not a mode, such as 0640"),
+            ("0640 root /a", "line 1: \"root\" is not OWNER:GROUP"),
+            ("0640 root:root a", "line 1: \"a\" is not a path from / on"),
         ] {
             let found = parse(text).map_err(|problem| problem.to_string());
             assert_eq!(found, Err(format!("modes, {want}")), "{text:?}");

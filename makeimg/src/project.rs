@@ -118,7 +118,7 @@ impl Project {
         let packages = list(&variables, "packages")?;
         if let Some(odd) = packages.iter().find(|package| is_odd(package)) {
             let hint = "write one package a line, by its name";
-            return Err(Problem::refused(format!("packages: {odd:?} is no package"), hint));
+            return Err(Problem::refused(format!("packages: {odd:?} is not a package"), hint));
         }
         Ok(Self {
             folder: folder.to_path_buf(),
@@ -167,7 +167,7 @@ fn is_odd(package: &str) -> bool {
 fn text(variables: &Variables, name: &str) -> Result<Option<String>, Problem> {
     let Some(value) = variables.get(name) else { return Ok(None) };
     let Ok(text) = std::str::from_utf8(value.as_bytes()) else {
-        return Err(Problem::refused(format!("{name} is no text"), "write it in UTF-8"));
+        return Err(Problem::refused(format!("{name} is not text"), "write it in UTF-8"));
     };
     let text = text.trim();
     Ok((!text.is_empty()).then(|| text.to_owned()))
@@ -187,7 +187,7 @@ fn imgname(variables: &Variables) -> Result<String, Problem> {
     };
     if name.contains(['/', '\n']) || name.starts_with('.') {
         let hint = "it becomes the name of a file: no slash, no newline, no dot in front";
-        return Err(Problem::refused(format!("imgname {name:?} is no name of a file"), hint));
+        return Err(Problem::refused(format!("imgname {name:?} is not a file name"), hint));
     }
     Ok(name)
 }
@@ -202,7 +202,7 @@ fn target(variables: &mut Variables, own: &mut BTreeSet<String>) -> Result<Targe
             variables.insert("debian_suite".to_owned(), suite.clone().into());
             own.insert("debian_suite".to_owned());
             if suite.starts_with('-') || suite.contains(char::is_whitespace) {
-                let reason = format!("debian_suite {suite:?} is no suite");
+                let reason = format!("debian_suite {suite:?} is not a suite");
                 return Err(Problem::refused(reason, "name a suite, such as stable or bookworm"));
             }
             Ok(Target::Debian { suite })

@@ -54,7 +54,7 @@ fn a_wrong_value_is_named_with_its_line_and_what_is_allowed() {
     allowed: a whole number, not below zero
     ");
     insta::assert_snapshot!(refusal("[payload]\ndigest = \"md5:1\"\n"), @r#"
-    line 2: digest: "md5:1" is no digest
+    line 2: digest: "md5:1" is not a digest
     allowed: "sha256:" and 64 hexadecimal digits
     "#);
     insta::assert_snapshot!(refusal("[disk]\nselect = \"sda\"\n"), @r#"
@@ -66,11 +66,11 @@ fn a_wrong_value_is_named_with_its_line_and_what_is_allowed() {
     allowed: a key in it
     ");
     insta::assert_snapshot!(refusal("[network]\naddress = [\"10.0.0.1\"]\n"), @r#"
-    line 2: address: "10.0.0.1" is no address with its prefix
+    line 2: address: "10.0.0.1" is not an address with its prefix
     allowed: e.g. "192.0.2.10/24"
     "#);
     insta::assert_snapshot!(refusal("[network]\naddress = [\"10.0.0.1/33\"]\n"), @r#"
-    line 2: address: "10.0.0.1/33" is no address with its prefix
+    line 2: address: "10.0.0.1/33" is not an address with its prefix
     allowed: e.g. "192.0.2.10/24"
     "#);
     insta::assert_snapshot!(refusal("[kernel]\nsource = \"https://a/b\"\n"), @r#"
@@ -150,7 +150,7 @@ fn flags_replace_keys() {
 #[test]
 fn a_wrong_flag_is_named_by_the_key_that_it_stands_for() {
     let args = <Arguments as clap::Parser>::parse_from(["anemos", "--address", "10.0.0.2/64"]);
-    insta::assert_snapshot!(args.config.load().unwrap_err(), @r#""10.0.0.2/64" is no address with its prefix, expected e.g. "192.0.2.10/24" in "network.address""#);
+    insta::assert_snapshot!(args.config.load().unwrap_err(), @r#""10.0.0.2/64" is not an address with its prefix, expected e.g. "192.0.2.10/24" in "network.address""#);
 }
 
 #[derive(clap::Parser)]

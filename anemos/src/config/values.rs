@@ -74,7 +74,7 @@ impl TryFrom<String> for Digest {
         if digits.len() == 64 && digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
             Ok(Self(digits))
         } else {
-            Err(format!("{text:?} is no digest, expected \"sha256:\" and 64 hexadecimal digits"))
+            Err(format!("{text:?} is not a digest, expected \"sha256:\" and 64 hexadecimal digits"))
         }
     }
 }
@@ -90,9 +90,9 @@ impl TryFrom<String> for PublicKey {
     fn try_from(text: String) -> Result<Self, String> {
         match minisign_verify::PublicKey::from_base64(&text) {
             Ok(key) => Ok(Self(key)),
-            Err(_whatever) => {
-                Err(format!("{text:?} is no public key of minisign, the second line of its file"))
-            }
+            Err(_whatever) => Err(format!(
+                "{text:?} is not a public key of minisign, the second line of its file"
+            )),
         }
     }
 }
@@ -187,7 +187,7 @@ impl TryFrom<String> for Prefixed {
             (prefix <= longest).then_some(Self { address, prefix })
         });
         parsed.ok_or_else(|| {
-            format!("{text:?} is no address with its prefix, expected e.g. \"192.0.2.10/24\"")
+            format!("{text:?} is not an address with its prefix, expected e.g. \"192.0.2.10/24\"")
         })
     }
 }

@@ -70,7 +70,7 @@ fn explain(error: &io::Error, kernel: &Path) -> Option<Refused> {
             "the setting holds until the next boot; switch secure boot off or reboot first",
         ),
         ENOEXEC => Refused::new(
-            format!("{} is no kernel that this kernel can load", kernel.display()),
+            format!("{} is not a kernel that this kernel can load", kernel.display()),
             "name the bzImage of a Linux kernel in [kernel] source",
         ),
         ENOKEY | EKEYREJECTED => Refused::new(
@@ -113,7 +113,7 @@ mod tests {
             .to_vec();
         insta::assert_snapshot!(texts.join("\n"), @r#"
         1: this kernel forbids kexec (lockdown, or kernel.kexec_load_disabled) | the setting holds until the next boot; switch secure boot off or reboot first
-        8: /boot/vmlinuz is no kernel that this kernel can load | name the bzImage of a Linux kernel in [kernel] source
+        8: /boot/vmlinuz is not a kernel that this kernel can load | name the bzImage of a Linux kernel in [kernel] source
         12: the kernel finds no room for the final initramfs | stop services or use a smaller payload or base, then try again
         16: another kexec is under way | wait for it, then try again
         38: this kernel was built without that system call | install a kernel with CONFIG_KEXEC_FILE, as distributions build them

@@ -153,7 +153,7 @@ fn each_unfit_machine_is_refused_with_reason_and_way_out() {
       `anemos reset` takes it back
     [no image] the image of the running kernel 6.1.0-18-cloud-amd64 is not there
       reboot if the kernel was upgraded, or set [kernel] source and modules
-    [no kernel] /boot/vmlinuz-6.1.0-18-cloud-amd64 is no kernel for x86_64
+    [no kernel] /boot/vmlinuz-6.1.0-18-cloud-amd64 is not a kernel for x86_64
       name the bzImage, or on arm64 the Image, of a Linux kernel
     [no modules] there are no modules for the kernel 6.1.0-18-cloud-amd64
       set [kernel] modules to its folder of modules, with the modules.dep of depmod

@@ -148,6 +148,6 @@ mod tests {
     #[test]
     fn a_key_that_is_none_is_refused_as_it_is_read() {
         let error = PublicKey::try_from("RWQ".to_owned()).unwrap_err();
-        assert_eq!(error, "\"RWQ\" is no public key of minisign, the second line of its file");
+        assert_eq!(error, "\"RWQ\" is not a public key of minisign, the second line of its file");
     }
 }

@@ -3,7 +3,7 @@
 //! A KVM that is itself emulated can be opened, makes machines and boots firmware, but takes
 //! hundreds of nanoseconds for an instruction, so a kernel never comes up on it. Its pace gives it
 //! away.
-#![expect(unsafe_code, reason = "KVM is told the address of the memory that it shall use")]
+#![expect(unsafe_code, reason = "KVM gets the address of the memory that the guest uses")]
 
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -37,8 +37,8 @@ const PAGE: u16 = 0x83;
 pub(super) enum SpinError {
     #[error("KVM cannot be used: opening /dev/kvm: {0}")]
     Open(kvm_ioctls::Error),
-    #[error("{doing} by KVM: {source}")]
-    Call { doing: &'static str, source: kvm_ioctls::Error },
+    #[error("{doing} by KVM: {error}")]
+    Call { doing: &'static str, error: kvm_ioctls::Error },
     #[error("{ROUNDS} rounds of a loop under KVM ended as {0}")]
     Exit(String),
     #[error("{ROUNDS} rounds of a loop under KVM did not end within {} s", NEVER.as_secs())]
@@ -83,7 +83,7 @@ fn attempt(processor: &mut VcpuFd) -> Result<Duration, SpinError> {
 }
 
 fn call(doing: &'static str) -> impl Fn(kvm_ioctls::Error) -> SpinError {
-    move |source| SpinError::Call { doing, source }
+    move |error| SpinError::Call { doing, error }
 }
 
 /// The memory of the machine, from address 0.

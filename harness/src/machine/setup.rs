@@ -311,7 +311,7 @@ mod tests {
         for (text, want) in [
             ("colour = 1", "unknown field `colour`"),
             ("[[disk]]\nsector = 520", "a sector has 512 or 4096 bytes, not 520"),
-            ("memory = 'much'", "\"much\" is no size"),
+            ("memory = 'much'", "\"much\" is not a size"),
             ("firmware = 'coreboot'", "unknown variant `coreboot`"),
         ] {
             let error = toml::from_str::<Setup>(text).unwrap_err().to_string();

@@ -235,7 +235,7 @@ pub fn render(scenario: &Scenario, reason: &str, seed: u64) -> Result<String, to
     let machine = toml::Value::try_from(&scenario.machine)?;
     let machine = toml::Table::from_iter([("machine".to_owned(), machine)]);
     Ok(format!(
-        "# Drawn with seed {seed}. What came of it: {reason}\nclaim = {claim}\n\
+        "# Drawn with seed {seed}. Result: {reason}\nclaim = {claim}\n\
          tags = [\"generated\"]\npayload = {payload}\n\n[expect]\nexit = 0\n\
          verdict = \"passed\"\n\n{machine}",
         reason = reason.replace('\n', " "),

@@ -53,7 +53,7 @@ pub(super) fn parse(json: &str) -> anyhow::Result<Vec<Signature>> {
     let listing: Listing = serde_json::from_str(json).context("parsing the list of wipefs")?;
     let rows = listing.signatures.into_iter().map(|Row { offset, kind, uuid, usage }| {
         let digits = offset.strip_prefix("0x").context("an offset has no 0x")?;
-        let offset = u64::from_str_radix(digits, 16).context("an offset is no number")?;
+        let offset = u64::from_str_radix(digits, 16).context("an offset is not a number")?;
         Ok(Signature { offset, kind, uuid, usage })
     });
     rows.collect()

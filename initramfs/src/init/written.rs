@@ -112,7 +112,7 @@ pub(super) fn is_path_of(path: &str, name: &str) -> bool {
 fn parse_stat(text: &str) -> anyhow::Result<u64> {
     let fields: Vec<_> = text.split_whitespace().collect();
     let number = |index: usize| -> anyhow::Result<u64> {
-        fields.get(index).context("a field is missing")?.parse().context("a field is no number")
+        fields.get(index).context("a field is missing")?.parse().context("a field is not a number")
     };
     let discarded = if fields.len() > 13 { number(13)? } else { 0 };
     Ok(number(6)? + discarded)

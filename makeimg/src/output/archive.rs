@@ -26,7 +26,7 @@ pub(super) fn check(compression: &str) -> Result<(), Problem> {
     let known = KNOWN.iter().find(|(suffix, _)| *suffix == compression);
     let Some((_, program)) = known else {
         let suffixes: Vec<&str> = KNOWN.iter().map(|(suffix, _)| *suffix).collect();
-        let reason = format!("format tar: {compression:?} is no compression that tar(1) knows");
+        let reason = format!("format tar: {compression:?} is not a compression that tar(1) knows");
         return Err(Problem::refused(reason, format!("take one of {}", suffixes.join(", "))));
     };
     tools::require(program, "this compression").map(drop)

@@ -39,7 +39,7 @@ const PROJECT: &[Mistake] = &[
         "imgname with a slash",
         "imgname=a/b\n",
         NO,
-        "step evaluate: imgname \"a/b\" is no name of a file",
+        "step evaluate: imgname \"a/b\" is not a file name",
     ),
     mistake("missing target", "unset target\n", NO, "step evaluate: target is not set"),
     mistake(
@@ -52,13 +52,13 @@ const PROJECT: &[Mistake] = &[
         "bad format",
         "format=iso\n",
         NO,
-        "step evaluate: format \"iso\": it is no format that is known",
+        "step evaluate: format \"iso\": this is not a known format",
     ),
     mistake(
         "bad size",
         "format='raw 8Q'\n",
         NO,
-        "step evaluate: format \"raw 8Q\": \"8Q\" is no size, such as 8G",
+        "step evaluate: format \"raw 8Q\": \"8Q\" is not a size, such as 8G",
     ),
     mistake(
         "bad parttype",
@@ -76,7 +76,7 @@ const PROJECT: &[Mistake] = &[
         "bad compression",
         "format='tar rar'\n",
         NO,
-        "step prepare: format tar: \"rar\" is no compression that tar(1) knows",
+        "step prepare: format tar: \"rar\" is not a compression that tar(1) knows",
     ),
     mistake(
         "unknown file system",
@@ -106,7 +106,7 @@ const PROJECT: &[Mistake] = &[
         "a package that is an option",
         "packages=--force\n",
         NO,
-        "step evaluate: packages: \"--force\" is no package",
+        "step evaluate: packages: \"--force\" is not a package",
     ),
     mistake("syntax error", "packages='x'\nif then\n", NO, "step evaluate: IMGBUILD, line 5: "),
     mistake("exit", "exit 0\n", NO, "step evaluate: IMGBUILD ended the shell that read it"),
@@ -126,7 +126,7 @@ const PROJECT: &[Mistake] = &[
         "bad anemos.env",
         "",
         |world| world.write("project/anemos.env", "A=1\nexport B=2\n"),
-        "step evaluate: anemos.env, line 2: what is before = is no name of a variable",
+        "step evaluate: anemos.env, line 2: what is before = is not a variable name",
     ),
     mistake(
         "unreadable DIR",
@@ -138,13 +138,13 @@ const PROJECT: &[Mistake] = &[
         "a pipe among files",
         "",
         |world| drop(world.output("mkdir project/files; mkfifo project/files/pipe")),
-        "step prepare: [project]/files/pipe is no file, symlink or folder",
+        "step prepare: [project]/files/pipe is neither a file, a symlink nor a folder",
     ),
     mistake(
         "bad modes",
         "",
         |world| world.write("project/modes", "rw root:root /etc\n"),
-        "step prepare: modes, line 1: \"rw\" is no mode, such as 0640",
+        "step prepare: modes, line 1: \"rw\" is not a mode, such as 0640",
     ),
     mistake(
         "missing keyring",

@@ -182,6 +182,6 @@ fn observation(line: &str) -> Seen {
         "firmware" => Seen::Firmware(text.to_owned()),
         "screen" => Seen::Screen(text.to_owned()),
         "reset" => Seen::Reset,
-        _ => panic!("{sensor:?} is no sensor"),
+        _ => panic!("{sensor:?} is not a sensor"),
     }
 }
