@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::classify::{self, Class};
 use crate::contract::{self, STAGES, Said};
+use crate::fault::Kind;
 use crate::recent::{KEPT, Recent};
 use crate::verdict::Verdict;
 
@@ -190,7 +191,7 @@ impl Chain {
                 self.remember("--- the watchdog resets the machine ---");
                 None
             }
-            Seen::Cut(fault) => Some(self.cut(fault)),
+            Seen::Cut(fault) => Some(self.cut(fault.kind == Kind::PowerCut, &fault.to_string())),
             Seen::Kept => self.reach(Link::OldSystem, at, "keep old system"),
             Seen::Pushed => self.reach(Link::Pushed, at, "push"),
             Seen::CommandStarted => self.reach(Link::Started, at, "start command"),
@@ -345,7 +346,7 @@ impl Chain {
             return Some(End::Returned(self.panicked(words)));
         }
         if let Some(by) = self.reset_by.filter(|_| self.link >= Link::Jumped) {
-            return Some(self.cut(by));
+            return Some(self.cut(false, by));
         }
         Some(match (self.link, self.outcome.as_deref()) {
             (Link::Verdict, Some("deployed")) => {

@@ -11,6 +11,7 @@ use crate::budget::{Budget, Watch};
 use crate::chain::{Chain, End, Entry, Link, Seen};
 use crate::classify::Class;
 use crate::fault::{Fault, Faults, Kind, Progress, Struck};
+use crate::file::whole;
 use crate::guest::{Ended, Event, Guest, GuestError, What};
 use crate::host::Host;
 use crate::verdict::Verdict;
@@ -303,7 +304,7 @@ impl<'a> Drive<'a> {
                     continue;
                 }
                 Err(error) => {
-                    let reason = format!("the fault {text} could not strike: {error}");
+                    let reason = format!("the fault {text} could not strike: {}", whole(&error));
                     let verdict = Verdict::broken(Class::FaultFailed, reason, Vec::new());
                     return Some(End::Failed(verdict));
                 }
@@ -314,7 +315,7 @@ impl<'a> Drive<'a> {
                 *watch = Watch::begin(budget, self.guest.now());
             }
             if matches!(fault.kind, Kind::Reset | Kind::PowerCut) {
-                return self.tell(&Seen::Cut(text));
+                return self.tell(&Seen::Cut(fault));
             }
         }
         None

@@ -8,6 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::Serialize;
 
 use crate::chain::Timed;
+use crate::file::FileError;
 use crate::verdict::Verdict;
 
 /// The output of `anemos deploy`, in the folder of the old system.
@@ -22,14 +23,6 @@ pub(crate) const ANSWER: &str = "answer: ";
 #[derive(Clone, Debug)]
 pub struct Evidence {
     folder: PathBuf,
-}
-
-/// Why a folder inside cannot be made.
-#[derive(Debug, thiserror::Error)]
-#[error("making {}: {source}", path.display())]
-pub struct PartError {
-    path: PathBuf,
-    source: io::Error,
 }
 
 impl Evidence {
@@ -51,12 +44,10 @@ impl Evidence {
     }
 
     /// Makes a folder inside, e.g. for one guest.
-    pub fn part(&self, name: &str) -> Result<Self, PartError> {
+    pub fn part(&self, name: &str) -> Result<Self, FileError> {
         let folder = self.folder.join(name);
-        match fs::create_dir_all(&folder) {
-            Ok(()) => Ok(Self { folder }),
-            Err(source) => Err(PartError { path: folder, source }),
-        }
+        fs::create_dir_all(&folder).map_err(FileError::at("making", &folder))?;
+        Ok(Self { folder })
     }
 
     /// Writes `verdict.json`.

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::file::FileError;
 use crate::machine::setup::{Chipset, Firmware};
 use crate::machine::{Flash, Platform, SecureBoot};
 
@@ -33,15 +34,8 @@ pub enum FirmwareError {
     #[error("secure boot needs the chipset q35: the board pc cannot protect the firmware's keys")]
     SecureBootOnPc,
     /// A file operation failed.
-    #[error("{doing} {}: {source}", path.display())]
-    File {
-        /// The operation, as a gerund.
-        doing: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// Why it failed.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
 }
 
 fn name(firmware: Firmware) -> &'static str {
@@ -106,11 +100,7 @@ pub fn prepare(
     }
     let (code, template) = choose(&descriptors(&folders())?, firmware, chipset)?;
     if !variables.exists() {
-        fs::copy(&template, variables).map_err(|source| FirmwareError::File {
-            doing: "copying",
-            path: template,
-            source,
-        })?;
+        fs::copy(&template, variables).map_err(FileError::at("copying", &template))?;
     }
     let secure_boot = match firmware {
         Firmware::UefiSecure => SecureBoot::Enforced,
@@ -153,7 +143,7 @@ fn descriptors(folders: &[PathBuf]) -> Result<Vec<(String, Descriptor)>, Firmwar
     }
     let mut found = Vec::new();
     for (name, path) in files {
-        let read = |source| FirmwareError::File { doing: "reading", path: path.clone(), source };
+        let read = |error| FileError::at("reading", &path)(error);
         let text = fs::read_to_string(&path).map_err(read)?;
         if !text.is_empty() {
             let descriptor = serde_json::from_str(&text).map_err(io::Error::from).map_err(read)?;
@@ -195,7 +185,7 @@ fn lack(
         target.architecture == "x86_64" && target.machines.iter().any(machine)
     };
     if !descriptor.interface_types.iter().any(|kind| kind == "uefi") {
-        return Err("is no UEFI");
+        return Err("is not UEFI firmware");
     }
     if !descriptor.targets.iter().any(fits) {
         return Err("is for another board");

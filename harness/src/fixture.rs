@@ -1,12 +1,12 @@
 //! Simulated VPS images: their description as data, and the folder it comes from.
 
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
+use crate::file::{FileError, ParseError};
 use crate::machine::setup::Bus;
 use crate::size::Size;
 
@@ -94,27 +94,17 @@ pub enum FixtureError {
         /// The names that exist.
         known: Vec<String>,
     },
-    /// Its description cannot be read.
-    #[error("parsing {}: {source}", path.display())]
-    Description {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: Box<toml::de::Error>,
-    },
+    /// Its description cannot be understood.
+    #[error(transparent)]
+    Description(#[from] ParseError),
     /// A file of it cannot be read.
-    #[error("reading {}: {source}", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
 }
 
 /// Returns the names of the fixtures in a folder of fixtures, in order.
 pub fn names(fixtures: &Path) -> Result<Vec<String>, FixtureError> {
-    let at = |source| FixtureError::File { path: fixtures.to_owned(), source };
+    let at = |error| FileError::at("reading", fixtures)(error);
     let mut names = Vec::new();
     for entry in fs::read_dir(fixtures).map_err(at)? {
         let entry = entry.map_err(at)?;
@@ -135,10 +125,8 @@ impl Fixture {
         }
         let folder = fixtures.join(name);
         let path = folder.join("fixture.toml");
-        let text = fs::read_to_string(&path);
-        let text = text.map_err(|source| FixtureError::File { path: path.clone(), source })?;
-        let description = toml::from_str(&text)
-            .map_err(|source| FixtureError::Description { path, source: Box::new(source) })?;
+        let text = fs::read_to_string(&path).map_err(FileError::at("reading", &path))?;
+        let description = toml::from_str(&text).map_err(ParseError::at(&path))?;
         Ok(Self { name: name.to_owned(), description, folder })
     }
 
@@ -158,7 +146,7 @@ impl Fixture {
         inputs.dedup();
         for input in inputs {
             let path = self.folder.join(&input);
-            let content = fs::read(&path).map_err(|source| FixtureError::File { path, source })?;
+            let content = fs::read(&path).map_err(FileError::at("reading", &path))?;
             let name = input.to_string_lossy().into_owned();
             digest.update(format!("\n{name} {}\n", content.len()));
             digest.update(content);

@@ -1,7 +1,7 @@
 //! A running machine, with everything that its sensors report.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -23,6 +23,7 @@ use self::sensors::Voice;
 use crate::budget::{Budget, GaveUp, Watch};
 use crate::classify;
 use crate::command::CommandError;
+use crate::file::FileError;
 use crate::load;
 use crate::machine::{Boot, Machine, MachineError};
 use crate::qmp::Qmp;
@@ -170,15 +171,8 @@ pub enum GuestError {
         source: io::Error,
     },
     /// A file or socket of the guest failed.
-    #[error("{doing} {}", path.display())]
-    File {
-        /// The operation, as a gerund.
-        doing: &'static str,
-        /// The file or socket.
-        path: PathBuf,
-        /// The reason.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
     /// QEMU refused a command.
     #[error("asking QEMU to {command}: {reason}")]
     Qmp {

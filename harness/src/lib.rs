@@ -91,6 +91,7 @@ pub mod write_log;
 
 // Tools.
 pub mod command;
+pub mod file;
 mod recent;
 pub mod size;
 pub mod ssh;

@@ -9,6 +9,7 @@ use crate::drive::direct::{self, Direct};
 use crate::drive::error::DirectError;
 use crate::drive::outside::{self, Outside};
 use crate::evidence::Evidence;
+use crate::file::FileError;
 use crate::host::Host;
 use crate::image;
 use crate::machine::setup::{Sector, Way};
@@ -66,8 +67,8 @@ pub async fn rehearse(
     verdict.added = run.hardware.added();
     verdict.struck.clone_from(&notes.struck);
     host.progress.finish();
-    evidence.verdict(&verdict).map_err(DirectError::file("writing verdict.json"))?;
-    evidence.stages(&notes.times).map_err(DirectError::file("writing stages.json"))?;
+    evidence.verdict(&verdict).map_err(FileError::new("writing verdict.json"))?;
+    evidence.stages(&notes.times).map_err(FileError::new("writing stages.json"))?;
     Ok((verdict, notes.times))
 }
 
@@ -79,16 +80,16 @@ async fn whole(
     evidence: &Evidence,
 ) -> Result<Verdict, DirectError> {
     let fixture = std::path::absolute(run.rehearsal.fixture.disk());
-    let fixture = fixture.map_err(DirectError::file("finding the fixture"))?;
+    let fixture = fixture.map_err(FileError::new("finding the fixture"))?;
     let written = run.hardware.write_others(&fixture).await;
-    written.map_err(DirectError::file("writing the other disks"))?;
+    written.map_err(FileError::new("writing the other disks"))?;
     let left = Left { run, disk: &run.disk_of(way), evidence };
     let verdict = match way {
         Way::Direct => quick(&left, notes).await?,
         Way::Jump | Way::Kexec | Way::Bootloader => jump(&left, notes).await?,
     };
     let written = run.hardware.written(&fixture).await;
-    match written.map_err(DirectError::file("reading the other disks"))? {
+    match written.map_err(FileError::new("reading the other disks"))? {
         None => Ok(verdict),
         Some(reason) => {
             let mut written = Verdict::failed(Class::OtherDiskWritten, reason, Vec::new());
@@ -186,7 +187,7 @@ async fn after(
         End::Returned(verdict) if verdict.class == Some(Class::Cut) && rehearsal.cuts_power() => {
             let cut = power::cut(left.run, notes.log_at_jump, left.disk).await;
             let mut verdict = verdict;
-            verdict.evidence.extend(cut.map_err(DirectError::file("rebuilding the disk"))?);
+            verdict.evidence.extend(cut.map_err(FileError::new("rebuilding the disk"))?);
             aftermath::returned(left, notes, verdict).await
         }
         End::Returned(verdict) if rehearsal.setup.rehearse => {
@@ -252,7 +253,7 @@ fn keep_disks(run: &Run<'_>, evidence: &Evidence) -> Result<(), DirectError> {
     for name in ["disk.qcow2", "quick.qcow2", "witness.raw"] {
         let (from, to) = (run.workspace.join(name), evidence.folder().join(name));
         if from.exists() {
-            fs::copy(from, to).map_err(DirectError::file("keeping a disk"))?;
+            fs::copy(from, to).map_err(FileError::new("keeping a disk"))?;
         }
     }
     Ok(())

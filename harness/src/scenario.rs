@@ -1,11 +1,11 @@
 //! A scenario: one file with one claim, what is rehearsed, and what must then be true.
 
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::file::{FileError, ParseError};
 use crate::machine::setup::Setup;
 
 pub mod admission;
@@ -59,21 +59,11 @@ pub struct Scenario {
 #[derive(Debug, thiserror::Error)]
 pub enum ScenarioError {
     /// A file cannot be read.
-    #[error("reading {}: {source}", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// The reason.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
     /// A file cannot be understood.
-    #[error("parsing {}: {reason}", path.display())]
-    Parse {
-        /// The file.
-        path: PathBuf,
-        /// The reason.
-        reason: String,
-    },
+    #[error(transparent)]
+    Parse(#[from] ParseError),
     /// No scenario is left to run.
     #[error("no scenario has {wanted}")]
     NoMatch {
@@ -103,19 +93,14 @@ pub fn read_all(root: &Path) -> Result<Vec<Scenario>, ScenarioError> {
 }
 
 fn collect(folder: &Path, prefix: &str, into: &mut Vec<Scenario>) -> Result<(), ScenarioError> {
-    let at = |path: &Path| {
-        let path = path.to_owned();
-        move |source| ScenarioError::File { path, source }
-    };
-    for entry in fs::read_dir(folder).map_err(at(folder))? {
-        let path = entry.map_err(at(folder))?.path();
+    for entry in fs::read_dir(folder).map_err(FileError::at("reading", folder))? {
+        let path = entry.map_err(FileError::at("reading", folder))?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if path.is_dir() && name != "payloads" {
             collect(&path, &format!("{prefix}{name}/"), into)?;
         } else if let Some(stem) = name.strip_suffix(".toml") {
-            let text = fs::read_to_string(&path).map_err(at(&path))?;
-            let parsed = Scenario::parse(&text);
-            let mut scenario = parsed.map_err(|reason| ScenarioError::Parse { path, reason })?;
+            let text = fs::read_to_string(&path).map_err(FileError::at("reading", &path))?;
+            let mut scenario = Scenario::parse(&text).map_err(ParseError::at(&path))?;
             scenario.name = format!("{prefix}{stem}");
             folder.clone_into(&mut scenario.folder);
             into.push(scenario);

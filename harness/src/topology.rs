@@ -1,10 +1,10 @@
 //! Networks of providers as data, for the router beside a machine and for the system on it.
 
 use std::fs;
-use std::io;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use crate::file::{FileError, ParseError};
 use serde::Deserialize;
 
 /// MAC addresses of every guest's cards.
@@ -59,27 +59,17 @@ pub enum TopologyError {
         known: Vec<String>,
     },
     /// Its file cannot be understood.
-    #[error("parsing {}: {reason}", path.display())]
-    Parse {
-        /// The file.
-        path: PathBuf,
-        /// The reason.
-        reason: String,
-    },
+    #[error(transparent)]
+    Parse(#[from] ParseError),
     /// A file cannot be read.
-    #[error("reading {}: {source}", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// The reason.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
 }
 
 /// Returns the names of the topologies in a folder of fixtures, in order.
 pub fn names(fixtures: &Path) -> Result<Vec<String>, TopologyError> {
     let path = fixtures.join(FOLDER);
-    let at = |source| TopologyError::File { path: path.clone(), source };
+    let at = |error| FileError::at("reading", &path)(error);
     let mut names = Vec::new();
     for entry in fs::read_dir(&path).map_err(at)? {
         let name = entry.map_err(at)?.file_name().to_string_lossy().into_owned();
@@ -103,10 +93,8 @@ impl Topology {
             return Err(TopologyError::Unknown { name: name.to_owned(), known });
         }
         let path = fixtures.join(FOLDER).join(format!("{name}.toml"));
-        let text = fs::read_to_string(&path);
-        let text = text.map_err(|source| TopologyError::File { path: path.clone(), source })?;
-        let parsed = Self::parse(&text);
-        let topology = parsed.map_err(|reason| TopologyError::Parse { path, reason })?;
+        let text = fs::read_to_string(&path).map_err(FileError::at("reading", &path))?;
+        let topology = Self::parse(&text).map_err(ParseError::at(&path))?;
         Ok(Self { name: name.to_owned(), ..topology })
     }
 

@@ -1,5 +1,7 @@
 //! What the sensors report to the chain and the judge.
 
+use crate::fault::Fault;
+
 /// One thing that a sensor reported.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Seen {
@@ -11,7 +13,7 @@ pub enum Seen {
     /// A fault struck the machine.
     Fault(String),
     /// A fault reset the machine, or cut its power.
-    Cut(String),
+    Cut(Fault),
     /// The old system was kept at its prompt, and continues.
     Kept,
     /// A whole line of the serial console.

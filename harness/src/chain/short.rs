@@ -39,10 +39,10 @@ impl Chain {
     }
 
     /// Returns the end of a machine that was reset in between; the disk determines what it boots.
-    pub(super) fn cut(&self, fault: &str) -> End {
+    pub(super) fn cut(&self, lost_power: bool, by: &str) -> End {
         let place = self.stage().map_or_else(String::new, |stage| format!(" in stage {stage}"));
-        let what = if fault.starts_with("power-cut") { "lost its power" } else { "was reset" };
-        let reason = format!("the machine {what}{place} ({fault})");
+        let what = if lost_power { "lost its power" } else { "was reset" };
+        let reason = format!("the machine {what}{place} ({by})");
         End::Returned(self.finish(Verdict::failed(Class::Cut, reason, self.context())))
     }
 }

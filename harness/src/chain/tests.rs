@@ -1,6 +1,7 @@
 //! Good and bad transcripts, with what the chain makes of them.
 
 use super::*;
+use crate::fault::{Fault, Moment};
 
 const OLD: &str = "anemos fixture debian-12";
 
@@ -270,7 +271,8 @@ fn a_panic_that_no_reset_follows_is_told_all_the_same() {
 #[test]
 fn a_fault_that_resets_the_machine_names_the_stage() {
     let (mut chain, _) = run(&format!("{JUMP}\nanemos: stage network begins"));
-    let end = chain.observe(9.0, &Seen::Cut("reset at stage network".into()));
+    let reset = Fault { kind: Kind::Reset, at: Moment::Stage("network".into()) };
+    let end = chain.observe(9.0, &Seen::Cut(reset));
     let Some(End::Returned(verdict)) = end else { panic!("{end:?}") };
     let want = "the machine was reset in stage network (reset at stage network)";
     assert_eq!((verdict.class, verdict.reason.as_str()), (Some(Class::Cut), want));

@@ -10,6 +10,7 @@ use crate::chain::{Aim, Chain, End, Entry, Link, Route, Timed};
 use crate::classify::Class;
 use crate::command::CommandError;
 use crate::fault::{self, Fault};
+use crate::file::{FileError, ParseError};
 use crate::guest::Guest;
 use crate::host::Host;
 use crate::machine::setup::CardOrder;
@@ -75,7 +76,7 @@ pub(crate) async fn deploy(
     let unordered = |disk: &Disk| Disk { boot_index: None, ..disk.clone() };
     machine.clock = fault::clock(direct.faults);
     let plugged = direct.outside.plug(&mut machine, None, slots_at_first(CardOrder::Kept));
-    plugged.map_err(DirectError::file("plugging the cables in"))?;
+    plugged.map_err(FileError::new("plugging the cables in"))?;
     machine.serve(host.server(direct.payload, direct.faults));
     machine.disks = direct.disks.iter().map(unordered).collect();
     let guest = Guest::start(&machine, folder, "deploy").await?;
@@ -96,10 +97,10 @@ async fn build(
     folder: &Path,
 ) -> Result<Result<PathBuf, Verdict>, DirectError> {
     let made = fs::create_dir_all(folder);
-    made.map_err(DirectError::file("making the folder of the evidence"))?;
+    made.map_err(FileError::new("making the folder of the evidence"))?;
     let config = folder.join("anemos.toml");
     let text = configuration(direct, &host.served)?;
-    fs::write(&config, text).map_err(DirectError::file("writing the configuration"))?;
+    fs::write(&config, text).map_err(FileError::new("writing the configuration"))?;
     let initramfs = direct.work.join("final.img");
     let text = |path: &Path| path.display().to_string();
     let arguments = ["build", "-c", &text(&config), "-o", &text(&initramfs), &text(direct.payload)];
@@ -160,10 +161,8 @@ fn configuration(direct: &Direct<'_>, served: &[Served]) -> Result<String, Direc
 }
 
 fn read(path: &Path) -> Result<toml::Table, DirectError> {
-    let doing = format!("reading {}", path.display());
-    let text = fs::read_to_string(path).map_err(DirectError::file(doing))?;
-    toml::from_str(&text)
-        .map_err(|source| DirectError::Config { path: path.to_owned(), source: Box::new(source) })
+    let text = fs::read_to_string(path).map_err(FileError::at("reading", path))?;
+    Ok(toml::from_str(&text).map_err(ParseError::at(path))?)
 }
 
 /// Sets a key of a section, replacing a value that is not a section.

@@ -11,6 +11,7 @@ use tokio::sync::Mutex;
 use super::error::DirectError;
 use crate::classify::Class;
 use crate::command::{CommandError, quote};
+use crate::file::{FileError, whole};
 use crate::guest::{Guest, Waited, What, run_folder};
 use crate::host::{Host, forward};
 use crate::machine::{Board, Boot, Forward, Machine, Network, RouterNetwork};
@@ -100,7 +101,7 @@ impl Router {
         host.progress.step("router: booting");
         let Provider { topology, image } = provider;
         let folder = run_folder()?;
-        let ways = ways(topology, ports).map_err(DirectError::file("finding a free port"))?;
+        let ways = ways(topology, ports).map_err(FileError::new("finding a free port"))?;
         let notes = notes(topology, &ways).map(|(name, text)| {
             let path = folder.path().join(name);
             fs::write(&path, text).map(|()| (name.to_owned(), path))
@@ -110,7 +111,7 @@ impl Router {
             sockets: sockets(&folder, topology.cards),
             forwards: ways.iter().map(|way| way.forward).collect(),
             server: Some(server),
-            notes: notes.map_err(DirectError::file("writing what the router is told"))?,
+            notes: notes.map_err(FileError::new("writing the notes for the router"))?,
         };
         let boot = Boot::Direct {
             kernel: image.kernel(),
@@ -160,7 +161,8 @@ impl Router {
     ) -> Result<(), Verdict> {
         let name = &self.topology.name;
         let fixture = |error: &CommandError| {
-            let reason = format!("the old system could not be given the topology {name}: {error}");
+            let reason =
+                format!("the old system could not be given the topology {name}: {}", whole(&error));
             Verdict::broken(Class::FixtureFailed, reason, Vec::new())
         };
         ssh.reach("true").await;
@@ -175,7 +177,8 @@ impl Router {
         }
         let shown = ssh.run(SHOW).await.map_err(|it| fixture(&it))?;
         fs::write(evidence.join("old-system.network.txt"), shown.stdout).map_err(|error| {
-            let reason = format!("keeping what the old system's network is like: {error}");
+            let reason =
+                format!("keeping what the old system's network is like: {}", whole(&error));
             Verdict::broken(Class::FixtureFailed, reason, Vec::new())
         })
     }

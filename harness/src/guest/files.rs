@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::GuestError;
+use crate::file::FileError;
 
 /// Names of the files of one guest.
 #[derive(Clone, Debug)]
@@ -17,11 +18,7 @@ pub(super) struct Files {
 impl Files {
     /// Makes the folder.
     pub(super) fn new(folder: &Path, name: &str) -> Result<Self, GuestError> {
-        std::fs::create_dir_all(folder).map_err(|source| GuestError::File {
-            doing: "making the folder",
-            path: folder.to_path_buf(),
-            source,
-        })?;
+        std::fs::create_dir_all(folder).map_err(FileError::at("making the folder", folder))?;
         Ok(Self { folder: folder.to_path_buf(), name: name.to_owned() })
     }
 
@@ -31,16 +28,12 @@ impl Files {
 
     pub(super) fn create(&self, suffix: &str) -> Result<File, GuestError> {
         let path = self.path(suffix);
-        File::create(&path).map_err(|source| GuestError::File { doing: "creating", path, source })
+        Ok(File::create(&path).map_err(FileError::at("creating", &path))?)
     }
 
     pub(super) fn write(&self, suffix: &str, text: &str) -> Result<(), GuestError> {
         let path = self.path(suffix);
-        std::fs::write(&path, text).map_err(|source| GuestError::File {
-            doing: "writing",
-            path,
-            source,
-        })
+        Ok(std::fs::write(&path, text).map_err(FileError::at("writing", &path))?)
     }
 }
 

@@ -12,6 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
 use super::{Guest, GuestError};
+use crate::file::FileError;
 
 /// The instructions `cli; jmp .` of x86.
 const HANG: &str = "faebfe";
@@ -45,11 +46,8 @@ impl Guest {
         let command_line = format!("gdbserver unix:{},server=on,wait=off", path.display());
         let open = qapi::qmp::human_monitor_command { cpu_index: None, command_line };
         self.ask("open its debugger", open).await?;
-        self.hang(&path).await.map_err(|source| GuestError::File {
-            doing: "hanging the kernel through",
-            path,
-            source,
-        })
+        let hung = self.hang(&path).await;
+        Ok(hung.map_err(FileError::at("hanging the kernel through", &path))?)
     }
 
     /// Returns whether the machine wants to be off, or to restart, and is stopped.

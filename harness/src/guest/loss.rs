@@ -9,6 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 
 use super::{Guest, GuestError};
+use crate::file::FileError;
 
 /// One in this many packets is lost.
 const ONE_OF: u64 = 100;
@@ -64,15 +65,11 @@ impl Guest {
     /// Makes QEMU connect to us by a character device.
     async fn wire(&mut self, id: &'static str) -> Result<UnixStream, GuestError> {
         let path = self.run.path().join(id);
-        let failed = |doing| {
-            let path = path.clone();
-            move |source| GuestError::File { doing, path, source }
-        };
-        let listener = UnixListener::bind(&path).map_err(failed("listening on"))?;
+        let listener = UnixListener::bind(&path).map_err(FileError::at("listening on", &path))?;
         let address = json!({ "type": "unix", "data": { "path": path } });
         let backend = json!({ "type": "socket", "data": { "addr": address, "server": false } });
         self.ask("add a wire", AddChardev { id, backend }).await?;
-        let (stream, _) = listener.accept().await.map_err(failed("accepting on"))?;
+        let (stream, _) = listener.accept().await.map_err(FileError::at("accepting on", &path))?;
         Ok(stream)
     }
 }

@@ -12,6 +12,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use super::files::Files;
 use super::{Ended, GuestError};
 use crate::command::{Command, quote, tail};
+use crate::file::FileError;
 use crate::machine::Machine;
 use crate::machine::args::{PROGRAM, Sockets, Wiring, render};
 use crate::qmp::Qmp;
@@ -76,11 +77,7 @@ impl Process {
 pub(crate) fn run_folder() -> Result<TempDir, GuestError> {
     sweep(&std::env::temp_dir());
     let made = tempfile::Builder::new().prefix(RUN_FOLDER).tempdir();
-    made.map_err(|source| GuestError::File {
-        doing: "making a folder in",
-        path: std::env::temp_dir(),
-        source,
-    })
+    Ok(made.map_err(FileError::at("making a folder in", &std::env::temp_dir()))?)
 }
 
 /// Removes what killed runs left; what cannot be removed may belong to someone else.
@@ -95,11 +92,7 @@ fn sweep(folder: &Path) {
 }
 
 fn listen(path: &Path) -> Result<UnixListener, GuestError> {
-    UnixListener::bind(path).map_err(|source| GuestError::File {
-        doing: "listening on",
-        path: path.to_path_buf(),
-        source,
-    })
+    Ok(UnixListener::bind(path).map_err(FileError::at("listening on", path))?)
 }
 
 /// Renders the same machine for a person's terminal, with what was really run.

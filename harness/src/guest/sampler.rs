@@ -10,6 +10,7 @@ use tokio::time::MissedTickBehavior;
 use super::files::Files;
 use super::sensors::Voice;
 use super::{GuestError, Traffic, What};
+use crate::file::FileError;
 use crate::qmp::{BlockStats, Qmp, QueryBlockstats};
 use crate::screen::{PAGE_ADDRESS, PAGE_LEN, Screen};
 
@@ -93,10 +94,6 @@ pub(super) async fn read_screen(qmp: &Qmp, page: &Path) -> Result<Screen, GuestE
         filename: page.display().to_string(),
     };
     qmp.execute(command).await.map_err(GuestError::qmp("save the text page"))?;
-    let bytes = std::fs::read(page).map_err(|source| GuestError::File {
-        doing: "reading",
-        path: page.to_path_buf(),
-        source,
-    })?;
+    let bytes = std::fs::read(page).map_err(FileError::at("reading", page))?;
     Ok(Screen::decode(&bytes))
 }

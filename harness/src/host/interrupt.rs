@@ -35,7 +35,7 @@ impl Interrupted {
 /// Everything runs on the calling thread, because the kernel ends the children of a thread with it.
 pub fn run<T>(work: impl Future<Output = T>) -> io::Result<Result<T, Interrupted>> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         let mut int = signal(SignalKind::interrupt())?;
         let mut term = signal(SignalKind::terminate())?;
         let mut hup = signal(SignalKind::hangup())?;
@@ -45,7 +45,10 @@ pub fn run<T>(work: impl Future<Output = T>) -> io::Result<Result<T, Interrupted
             _ = term.recv() => Err(Interrupted::Term),
             _ = hup.recv() => Err(Interrupted::Hup),
         })
-    })
+    });
+    // Somebody else may hold the lock that a thread waits for.
+    runtime.shutdown_background();
+    ended
 }
 
 #[cfg(test)]

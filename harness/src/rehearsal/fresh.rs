@@ -15,6 +15,7 @@ use crate::classify::Class;
 use crate::drive::outside::{Outside, Slot};
 use crate::drive::{host_disk_failed, qemu_died, seen};
 use crate::evidence::ANSWER;
+use crate::file::FileError;
 use crate::guest::{Event, Guest, GuestError, What};
 use crate::host::Host;
 use crate::machine::{Board, Disk};
@@ -78,11 +79,7 @@ pub(crate) async fn judge(
     host.progress.step(format!("{}: booting from its disk", fresh.name.replace('-', " ")));
     let mut machine = host.machine(&fresh.board, fresh.memory_mib, &[]);
     let ports = fresh.outside.plug(&mut machine, expectation.tcp, fresh.slots);
-    let ports = ports.map_err(|source| GuestError::File {
-        doing: "finding a free port on",
-        path: "127.0.0.1".into(),
-        source,
-    })?;
+    let ports = ports.map_err(FileError::new("finding a free port"))?;
     if let Some(server) = fresh.server {
         machine.serve(server);
     }

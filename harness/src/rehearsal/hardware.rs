@@ -57,7 +57,14 @@ impl Hardware {
             let platform = firmware::prepare(firmware, chipset, &workspace.join(variables))?;
             let network_card = setup.network_card;
             let (watchdog, spare_cards) = (setup.watchdog, setup.spare_cards);
-            Ok(Board { platform, chipset, cpu: setup.cpu, network_card, spare_cards, watchdog })
+            Ok::<_, FirmwareError>(Board {
+                platform,
+                chipset,
+                cpu: setup.cpu,
+                network_card,
+                spare_cards,
+                watchdog,
+            })
         };
         let new = board(setup.firmware, "variables.fd")?;
         let deploy = match (setup.firmware, setup.entry) {

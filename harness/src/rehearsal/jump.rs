@@ -2,9 +2,9 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::old_system::OldSystem;
+use super::old_system::{INSIDE, OldSystem, Up, bring_anemos, inside};
 use crate::chain::{Aim, End, Link, Seen, Timed};
 use crate::classify::Class;
 use crate::command::{CommandError, quote};
@@ -13,15 +13,13 @@ use crate::drive::error::DirectError;
 use crate::drive::outside::{Outside, Slot};
 use crate::evidence::SAID;
 use crate::fault::{self, Fault, Struck};
+use crate::file::{FileError, whole};
 use crate::fixture::cache::Ready;
 use crate::host::Host;
 use crate::machine::setup::Way;
 use crate::machine::{Board, Disk};
 use crate::ssh::{self, Ssh};
 use crate::verdict::Verdict;
-
-/// Folder in the home of the guest's user that everything is copied to.
-const INSIDE: &str = "anemos-rehearsal";
 
 /// What the old system does.
 #[derive(Clone, Debug)]
@@ -76,7 +74,7 @@ pub(crate) async fn deploy(
 ) -> Result<Jumped, DirectError> {
     let mut machine = host.machine(&jump.board, jump.memory_mib, &[]);
     let ports = jump.outside.plug(&mut machine, Some(ssh::PORT), jump.slots);
-    let ports = ports.map_err(DirectError::file("plugging the cables in"))?;
+    let ports = ports.map_err(FileError::new("plugging the cables in"))?;
     machine.disks.clone_from(&jump.disks);
     machine.clock = fault::clock(jump.faults);
     machine.serve(host.server(jump.payload, jump.faults));
@@ -88,20 +86,21 @@ pub(crate) async fn deploy(
     };
     let Jump { fixture, aim, disk, disk_size, .. } = *jump;
     let old = OldSystem { host, fixture, aim, machine, disk, disk_size, ssh: &ssh, folder };
-    let (mut drive, end) = match old.start().await? {
-        Ok(mut drive) => {
+    let (mut drive, end, holds_anemos) = match old.start().await? {
+        Ok(Up { mut drive, holds_anemos }) => {
             drive.guest.plug_late(&jump.disks).await?;
             drive.guest.plug_late_cards(&old.machine).await?;
             let end = take_in(&mut drive, jump, &ssh, folder).await;
-            (drive, end)
+            (drive, end, holds_anemos)
         }
-        Err(failed) => (failed.drive, Some(failed.end)),
+        Err(failed) => (failed.drive, Some(failed.end), false),
     };
+    let missing = (!holds_anemos).then_some(&host.anemos);
     let end = match end {
         Some(end) => Ok(end),
-        None => through(&mut drive, jump, &ssh, &folder.join(SAID)).await,
+        None => through(&mut drive, jump, &ssh, missing, folder).await,
     };
-    let end = end.map_err(DirectError::file("keeping what anemos deploy says"))?;
+    let end = end.map_err(FileError::new("keeping what anemos deploy says"))?;
     let (times, old_root) =
         (drive.chain.times().to_vec(), drive.chain.old_root().map(str::to_owned));
     let (log_at_jump, struck) = (drive.log_at_jump(), drive.struck.clone());
@@ -123,9 +122,15 @@ async fn take_in(drive: &mut Drive<'_>, jump: &Jump<'_>, ssh: &Ssh, folder: &Pat
     }
 }
 
-async fn through(drive: &mut Drive<'_>, jump: &Jump<'_>, ssh: &Ssh, log: &Path) -> io::Result<End> {
-    let anemos = drive.host.anemos.clone();
-    match drive.meanwhile(push(ssh, &anemos, jump)).await {
+async fn through(
+    drive: &mut Drive<'_>,
+    jump: &Jump<'_>,
+    ssh: &Ssh,
+    missing: Option<&PathBuf>,
+    folder: &Path,
+) -> io::Result<End> {
+    let log = &folder.join(SAID);
+    match drive.meanwhile(push(ssh, missing, jump)).await {
         Err(end) => return Ok(*end),
         Ok(Err(error)) => return Ok(unreachable(&error)),
         Ok(Ok(())) => drive.tell(&Seen::Pushed),
@@ -174,7 +179,7 @@ async fn in_rescue(drive: &mut Drive<'_>, jump: &Jump<'_>, ssh: &Ssh, verdict: V
             let text = String::from_utf8_lossy(&output.stdout).into_owned();
             verdict.evidence.extend(text.lines().map(|line| format!("rescue: {line}")));
         }
-        Ok(Err(error)) => verdict.evidence.push(format!("rescue: {error}")),
+        Ok(Err(error)) => verdict.evidence.push(format!("rescue: {}", whole(&error))),
         Err(_elapsed) => verdict.evidence.push("rescue: no answer by SSH".to_owned()),
     }
     if jump.rescue.is_none() || verdict.rescue_answers == Some(false) {
@@ -185,14 +190,15 @@ async fn in_rescue(drive: &mut Drive<'_>, jump: &Jump<'_>, ssh: &Ssh, verdict: V
 }
 
 fn unreachable(error: &CommandError) -> End {
-    let reason = format!("the old system could not be reached: {error}");
+    let reason = format!("the old system could not be reached: {}", whole(&error));
     End::Failed(Verdict::broken(Class::FixtureFailed, reason, Vec::new()))
 }
 
-/// Copies binary, configuration and payload, as soon as the SSH server answers.
-async fn push(ssh: &Ssh, anemos: &Path, jump: &Jump<'_>) -> Result<(), CommandError> {
-    ssh.reach(&format!("mkdir -p -m 700 {INSIDE}")).await;
-    ssh.push(anemos, &inside("anemos"), "755").await?;
+/// Copies what is not there yet: `anemos`, configuration and payload.
+async fn push(ssh: &Ssh, anemos: Option<&PathBuf>, jump: &Jump<'_>) -> Result<(), CommandError> {
+    if let Some(anemos) = anemos {
+        bring_anemos(ssh, anemos).await?;
+    }
     if let Some(config) = jump.config {
         ssh.push(config, &inside("anemos.toml"), "600").await?;
     }
@@ -222,10 +228,6 @@ fn as_root(user: &str) -> &'static str {
 /// Returns the command that asks the old system about the result, for this user of it.
 pub(crate) fn ask_for_status(user: &str) -> String {
     format!("{}{INSIDE}/anemos status", as_root(user))
-}
-
-fn inside(name: &str) -> String {
-    format!("{INSIDE}/{name}")
 }
 
 /// Returns the name of the payload, which people and messages know it by.

@@ -6,8 +6,10 @@ use std::path::Path;
 use super::saved::{self, Place, Proof, SaveError};
 use crate::chain::{Aim, Chain, End, Entry, Link, Route, Seen};
 use crate::classify::Class;
+use crate::command::CommandError;
 use crate::drive::Drive;
 use crate::drive::error::DirectError;
+use crate::file::{FileError, whole};
 use crate::fixture::cache::Ready;
 use crate::guest::Guest;
 use crate::host::{Host, Start};
@@ -22,6 +24,9 @@ use crate::verdict::Verdict;
 /// (`RNDRESEEDCRNG` of random(4)).
 const RENEW: &str = "head -c 512 /dev/hwrng >/dev/urandom 2>/dev/null; \
     perl -e 'open my $f, \">\", \"/dev/urandom\"; ioctl $f, 0x5207, 0' 2>/dev/null; true";
+
+/// Folder in the home of the guest's user that everything is copied to.
+pub(super) const INSIDE: &str = "anemos-rehearsal";
 
 /// The old system, with how to start it.
 pub(super) struct OldSystem<'a> {
@@ -38,6 +43,13 @@ pub(super) struct OldSystem<'a> {
     pub(super) folder: &'a Path,
 }
 
+/// An old system that one can log in to.
+pub(super) struct Up<'a> {
+    pub(super) drive: Drive<'a>,
+    /// Whether it already holds the `anemos` of this run.
+    pub(super) holds_anemos: bool,
+}
+
 /// An old system that did not come up.
 pub(super) struct Failed<'a> {
     pub(super) drive: Drive<'a>,
@@ -46,15 +58,22 @@ pub(super) struct Failed<'a> {
 
 impl<'a> OldSystem<'a> {
     /// Starts it, and waits until one can log in to it.
-    pub(super) async fn start(&self) -> Result<Result<Drive<'a>, Box<Failed<'a>>>, DirectError> {
-        let place = self.place().await;
-        if let Some(place) = place.as_ref().filter(|place| place.is_taken()) {
-            match self.resume(place).await {
-                Ok(drive) => return Ok(Ok(drive)),
-                Err(reason) => self.give_up(place, &reason),
+    pub(super) async fn start(&self) -> Result<Result<Up<'a>, Box<Failed<'a>>>, DirectError> {
+        let Some(place) = self.place().await else { return self.boot(None).await };
+        // Others that need the same guest wait for it instead of booting one as well.
+        let mut lock = None;
+        if !place.is_taken() {
+            lock = Some(place.lock().await.map_err(FileError::new("locking the kept guest"))?);
+        }
+        if place.is_taken() {
+            match self.resume(&place).await {
+                Ok(up) => return Ok(Ok(up)),
+                Err(reason) => self.give_up(&place, &reason),
             }
         }
-        self.boot(place.as_ref()).await
+        let booted = self.boot(Some(&place)).await;
+        drop(lock);
+        booted
     }
 
     /// Returns where a guest is kept, or could be; reports why if there is no such place.
@@ -67,7 +86,7 @@ impl<'a> OldSystem<'a> {
             Some(obstacle) => Err(obstacle.to_owned()),
             None => saved::place(cache, self.fixture, &self.machine, size)
                 .await
-                .map_err(|error| error.to_string()),
+                .map_err(|error| whole(&error)),
         };
         found.map_err(|reason| self.cold(&reason)).ok()
     }
@@ -78,16 +97,17 @@ impl<'a> OldSystem<'a> {
 
     /// Gives up a kept guest that does not continue, because it is of no use.
     fn give_up(&self, place: &Place, reason: &SaveError) {
-        self.cold(&format!("the kept guest does not go on: {reason}"));
+        self.cold(&format!("the kept guest does not go on: {}", whole(reason)));
         // What cannot be removed is tried again, and reported again, the next time.
         drop(place.forget());
     }
 
-    async fn resume(&self, place: &Place) -> Result<Drive<'a>, SaveError> {
+    async fn resume(&self, place: &Place) -> Result<Up<'a>, SaveError> {
         self.host.progress.step("old system: going on from its prompt");
         image::overlay(self.disk, &std::path::absolute(place.disk())?, Format::Qcow2).await?;
         place.bring_variables(&self.machine.board.platform)?;
-        let Proof { old_root } = place.proof(self.folder)?;
+        let Proof { old_root, anemos } = place.proof(self.folder)?;
+        let holds_anemos = anemos == saved::digest_of(&self.host.anemos)?;
         let machine = place.resumed(self.machine.clone());
         let began = self.host.at();
         let guest = Guest::start(&machine, self.folder, "old-system").await?;
@@ -100,7 +120,7 @@ impl<'a> OldSystem<'a> {
         let now = if self.machine.clock.is_some() { "true" } else { &format!("date -s @{now}") };
         let renew = format!("{sudo}{now} && {sudo}sh -c {}", crate::command::quote(RENEW));
         match drive.meanwhile(self.ssh.run(&renew)).await {
-            Ok(Ok(_said)) => Ok(drive),
+            Ok(Ok(_said)) => Ok(Up { drive, holds_anemos }),
             Ok(Err(error)) => Err(error.into()),
             Err(_end) => Err(io::Error::other("it does not answer").into()),
         }
@@ -109,38 +129,51 @@ impl<'a> OldSystem<'a> {
     async fn boot(
         &self,
         place: Option<&Place>,
-    ) -> Result<Result<Drive<'a>, Box<Failed<'a>>>, DirectError> {
+    ) -> Result<Result<Up<'a>, Box<Failed<'a>>>, DirectError> {
         self.host.progress.step("old system: booting");
-        self.make_disk().await.map_err(|error| DirectError::File {
-            doing: "making the disk of the old system".to_owned(),
-            source: io::Error::other(error),
-        })?;
+        let made = self.make_disk().await.map_err(io::Error::other);
+        made.map_err(FileError::new("making the disk of the old system"))?;
         let began = self.host.at();
         let guest = Guest::start(&self.machine, self.folder, "old-system").await?;
         let mut drive = self.drive(guest, began);
         if let Some(end) = drive.follow(Link::OldSystem).await {
             return Ok(Err(Box::new(Failed { drive, end })));
         }
-        let Some(place) = place else { return Ok(Ok(drive)) };
-        // Whatever is still starting would start again in every rehearsal.
-        let settled = async {
-            self.ssh.reach("true").await;
-            self.ssh.run("systemctl is-system-running --wait").await
+        let Some(place) = place else { return Ok(Ok(Up { drive, holds_anemos: false })) };
+        let settled = match drive.meanwhile(self.settle()).await {
+            Ok(settled) => settled.map_err(SaveError::from),
+            Err(end) => return Ok(Err(Box::new(Failed { drive, end: *end }))),
         };
-        // A system that says it is degraded, or has no systemd, is as good as any other.
-        if let Err(end) = drive.meanwhile(settled).await {
-            return Ok(Err(Box::new(Failed { drive, end: *end })));
-        }
-        let proof = Proof { old_root: drive.chain.old_root().map(str::to_owned) };
-        match place.keep(&mut drive.guest, &self.machine, &proof, self.folder).await {
+        match self.keep(&mut drive, place, settled).await {
             Ok(()) => drop(drive.tell(&Seen::Kept)),
             Err(error) => {
-                let reason = format!("the old system could not be kept: {error}");
+                let reason = format!("the old system could not be kept: {}", whole(&error));
                 let verdict = Verdict::broken(Class::FixtureFailed, reason, Vec::new());
                 return Ok(Err(Box::new(Failed { drive, end: End::Failed(verdict) })));
             }
         }
-        Ok(Ok(drive))
+        Ok(Ok(Up { drive, holds_anemos: true }))
+    }
+
+    /// Waits until everything has started, and brings in what every rehearsal needs: what is done
+    /// before a guest is kept need not be done again.
+    async fn settle(&self) -> Result<(), CommandError> {
+        self.ssh.reach("true").await;
+        // A system that says it is degraded, or has no systemd, is as good as any other.
+        drop(self.ssh.run("systemctl is-system-running --wait").await);
+        bring_anemos(self.ssh, &self.host.anemos).await
+    }
+
+    async fn keep(
+        &self,
+        drive: &mut Drive<'_>,
+        place: &Place,
+        settled: Result<(), SaveError>,
+    ) -> Result<(), SaveError> {
+        settled?;
+        let old_root = drive.chain.old_root().map(str::to_owned);
+        let proof = Proof { old_root, anemos: saved::digest_of(&self.host.anemos)? };
+        place.keep(&mut drive.guest, &self.machine, &proof, self.folder).await
     }
 
     async fn make_disk(&self) -> Result<(), SaveError> {
@@ -158,4 +191,15 @@ impl<'a> OldSystem<'a> {
         let route = Route { entry: Entry::Jump, identity, login, aim: self.aim };
         Drive::new(self.host, guest, Chain::new(route, began))
     }
+}
+
+/// Copies `anemos` to where rehearsals have it, as soon as the SSH server answers.
+pub(super) async fn bring_anemos(ssh: &Ssh, anemos: &Path) -> Result<(), CommandError> {
+    ssh.reach(&format!("mkdir -p -m 700 {INSIDE}")).await;
+    ssh.push(anemos, &inside("anemos"), "755").await
+}
+
+/// Returns the path of a file in that folder.
+pub(super) fn inside(name: &str) -> String {
+    format!("{INSIDE}/{name}")
 }

@@ -9,6 +9,7 @@ use super::rebuilt::Rebuilt;
 use super::run::Run;
 use crate::classify::Class;
 use crate::drive::error::DirectError;
+use crate::file::FileError;
 use crate::machine::setup::Way;
 use crate::size::Size;
 use crate::verdict::{Boots, Ending, PowerCut, Verdict};
@@ -47,7 +48,7 @@ pub(super) async fn cuts(
     verdict: &mut Verdict,
 ) -> Result<(), DirectError> {
     let Left { run, disk, evidence } = *left;
-    let rebuilding = || DirectError::file("rebuilding the disk");
+    let rebuilding = || FileError::new("rebuilding the disk");
     let found = rebuilt(run, log_at_jump, disk).await.map_err(rebuilding())?;
     let Some((mut rebuilt, flushes)) = found else { return Ok(()) };
     for (number, flush) in choose(&flushes, run.rehearsal.power_cuts) {

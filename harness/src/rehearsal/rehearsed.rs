@@ -12,6 +12,7 @@ use crate::classify::Class;
 use crate::debugfs;
 use crate::drive::error::DirectError;
 use crate::evidence::STATUS;
+use crate::file::FileError;
 use crate::image;
 use crate::verdict::{Ending, Verdict};
 
@@ -32,7 +33,7 @@ pub(super) async fn rehearsed(
     host.progress.step("comparing the disk with what it was at the jump");
     let start = host.at();
     let compared =
-        compare(left, notes.log_at_jump).await.map_err(DirectError::file("comparing the disk"))?;
+        compare(left, notes.log_at_jump).await.map_err(FileError::new("comparing the disk"))?;
     notes.timed(host, "compare the disk", start);
     let mut verdict = aftermath::returned(left, notes, verdict).await?;
     let passed = verdict.verdict == Ending::Passed;

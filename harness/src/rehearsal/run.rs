@@ -12,6 +12,7 @@ use crate::drive::outside::Outside;
 use crate::drive::router::Provider;
 use crate::evidence::Evidence;
 use crate::fault::{Kind, Struck};
+use crate::file::FileError;
 use crate::fixture::cache::Ready;
 use crate::host::Host;
 use crate::host::workspace::Workspace;
@@ -96,7 +97,7 @@ impl<'a> Run<'a> {
     /// Makes its folder, with the hardware for its guests.
     pub(super) fn new(host: &'a Host, rehearsal: &'a Rehearsal) -> Result<Self, DirectError> {
         let workspace = Workspace::create(&host.cache.join("runs"));
-        let workspace = workspace.map_err(DirectError::file("making a folder for the run"))?;
+        let workspace = workspace.map_err(FileError::new("making a folder for the run"))?;
         let hardware = Hardware::new(&rehearsal.setup, rehearsal.recording(), &workspace)?;
         Ok(Self { host, rehearsal, workspace, hardware, outside: Outside::Host })
     }

@@ -19,7 +19,7 @@ use crate::machine::setup::Bus;
 use crate::machine::{Boot, Machine, MachineError, Network, Platform};
 
 /// Raised if what is done before a guest is kept changes, which no digest shows.
-const RECIPE: &str = "anemos saved guest 1";
+const RECIPE: &str = "anemos saved guest 2";
 /// The migration stream, compressed: a third of the size, and no slower to read.
 const STATE: &str = "state.zst";
 const DISK: &str = "disk.qcow2";
@@ -32,12 +32,21 @@ const TRANSCRIPT: &str = "old-system.console.log";
 pub(crate) struct Proof {
     /// `root=` from the old system's kernel command line.
     pub(crate) old_root: Option<String>,
+    /// The digest of the `anemos` that it already holds.
+    pub(crate) anemos: String,
 }
 
 /// The place of a saved guest, whether or not it is there.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
     folder: PathBuf,
+}
+
+/// Returns the digest of a program, by which a kept guest knows that it holds the same one.
+pub(crate) fn digest_of(program: &Path) -> io::Result<String> {
+    let mut digest = Sha256::new();
+    io::copy(&mut fs::File::open(program)?, &mut digest)?;
+    Ok(format!("{:x}", digest.finalize()))
 }
 
 /// Why a guest cannot be kept.
@@ -118,6 +127,15 @@ impl Place {
     /// Returns whether a guest is kept here: it is moved here as the last step.
     pub(crate) fn is_taken(&self) -> bool {
         self.folder.is_dir()
+    }
+
+    /// Waits until nobody else is about to keep a guest here; the file is the lock.
+    pub(crate) async fn lock(&self) -> io::Result<fs::File> {
+        let saved = self.folder.parent().unwrap_or(&self.folder);
+        fs::create_dir_all(saved)?;
+        let file = fs::File::create(saved.join(format!(".{}.lock", name_of(&self.folder))))?;
+        let locked = tokio::task::spawn_blocking(move || file.lock().map(|()| file));
+        locked.await.map_err(io::Error::other)?
     }
 
     /// Returns the disk as it was when the guest was saved; it is never written.

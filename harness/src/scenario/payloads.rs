@@ -2,26 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 use tokio::sync::Mutex;
 
 use crate::command::{Command, CommandError};
+use crate::file::FileError;
 use crate::fixture::build::script_command;
 
 /// Why a payload is not available.
 #[derive(Debug, thiserror::Error)]
 pub enum PayloadError {
     /// A file operation failed.
-    #[error("reading {}: {source}", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// The reason.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
     /// A program failed.
     #[error(transparent)]
     Command(#[from] CommandError),
@@ -66,7 +61,7 @@ impl Payloads {
         let name = file_name(overlay.unwrap_or(source));
         // Several may have the same name.
         let place = self.work.join(made.len().to_string());
-        fs::create_dir_all(&place).map_err(file(&place))?;
+        fs::create_dir_all(&place).map_err(FileError::at("making", &place))?;
         let folder = self.folder(source).await?;
         let folder = match overlay {
             Some(overlay) => overlaid(&folder, overlay, place.join(&name)).await?,
@@ -89,16 +84,17 @@ impl Payloads {
         if built.is_dir() {
             return Ok(built);
         }
-        fs::create_dir_all(&self.cache).map_err(file(&self.cache))?;
+        fs::create_dir_all(&self.cache).map_err(FileError::at("making", &self.cache))?;
         let aside = tempfile::Builder::new().prefix(".building-").tempdir_in(&self.cache);
-        let aside = aside.map_err(file(&self.cache))?;
-        let script = std::path::absolute(source.join("build")).map_err(file(source))?;
+        let aside = aside.map_err(FileError::at("making a folder in", &self.cache))?;
+        let script =
+            std::path::absolute(source.join("build")).map_err(FileError::at("reading", source))?;
         let payload = aside.path().join("payload");
         script_command(&script).arg(&payload).env("ANEMOS", &self.anemos).run().await?;
         match fs::rename(&payload, &built) {
             // Another run made the same first.
             Err(_) if built.is_dir() => {}
-            renamed => renamed.map_err(file(&built))?,
+            renamed => renamed.map_err(FileError::at("moving", &built))?,
         }
         Ok(built)
     }
@@ -106,7 +102,7 @@ impl Payloads {
 
 /// Combines both into one folder, `whole`.
 async fn overlaid(folder: &Path, overlay: &Path, whole: PathBuf) -> Result<PathBuf, PayloadError> {
-    fs::create_dir_all(&whole).map_err(file(&whole))?;
+    fs::create_dir_all(&whole).map_err(FileError::at("making", &whole))?;
     for source in [folder, overlay] {
         Command::new("cp").arg("-a").arg(source.join(".")).arg(&whole).run().await?;
     }
@@ -117,11 +113,6 @@ fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-fn file(path: &Path) -> impl FnOnce(io::Error) -> PayloadError {
-    let path = path.to_owned();
-    move |source| PayloadError::File { path, source }
-}
-
 /// Returns the digest of all small files of a folder; large files were built, so are not inputs.
 fn digest(source: &Path) -> Result<String, PayloadError> {
     let mut digest = Sha256::new();
@@ -129,7 +120,7 @@ fn digest(source: &Path) -> Result<String, PayloadError> {
     list(source, &mut files)?;
     files.sort();
     for path in files {
-        let content = fs::read(&path).map_err(file(&path))?;
+        let content = fs::read(&path).map_err(FileError::at("reading", &path))?;
         let name = path.strip_prefix(source).unwrap_or(&path);
         digest.update(format!("{} {}\n", name.display(), content.len()));
         digest.update(content);
@@ -139,12 +130,15 @@ fn digest(source: &Path) -> Result<String, PayloadError> {
 
 fn list(folder: &Path, into: &mut Vec<PathBuf>) -> Result<(), PayloadError> {
     const LARGEST: u64 = 1 << 20;
-    for entry in fs::read_dir(folder).map_err(file(folder))? {
-        let entry = entry.map_err(file(folder))?;
-        let (path, kind) = (entry.path(), entry.file_type().map_err(file(folder))?);
+    for entry in fs::read_dir(folder).map_err(FileError::at("reading", folder))? {
+        let entry = entry.map_err(FileError::at("reading", folder))?;
+        let (path, kind) =
+            (entry.path(), entry.file_type().map_err(FileError::at("reading", folder))?);
         if kind.is_dir() {
             list(&path, into)?;
-        } else if kind.is_file() && entry.metadata().map_err(file(folder))?.len() <= LARGEST {
+        } else if kind.is_file()
+            && entry.metadata().map_err(FileError::at("reading", folder))?.len() <= LARGEST
+        {
             into.push(path);
         }
     }
