@@ -158,6 +158,7 @@ impl Fixture {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::file::whole;
 
     fn fixture(folder: &Path, toml: &str) -> Result<Fixture, FixtureError> {
         let own = folder.join("f");
@@ -187,7 +188,7 @@ mod tests {
     #[test]
     fn a_missing_input_is_named() {
         let folder = tempfile::tempdir().unwrap();
-        let error = fixture(folder.path(), TOML).unwrap().digest().unwrap_err().to_string();
+        let error = whole(&fixture(folder.path(), TOML).unwrap().digest().unwrap_err());
         assert!(error.contains("f/issue: No such file"), "{error}");
     }
 
