@@ -56,32 +56,34 @@ imgbuild: setup release ## Installs an IMGBUILD inside a simulated VPS, from a m
 test: setup ## Checks everything, runs every test, then each kind of scenario once
 	@echo "test: $$(date +%T) 1. build"
 	cargo build --profile guest --workspace
-	@echo "test: $$(date +%T) 2. simulated machines; meanwhile formatting, lints, documentation, and the build of the tests"
-	@$(MAKE) --no-print-directory -j2 test-fixtures test-build
-	@echo "test: $$(date +%T) 3. tests without guests; meanwhile each kind of scenario"
-	@$(MAKE) --no-print-directory -j2 test-run test-each
+	@echo "test: $$(date +%T) 2. simulated machines and scenarios; meanwhile lints, documentation and the other tests"
+	@$(MAKE) --no-print-directory -j3 test-each test-run
 	@echo "test: $$(date +%T) passed"
 
-# The parts of `make test`: two at a time, because one alone often leaves a core idle.
-test-fixtures:
-	$(TESTED) fixture build debian-12 served/arch
+# The parts of `make test`, several at a time, because one alone often leaves a core idle.
+test-fixture:
+	$(TESTED) fixture build debian-12
+	@echo "test: $$(date +%T) the simulated machine is ready"
+
+test-served:
+	$(TESTED) fixture build served/arch
 	-$(TESTED) fixture build served/alpine
-	@echo "test: $$(date +%T) the simulated machines are ready"
+	@echo "test: $$(date +%T) the mirrors are ready"
+
+test-each: test-fixture test-served
+	$(TESTED) conformance --tag each
+	@echo "test: $$(date +%T) each kind of scenario passed"
 
 test-build:
 	@$(MAKE) --no-print-directory check PROFILE=guest
 	cargo test --profile guest --workspace --no-run
 	@echo "test: $$(date +%T) everything is checked, and the tests are built"
 
-test-run:
+test-run: test-build test-fixture test-served
 	ANEMOS_TEST_KERNEL="$$($(TESTED) fixture list | sed -n 's/^debian-12 .*built, //p')/vmlinuz" \
 	ANEMOS_TEST_SERVED="$$($(TESTED) fixture list | sed -n 's/^served.*built, //p' | paste -sd:)" \
 		cargo test --profile guest --workspace
 	@echo "test: $$(date +%T) every test without guests passed"
-
-test-each:
-	$(TESTED) conformance --tag each
-	@echo "test: $$(date +%T) each kind of scenario passed"
 
 conformance: setup ## Runs every scenario, then machines drawn from a seed; builds every fixture
 	cargo build --profile guest --workspace
@@ -103,5 +105,5 @@ target/payloads/%.tar.zst: payloads/%/build payloads/%/deploy | release
 	payloads/$*/build target/payloads/$*
 	$(ANEMOS) pack target/payloads/$* -o $@
 
-.PHONY: help setup packages build release demo demo-says demo-arch imgbuild test test-fixtures test-build test-run \
-	test-each conformance campaign check bench
+.PHONY: help setup packages build release demo demo-says demo-arch imgbuild test test-fixture test-served test-each test-build \
+	test-run conformance campaign check bench
