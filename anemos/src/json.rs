@@ -1,6 +1,6 @@
 //! Results for programs: `--json` alone prints them, `--json FILE` writes them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use serde::Serialize;
@@ -26,11 +26,18 @@ impl From<&str> for Json {
 }
 
 impl Json {
-    /// Leaves standard output to the result for programs, if that is where it goes.
-    pub(crate) fn begin(json: Option<&Self>) {
-        if json == Some(&Self::Printed) {
-            report::reserve_stdout();
-        }
+    /// Leaves standard output to the result for programs, if that is where it goes, and removes the
+    /// files of an earlier run, whose result is not this one's however it ends.
+    pub(crate) fn begin(json: Option<&Self>, junit: Option<&Path>) -> anyhow::Result<()> {
+        let file = match json {
+            Some(Self::Printed) => {
+                report::reserve_stdout();
+                None
+            }
+            Some(Self::Written(path)) => Some(path.as_path()),
+            None => None,
+        };
+        [file, junit].into_iter().flatten().try_for_each(forget)
     }
 
     /// Prints or writes the result.
@@ -47,9 +54,31 @@ impl Json {
     }
 }
 
+fn forget(path: &Path) -> anyhow::Result<()> {
+    match std::fs::metadata(path) {
+        // A pipe or /dev/null takes a result, but keeps none.
+        Ok(found) if found.is_file() => {
+            let removed = std::fs::remove_file(path);
+            removed.with_context(|| format!("removing the earlier {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_earlier_result_is_removed_and_a_device_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let (old, new) = (folder.path().join("r.json"), folder.path().join("new.xml"));
+        std::fs::write(&old, "passed").unwrap();
+        Json::begin(Some(&Json::Written(old.clone())), Some(&new)).unwrap();
+        assert!(!old.exists() && !new.exists());
+        Json::begin(Some(&Json::Written("/dev/null".into())), None).unwrap();
+        assert!(Path::new("/dev/null").exists());
+    }
 
     #[test]
     fn a_dash_stands_for_standard_output() {

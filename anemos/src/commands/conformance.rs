@@ -90,7 +90,7 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
-        Json::begin(self.json.as_ref());
+        Json::begin(self.json.as_ref(), self.junit.as_deref())?;
         let all = scenario::read_all(&self.scenarios)?;
         let (filters, tags) = (self.filters.clone(), self.tags.clone());
         let selection = Selection { filters, tags, shard: self.shard };

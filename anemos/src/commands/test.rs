@@ -127,7 +127,7 @@ struct KeepArgs {
 
 impl Args {
     pub(crate) fn run(mut self) -> anyhow::Result<ExitCode> {
-        Json::begin(self.keep.json.as_ref());
+        Json::begin(self.keep.json.as_ref(), self.keep.junit.as_deref())?;
         let _packed = self.pack()?;
         let payload = check(&self.payload, self.config.as_deref())?;
         let twin = self.machine.twin()?;
@@ -157,10 +157,13 @@ impl Args {
             let evidence = Evidence::create(&folder)
                 .with_context(|| format!("making {}", folder.display()))?;
             let made = Made { setup, twin: twin.as_ref() };
+            let began = Instant::now();
             let done = interrupt::run(self.rehearse(&payload, made, &fixture, &evidence));
             let (verdict, times) = match done.context("starting")? {
                 Ok(done) => done?,
-                Err(interrupted) => return self.interrupted(interrupted, &evidence),
+                Err(interrupted) => {
+                    return self.interrupted(interrupted, &about, began.elapsed(), &evidence);
+                }
             };
             report::result(&render(&verdict, &times, evidence.folder()));
             let twin_differs = tell_of_twin(twin.as_ref(), evidence.folder())?;
@@ -213,10 +216,13 @@ impl Args {
                 .with_context(|| format!("making {}", folder.display()))?;
             let setup = Setup { memory: Some(Size::of_bytes(memory << 20)), ..setup.clone() };
             let made = Made { setup, twin: None };
+            let began = Instant::now();
             let done = interrupt::run(self.rehearse(payload, made, fixture, &evidence));
             let (verdict, _times) = match done.context("starting")? {
                 Ok(done) => done?,
-                Err(interrupted) => return self.interrupted(interrupted, &evidence),
+                Err(interrupted) => {
+                    return self.interrupted(interrupted, &about, began.elapsed(), &evidence);
+                }
             };
             report::step(&format!("{memory} MiB: {}: {}", verdict.verdict, verdict.reason));
             search.note(memory, verdict);
@@ -330,12 +336,17 @@ impl Args {
     fn interrupted(
         &self,
         interrupted: Interrupted,
+        about: &str,
+        took: Duration,
         evidence: &Evidence,
     ) -> anyhow::Result<ExitCode> {
         let class = harness::classify::Class::Interrupted;
         let verdict = Verdict::broken(class, interrupted.to_string(), Vec::new());
+        let whole =
+            Timed { name: "interrupted".to_owned(), start: 0.0, seconds: took.as_secs_f64() };
         evidence.verdict(&verdict).context("writing verdict.json")?;
-        self.write_json(&verdict, &[], evidence)?;
+        self.report(about, &verdict, std::slice::from_ref(&whole), evidence.folder())?;
+        self.write_json(&verdict, &[whole], evidence)?;
         let code = Interrupted::EXIT_CODE;
         report::step(&format!("{interrupted}: guests are ended, exit code {code}"));
         Ok(ExitCode::from(code))

@@ -101,7 +101,11 @@ impl Runner {
     /// Runs `anemos test` as soon as a core is free.
     pub(super) async fn attempt(&self, scenario: &Scenario, evidence: &Path) -> io::Result<Came> {
         let admitted = self.admission.enter().await;
-        fs::create_dir_all(evidence)?;
+        // What an earlier run left there would be judged as this one's.
+        match fs::remove_dir_all(evidence) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => fs::create_dir_all(evidence)?,
+        }
         let overlay = scenario.overlay.as_ref().map(|overlay| scenario.folder.join(overlay));
         let own = scenario.payload.as_ref().map(|payload| scenario.folder.join(payload));
         let source = own.or_else(|| self.payload.clone());
