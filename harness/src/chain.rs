@@ -229,8 +229,8 @@ impl Chain {
         if let Some(root) = classify::root_parameter(line) {
             self.old_root = Some(root.to_owned());
         }
-        if let Some(class) = classify::failure(line) {
-            let reason = format!("the fixture does not boot: {}", class.words());
+        if let Some(failure) = classify::failure(line, None) {
+            let reason = format!("the fixture does not boot: {}", failure.class.words());
             let verdict = Verdict::broken(Class::FixtureFailed, reason, self.context());
             return Some(End::Failed(verdict));
         }
@@ -252,7 +252,7 @@ impl Chain {
             return Some(self.failed(Class::RebootedInstead, reason));
         }
         if line.contains("Kernel panic - not syncing") {
-            let words = classify::failure(line).map_or("", Class::words);
+            let words = classify::failure(line, None).map_or("", |failure| failure.class.words());
             // It reboots by itself, so what follows shows whether the old system is back.
             self.panic.get_or_insert_with(|| words.to_owned());
             return None;

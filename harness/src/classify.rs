@@ -2,6 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
+mod failure;
+mod phase;
+
+pub use self::failure::{Failure, failure};
+pub use self::phase::{Phase, proven};
+
 /// The reason why a rehearsal did not pass, in one word.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -50,8 +56,10 @@ pub enum Class {
     Emergency,
     /// The old system came back.
     OldSystem,
-    /// The new system said nothing that could be judged.
+    /// The new system stopped without a word about the reason.
     Silent,
+    /// Nothing can be known of the new system: it speaks nowhere, and nobody asked it anything.
+    Unheard,
     /// The new system booted and was reset again.
     ResetLoop,
     /// What was expected of the new system was not seen.
@@ -85,6 +93,7 @@ impl Class {
                 | Self::Emergency
                 | Self::OldSystem
                 | Self::Silent
+                | Self::Unheard
                 | Self::ResetLoop
                 | Self::Expectation
         )
@@ -112,10 +121,11 @@ impl Class {
             Self::KernelNoRoot => "the kernel found no root file system",
             Self::InitDied => "the first process of the system ended",
             Self::KernelPanic => "the kernel panicked",
-            Self::InitramfsShell => "the initramfs did not find the root file system",
+            Self::InitramfsShell => "the initramfs gave up",
             Self::Emergency => "the system ended in emergency mode",
             Self::OldSystem => "the old system came back",
-            Self::Silent => "nothing was heard of it",
+            Self::Silent => "nothing more was heard of it",
+            Self::Unheard => "nothing can be known of it",
             Self::ResetLoop => "it was reset after it had started",
             Self::Expectation => "what was expected of it was not seen",
             Self::OtherDiskWritten => "another disk than the selected one was written",
@@ -127,67 +137,6 @@ impl Class {
     }
 }
 
-/// Texts that identify a class, the more specific first: a kernel without root panics too.
-const FAILURES: &[(&str, Class)] = &[
-    ("No bootable device", Class::FirmwareNoBoot),
-    ("Boot failed: not a bootable disk", Class::FirmwareNoBoot),
-    ("Boot failed: could not read the boot disk", Class::FirmwareNoBoot),
-    ("No bootable option or device was found", Class::FirmwareNoBoot),
-    // EDK2 and shim, on the serial console.
-    ("BdsDxe: No bootable option", Class::FirmwareNoBoot),
-    ("Security Violation", Class::FirmwareNoBoot),
-    ("UEFI Interactive Shell", Class::FirmwareNoBoot),
-    ("EFI\\BOOT\\grubx64.efi - Not Found", Class::BootLoader),
-    ("start_image() returned", Class::BootLoader),
-    ("grub rescue>", Class::BootLoader),
-    ("grub>", Class::BootLoader),
-    ("Minimal BASH-like line editing is supported", Class::BootLoader),
-    ("you need to load the kernel first", Class::BootLoader),
-    ("GRUB Hard Disk Error", Class::BootLoader),
-    ("Attempted to kill init", Class::InitDied),
-    ("No working init found", Class::InitDied),
-    ("Requested init", Class::InitDied),
-    ("VFS: Unable to mount root fs", Class::KernelNoRoot),
-    ("VFS: Cannot open root device", Class::KernelNoRoot),
-    ("mount_block_root", Class::KernelNoRoot),
-    ("Kernel panic - not syncing", Class::KernelPanic),
-    ("does not exist.  Dropping to a shell!", Class::InitramfsShell),
-    ("does not exist. Dropping to a shell!", Class::InitramfsShell),
-    ("(initramfs)", Class::InitramfsShell),
-    ("dracut-initqueue timeout", Class::InitramfsShell),
-    ("Entering emergency mode. Exit the shell", Class::InitramfsShell),
-    ("You are in emergency mode", Class::Emergency),
-    ("You are in rescue mode", Class::Emergency),
-    ("Give root password for maintenance", Class::Emergency),
-    ("Give root password for system maintenance", Class::Emergency),
-    ("Cannot open access to console, the root account is locked", Class::Emergency),
-];
-
-/// Returns the class of a line that shows a failure by itself.
-pub fn failure(line: &str) -> Option<Class> {
-    let known = FAILURES.iter().find(|(text, _)| line.contains(text)).map(|(_, class)| *class);
-    known.or_else(|| is_boot_loader_error(line).then_some(Class::BootLoader))
-}
-
-/// Recognises `error: file '/boot/grub/i386-pc/normal.mod' not found.` and the like.
-///
-/// Such a line starts like this. The kernel's and systemd's own lines contain `error:` too, so only
-/// GRUB's phrases count.
-fn is_boot_loader_error(line: &str) -> bool {
-    const PHRASES: &[&str] = &[
-        "not found.",
-        "no such device",
-        "no such partition",
-        "unknown filesystem",
-        "invalid magic number",
-        "premature end of file",
-        "bad shim signature",
-    ];
-    let line = line.trim_start();
-    let said = line.strip_prefix("error: ").or_else(|| line.strip_prefix("GRUB error: "));
-    said.is_some_and(|said| PHRASES.iter().any(|phrase| said.contains(phrase)))
-}
-
 /// Returns whether the second of two classes is the more specific one.
 ///
 /// A kernel says `VFS: Unable to mount root fs` on the line of its panic, and `Attempted to kill
@@ -196,26 +145,33 @@ pub fn is_more_telling(known: Class, new: Class) -> bool {
     known == Class::KernelPanic && matches!(new, Class::KernelNoRoot | Class::InitDied)
 }
 
-/// Returns whether a line, finished or not, is a login prompt: `name login: `.
+/// Returns whether a line, finished or not, is a login prompt, alone or after the name of the host.
 pub fn is_login_prompt(line: &str, prompt: &str) -> bool {
     let prompt = prompt.trim_end();
-    line.trim_end().ends_with(prompt) || is_overtaken_prompt(line, prompt)
+    let before = line.trim_end().strip_suffix(prompt).map(str::trim);
+    before.is_some_and(|host| host.is_empty() || is_host(host)) || is_overtaken_prompt(line, prompt)
+}
+
+fn is_host(word: &str) -> bool {
+    // The message of login(1) to somebody who is already in starts the same way.
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    !word.is_empty() && word.chars().all(plain) && word != "Last"
 }
 
 /// Returns whether others wrote after a prompt at the same instant, as cloud-init does at its end.
 fn is_overtaken_prompt(line: &str, prompt: &str) -> bool {
     let host = line.split_once(prompt).and_then(|(before, _)| before.strip_suffix(' '));
-    // The message of login(1) to somebody who is already in starts the same way.
-    host.is_some_and(|host| {
-        let word = host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-'));
-        word && !host.is_empty() && host != "Last"
-    })
+    host.is_some_and(is_host)
 }
 
-/// Returns whether the line is the first of a Linux kernel.
+/// Returns whether the line is the first of a kernel.
 pub fn is_kernel_banner(line: &str) -> bool {
+    const OTHERS: &[&str] = &["FreeBSD ", "NetBSD ", "OpenBSD "];
+    let said = without_clock(line);
     // An unfinished prompt may stand before the kernel's clock.
-    without_clock(line).starts_with("Linux version ") || line.contains("] Linux version ")
+    said.starts_with("Linux version ")
+        || line.contains("] Linux version ")
+        || (OTHERS.iter().any(|name| said.starts_with(name)) && said.contains(" #"))
 }
 
 /// Returns whether the line counts as progress: lines that only show time passing do not.
@@ -236,13 +192,28 @@ pub fn is_progress(line: &str) -> bool {
 
 /// Returns the line without the kernel's clock: `[ 1.234567] text`, also after a `<6>`.
 pub fn without_clock(line: &str) -> &str {
+    split_clock(line).1
+}
+
+/// Returns the time of the kernel's clock before a line, in seconds.
+pub fn clock(line: &str) -> Option<f64> {
+    split_clock(line).0
+}
+
+fn split_clock(line: &str) -> (Option<f64>, &str) {
     let line = line.trim_start();
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let level = line.strip_prefix('<').and_then(|line| line.split_once('>'));
+    let line = level.filter(|(level, _)| digits(level)).map_or(line, |(_, rest)| rest);
     let Some((clock, rest)) = line.strip_prefix('[').and_then(|line| line.split_once(']')) else {
-        return line;
+        return (None, line);
     };
     let clock = clock.trim();
     let is_clock = clock.contains('.') && clock.bytes().all(|b| b.is_ascii_digit() || b == b'.');
-    if is_clock { rest.trim_start() } else { line }
+    match clock.parse() {
+        Ok(seconds) if is_clock => (Some(seconds), rest.trim_start()),
+        _ => (None, line),
+    }
 }
 
 /// Returns `root=` from the kernel command line, if the line shows one.

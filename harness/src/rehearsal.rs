@@ -55,7 +55,7 @@ pub async fn rehearse(
     }
     let deployed = verdict.verdict == Ending::Passed && !rehearsal.setup.rehearse;
     if deployed {
-        verdict.warnings = residue(&run).await;
+        verdict.warnings.extend(residue(&run).await);
     }
     // Before power cuts are tried on them.
     keep_disks(&run, evidence)?;

@@ -38,7 +38,7 @@ fn lines_that_tell_a_failure_have_its_class() {
         ("Give root password for maintenance", Class::Emergency),
         ("Cannot open access to console, the root account is locked.", Class::Emergency),
     ] {
-        assert_eq!(failure(line), Some(want), "{line:?}");
+        assert_eq!(failure(line, None).map(|it| it.class), Some(want), "{line:?}");
     }
 }
 
@@ -56,7 +56,57 @@ fn lines_of_a_healthy_boot_tell_no_failure() {
         "systemd[1]: some.service: error: configuration not found.",
         "debian login: ",
     ] {
-        assert_eq!(failure(line), None, "{line:?}");
+        assert_eq!(failure(line, None), None, "{line:?}");
+    }
+}
+
+#[test]
+fn words_of_another_phase_or_in_the_middle_of_a_line_tell_nothing() {
+    for (phase, line) in [
+        (Phase::Kernel, "error: file `/etc/app.conf' not found."),
+        (Phase::System, "grub> is what you see when the menu is broken"),
+        (Phase::Firmware, "type grub> help"),
+        (Phase::BootLoader, "grub> is what you see when the menu is broken"),
+        (Phase::Initramfs, "(initramfs) is a prompt"),
+        (Phase::Initramfs, "ALERT!  disk 1 does not exist"),
+        (Phase::System, "(initramfs) is a prompt"),
+        (Phase::System, "ALERT!  disk 1 does not exist"),
+        (Phase::System, "Dec  1 10:00:00 vps kernel: Kernel panic - not syncing: Fatal exception"),
+        (Phase::System, "Kernel panic - not syncing: Fatal exception"),
+        (Phase::System, "journal: You are in emergency mode"),
+        (Phase::System, "No bootable device"),
+        (Phase::Kernel, "error: no such device: 0a1b."),
+    ] {
+        assert_eq!(failure(line, Some(phase)), None, "{phase:?}: {line:?}");
+    }
+}
+
+#[test]
+fn an_initramfs_says_why_it_gives_up() {
+    for (line, want) in [
+        ("Target filesystem doesn't have requested /sbin/init.", "no init in the root"),
+        ("No init found. Try passing init= bootarg.", "no init in the root"),
+        ("run-init: can't execute '/sbin/init': No such file or directory", "no init in the root"),
+        ("Gave up waiting for root file system device.  Common problems:", "did not find the root"),
+        ("ERROR: device 'UUID=0a1b' not found. Skipping fsck.", "did not find the root"),
+        ("ERROR: Failed to mount '/dev/vda2' on real root", "could not mount the root"),
+        ("Mounting root failed.", "could not mount the root"),
+    ] {
+        let found = failure(line, Some(Phase::Initramfs)).unwrap();
+        assert_eq!(found.class, Class::InitramfsShell, "{line:?}");
+        assert!(found.because.unwrap().contains(want), "{line:?}: {found:?}");
+    }
+}
+
+#[test]
+fn the_clock_of_the_kernel_is_read() {
+    for (line, want) in [
+        ("[    1.500000] vda: vda1", Some(1.5)),
+        ("<6>[   12.25] x", Some(12.25)),
+        ("[  OK  ] Started x.", None),
+        ("[1] x", None),
+    ] {
+        assert_eq!(clock(line), want, "{line:?}");
     }
 }
 
@@ -95,6 +145,10 @@ fn a_login_prompt_is_the_end_of_a_line() {
         ("vps login:", true),
         ("vps login: <14>Nov 24 11:40:19 cloud-init: ####", true),
         ("a.b-c login: [   25.3] cloud-init[374]", true),
+        ("login: ", true),
+        ("fedora login: ", true),
+        ("localhost login:", true),
+        ("Please do not use the old login:", false),
         ("Last login: Mon", false),
         ("sshd: failed login: root", false),
         ("login: root", false),

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::judge::{Expectation, Judge};
@@ -86,10 +87,8 @@ pub(crate) async fn judge(
     machine.disks = fresh.disks;
     let mut guest = Guest::start(&machine, folder, fresh.name).await?;
     let first = ports.first().copied();
-    let (answered, answers) = watch::channel(false);
-    let knocking = (!ports.is_empty()).then(|| tokio::spawn(knock(ports, answered)));
     let judge = Judge::new(expectation);
-    let mut verdict = watch_it(host, &mut guest, judge, &answers).await;
+    let mut verdict = watch_it(host, &mut guest, judge, ports).await?;
     if let (Some(question), Some(port)) = (fresh.question, first)
         && verdict.verdict == Ending::Passed
     {
@@ -102,9 +101,6 @@ pub(crate) async fn judge(
             let reason = "the new system boots, but does not answer by SSH as it must";
             reason.clone_into(&mut verdict.reason);
         }
-    }
-    if let Some(knocking) = knocking {
-        knocking.abort();
     }
     if fresh.end == TurnOff::ByButton && verdict.verdict == Ending::Passed {
         guest.press_power_button().await?;
@@ -156,21 +152,25 @@ async fn watch_it(
     host: &Host,
     guest: &mut Guest,
     mut judge: Judge,
-    answers: &watch::Receiver<bool>,
-) -> Verdict {
+    ports: Vec<u16>,
+) -> Result<Verdict, GuestError> {
+    let mut door = Door::knock(ports);
     let mut watch = Watch::begin(host.budget("the new system", 180, 12), guest.now());
-    let mut held = false;
+    let (mut resets, mut held) = (Resets::default(), false);
     loop {
         let next = guest.next(Instant::now() + BEAT).await;
-        if *answers.borrow() {
+        if door.answers() {
             judge.observe(host.at(), &Seen::Connected(judge.port()));
         }
-        if let Some(observation) = next {
-            if observation.what.is_progress() {
-                watch.progress(guest.now());
-            }
-            if let Some(verdict) = look(host, &mut judge, &observation.what) {
-                return verdict;
+        match resets.take(host, guest, &mut judge, next.map(|next| next.what)).await? {
+            Step::Ended(verdict) => return Ok(*verdict),
+            Step::Progress => watch.progress(guest.now()),
+            Step::Nothing => {}
+            Step::BootsAgain => {
+                host.progress.step("new system: reset itself, boots again");
+                held = false;
+                door = Door::knock(std::mem::take(&mut door.ports));
+                watch = Watch::begin(host.budget("the new system", 180, 12), guest.now());
             }
         }
         if judge.holds() && !held {
@@ -178,13 +178,13 @@ async fn watch_it(
             host.progress.step("new system: is up, must hold");
         }
         if let Some(verdict) = judge.tick(host.at()) {
-            return verdict;
+            return Ok(verdict);
         }
         let silent = judge.must_speak() && !judge.heard() && guest.ran() > host.silence();
-        if silent {
+        if silent && !resets.restarting {
             let (waited, activity) = (guest.elapsed().as_secs(), guest.activity().await);
             let waited = format!("nothing but the firmware for {waited}s; {activity}");
-            return judge.gave_up(&waited);
+            return Ok(judge.gave_up(&waited));
         }
         // A system that is up only has to hold, and the judge says when it did.
         if judge.holds() {
@@ -192,12 +192,99 @@ async fn watch_it(
             continue;
         }
         if let Some(gave_up) = watch.expired(guest.now()) {
-            return judge.gave_up(&format!("{gave_up}; {}", guest.activity().await));
+            return Ok(judge.gave_up(&format!("{gave_up}; {}", guest.activity().await)));
         }
         if host.is_over() {
-            return judge.gave_up("the time given for the whole run is over");
+            return Ok(judge.gave_up("the time given for the whole run is over"));
         }
         host.progress.tick();
+    }
+}
+
+/// What one observation led to.
+enum Step {
+    Nothing,
+    Progress,
+    /// The machine was reset, and boots again.
+    BootsAgain,
+    Ended(Box<Verdict>),
+}
+
+/// A machine that stands still when it resets itself, and what it needs to go on.
+#[derive(Default)]
+struct Resets {
+    /// It wants to restart; its last lines may not have been read yet.
+    stopped: bool,
+    /// It was restarted, and no kernel was heard since: it goes on if it is reset.
+    restarting: bool,
+}
+
+impl Resets {
+    async fn take(
+        &mut self,
+        host: &Host,
+        guest: &mut Guest,
+        judge: &mut Judge,
+        next: Option<What>,
+    ) -> Result<Step, GuestError> {
+        let ended = |verdict| Ok(Step::Ended(Box::new(verdict)));
+        let step = match next {
+            Some(What::Event(Event::Shutdown { reason })) if reason == "guest-reset" => {
+                self.stopped = true;
+                Step::Nothing
+            }
+            None if self.stopped => {
+                if let Some(verdict) = judge.observe(host.at(), &Seen::Reset) {
+                    return ended(verdict);
+                }
+                (self.stopped, self.restarting) = (false, true);
+                guest.restart().await?;
+                Step::BootsAgain
+            }
+            Some(What::Event(Event::Reset)) if self.restarting => {
+                guest.go_on().await?;
+                match judge.observe(host.at(), &Seen::Reset) {
+                    Some(verdict) => return ended(verdict),
+                    None => Step::Nothing,
+                }
+            }
+            Some(what) => match look(host, judge, &what) {
+                Some(verdict) => return ended(verdict),
+                None if what.is_progress() => Step::Progress,
+                None => Step::Nothing,
+            },
+            None => Step::Nothing,
+        };
+        if self.restarting && judge.started() {
+            self.restarting = false;
+            guest.restarted().await?;
+        }
+        Ok(step)
+    }
+}
+
+/// Ports of the guest that are tried until something answers.
+struct Door {
+    ports: Vec<u16>,
+    answered: watch::Receiver<bool>,
+    knocking: JoinHandle<()>,
+}
+
+impl Door {
+    fn knock(ports: Vec<u16>) -> Self {
+        let (answered, answers) = watch::channel(false);
+        let knocking = tokio::spawn(knock(ports.clone(), answered));
+        Self { ports, answered: answers, knocking }
+    }
+
+    fn answers(&self) -> bool {
+        !self.ports.is_empty() && *self.answered.borrow()
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        self.knocking.abort();
     }
 }
 

@@ -1,18 +1,28 @@
 //! Judges the fresh guest: whether the disk boots a system that is not the old one, and holds.
 //!
-//! This is a pure state machine over observations, like the chain.
+//! This is a pure state machine over observations, like the chain. What it heard last proves how far
+//! the machine has come ([`Phase`]), and that decides which words count.
 
 use regex::Regex;
 
 use crate::chain::Seen;
-use crate::classify::{self, Class};
+use crate::classify::{self, Class, Failure, Phase};
 use crate::recent::Recent;
 use crate::verdict::Verdict;
 
+mod notable;
+
+use notable::Notable;
+
 /// Seconds after a failing line in which a more specific one may follow.
 const SETTLE: f64 = 1.5;
-/// The same for a boot loader's complaint, which may be followed by a boot.
-const SETTLE_BOOT_LOADER: f64 = 5.0;
+/// The same for a boot loader's complaint, which may be followed by a boot: GRUB waits for a key for
+/// ten seconds (`grub-core/normal/main.c`), a long time where a processor is emulated.
+const SETTLE_BOOT_LOADER: f64 = 20.0;
+/// So many resets are a loop; the first boots of some systems end with one, or with two.
+const LOOP: u32 = 3;
+/// How far the clock of a panic may be from the kernel's own, in seconds: a journal shows old ones.
+const SAME_CLOCK: f64 = 20.0;
 
 /// What proves that the new system is there.
 #[derive(Clone, Debug)]
@@ -43,14 +53,29 @@ pub struct Judge {
     expected: Option<String>,
     login: Option<String>,
     connected: Option<u16>,
-    bad: Option<(Class, f64, String)>,
+    bad: Option<Bad>,
     good_since: Option<f64>,
     heard: bool,
-    /// Whether its kernel said that it started.
-    started: bool,
+    /// How far the machine has come since its last reset.
+    phase: Phase,
+    /// How often it was reset after more than its firmware had run.
+    resets: u32,
+    /// What the kernel's clock said last, and when that was.
+    clock: Option<(f64, f64)>,
     boot_sector_started: bool,
+    /// Whether a boot menu that starts nothing by itself was the last thing to be seen.
+    menu_waits: bool,
+    notable: Notable,
     recent: Recent,
     screen: Vec<String>,
+}
+
+/// A line that shows a failure.
+#[derive(Clone, Debug)]
+struct Bad {
+    failure: Failure,
+    since: f64,
+    line: String,
 }
 
 impl Judge {
@@ -64,8 +89,12 @@ impl Judge {
             bad: None,
             good_since: None,
             heard: false,
-            started: false,
+            phase: Phase::default(),
+            resets: 0,
+            clock: None,
             boot_sector_started: false,
+            menu_waits: false,
+            notable: Notable::default(),
             recent: Recent::default(),
             screen: Vec::new(),
         }
@@ -79,6 +108,11 @@ impl Judge {
     /// Returns whether anything but the firmware was heard.
     pub fn heard(&self) -> bool {
         self.heard
+    }
+
+    /// Returns whether a kernel was heard since the last reset.
+    pub fn started(&self) -> bool {
+        self.phase >= Phase::Kernel
     }
 
     /// Returns whether silence means that nothing boots; a system may answer only on the network.
@@ -108,14 +142,18 @@ impl Judge {
             }
             Seen::Pending(line) => self.text(at, "console", line),
             Seen::Firmware(line) => {
-                self.boot_sector_started |= line.contains("Booting from 0000:7c00");
+                if line.contains("Booting from 0000:7c00") {
+                    self.boot_sector_started = true;
+                    self.reach(Phase::BootLoader);
+                }
                 self.text(at, "firmware", line)
             }
             Seen::Screen(line) => self.text(at, "screen", line),
-            Seen::Reset => Some(self.gone("the new system was reset")),
+            Seen::Reset => self.reset(),
             Seen::PoweredOff => Some(self.gone("the new system switched the machine off")),
             Seen::Panicked => {
-                self.fail(at, Class::KernelPanic, "the kernel told the machine that it panicked");
+                let failure = Failure { class: Class::KernelPanic, because: None };
+                self.fail(at, failure, "the kernel told the machine that it panicked");
                 None
             }
             Seen::Connected(port) => {
@@ -129,10 +167,10 @@ impl Judge {
 
     /// Notes that it is `at` seconds now; returns the verdict if the time has decided it.
     pub fn tick(&mut self, at: f64) -> Option<Verdict> {
-        if let Some((class, since, line)) = &self.bad {
-            let settle = if *class == Class::BootLoader { SETTLE_BOOT_LOADER } else { SETTLE };
-            let (class, line) = (*class, line.clone());
-            return (at - since >= settle).then(|| self.failed(class, &line));
+        if let Some(bad) = &self.bad {
+            let loader = bad.failure.class == Class::BootLoader && !is_prompt(&bad.line);
+            let settle = if loader { SETTLE_BOOT_LOADER } else { SETTLE };
+            return (at - bad.since >= settle).then(|| self.failed(bad));
         }
         let since = self.good_since?;
         (at - since >= self.expectation.hold).then(|| self.passed())
@@ -140,23 +178,33 @@ impl Judge {
 
     /// Returns the verdict if nothing happened for longer than anything may take.
     pub fn gave_up(&mut self, waited: &str) -> Verdict {
-        if let Some((class, _, line)) = self.bad.clone() {
-            return self.failed(class, &line);
+        if let Some(bad) = &self.bad {
+            return self.failed(bad);
         }
         // Before what was expected: nothing can be expected of a system that was never started.
+        if self.resets > 0 {
+            let reason = format!(
+                "the new system was reset {}, and did not come up after that ({waited})",
+                times(self.resets)
+            );
+            return Verdict::failed(Class::ResetLoop, reason, self.context());
+        }
+        if self.menu_waits {
+            let reason = format!("the boot menu waits for somebody to choose ({waited})");
+            return Verdict::failed(Class::BootLoader, reason, self.context());
+        }
         if self.boot_sector_started && !self.heard {
             let reason = format!(
                 "the firmware started the boot sector, and no boot loader was heard of ({waited})"
             );
             return Verdict::failed(Class::BootLoader, reason, self.context());
         }
-        let nothing_said = !self.started && self.recent.is_empty() && self.login.is_none();
-        if nothing_said && self.expectation.tcp.is_none() {
+        if !self.started() && self.login.is_none() && self.expectation.tcp.is_none() {
             let reason = format!(
                 "the new system cannot be judged: no kernel was heard of on the serial console, \
                  and the screen shows none ({waited})"
             );
-            let mut verdict = Verdict::broken(Class::Silent, reason, self.context());
+            let mut verdict = Verdict::broken(Class::Unheard, reason, self.context());
             verdict.hint = Some("name a port that it answers on: --tcp 22".to_owned());
             return verdict;
         }
@@ -186,16 +234,20 @@ impl Judge {
             return Some(self.old_system(&format!("{sensor}: {line}")));
         }
         if classify::is_kernel_banner(line) {
-            self.kernel_starts();
+            self.kernel_starts(at, line);
             return None;
         }
-        if let Some(class) = classify::failure(line) {
-            self.fail(at, class, &format!("{sensor}: {line}"));
+        if let Some(phase) = classify::proven(line) {
+            self.reach(phase);
+        }
+        self.look_for_menu(line);
+        self.notable.take(line);
+        let now = self.is_now(at, line);
+        if let Some(failure) = classify::failure(line, Some(self.phase)).filter(|_| now) {
+            self.fail(at, failure, &format!("{sensor}: {line}"));
             return None;
         }
-        // A screen keeps what it showed; if there is a serial console, that one counts.
-        let old = sensor == "screen" && !self.recent.is_empty();
-        if sensor == "firmware" || old {
+        if sensor == "firmware" {
             return None;
         }
         if self.expected.is_none()
@@ -211,11 +263,64 @@ impl Judge {
     }
 
     /// Forgets what the boot loader said, because its menu may contain the same words.
-    fn kernel_starts(&mut self) {
+    fn kernel_starts(&mut self, at: f64, line: &str) {
+        // A screen shows the banner for as long as it is on it.
+        if self.started() {
+            return;
+        }
         self.heard = true;
-        self.started = true;
-        self.bad.take_if(|(class, ..)| *class == Class::BootLoader);
+        self.clock = classify::clock(line).map(|clock| (clock, at));
+        self.phase = Phase::Kernel;
+        self.menu_waits = false;
+        self.bad.take_if(|bad| bad.failure.class == Class::BootLoader);
         (self.expected, self.login, self.good_since) = (None, None, None);
+    }
+
+    fn reach(&mut self, phase: Phase) {
+        self.phase = self.phase.max(phase);
+    }
+
+    /// Starts again with the firmware, unless the reset is the end.
+    fn reset(&mut self) -> Option<Verdict> {
+        // The firmware resets the machine by itself until it is as it was when switched on.
+        if self.phase == Phase::Firmware && !self.heard {
+            return None;
+        }
+        self.resets += 1;
+        if self.bad.is_some() || self.resets >= LOOP {
+            return Some(self.gone("the new system was reset"));
+        }
+        self.recent.remember("--- reset ---");
+        (self.expected, self.login, self.connected) = (None, None, None);
+        (self.good_since, self.clock, self.phase) = (None, None, Phase::Firmware);
+        (self.heard, self.boot_sector_started, self.menu_waits) = (false, false, false);
+        self.screen.clear();
+        self.notable = Notable::default();
+        None
+    }
+
+    /// Notes the kernel's clock; returns whether the line is of this boot.
+    fn is_now(&mut self, at: f64, line: &str) -> bool {
+        let Some(said) = classify::clock(line) else { return true };
+        let now = self
+            .clock
+            .is_none_or(|(clock, then)| (said - (clock + (at - then))).abs() <= SAME_CLOCK);
+        if now {
+            self.clock = Some((said, at));
+        }
+        now
+    }
+
+    /// Notices a boot menu, and whether it starts something by itself (GRUB, `normal/menu_text.c`).
+    fn look_for_menu(&mut self, line: &str) {
+        if self.started() {
+            return;
+        }
+        if line.contains("keys to select which entry is highlighted") {
+            self.menu_waits = true;
+        } else if line.contains("will be executed automatically in") {
+            self.menu_waits = false;
+        }
     }
 
     fn look(&mut self, at: f64) {
@@ -223,7 +328,7 @@ impl Judge {
         let expected = wanted.expect.is_none() || self.expected.is_some();
         let connected = wanted.tcp.is_none() || self.connected.is_some();
         // A quiet kernel is not heard; then what is expected may still come from the boot loader.
-        let said = self.started && self.expected.is_some();
+        let said = self.started() && self.expected.is_some();
         let anything = said || self.login.is_some() || self.connected.is_some();
         if expected && connected && anything {
             self.good_since.get_or_insert(at);
@@ -235,20 +340,27 @@ impl Judge {
         self.expectation.old_root.as_deref() == Some(root) && root.contains("UUID=")
     }
 
-    fn fail(&mut self, at: f64, class: Class, line: &str) {
-        let new =
-            self.bad.as_ref().is_none_or(|(known, ..)| classify::is_more_telling(*known, class));
-        if new {
-            self.bad = Some((class, at, line.to_owned()));
+    fn fail(&mut self, at: f64, failure: Failure, line: &str) {
+        let telling = |known: &Bad| {
+            let (known, new) = (known.failure.class, failure.class);
+            classify::is_more_telling(known, new)
+        };
+        if self.bad.as_ref().is_none_or(telling) {
+            self.bad = Some(Bad { failure, since: at, line: line.to_owned() });
         }
     }
 
     fn gone(&self, what: &str) -> Verdict {
-        if let Some((class, _, line)) = &self.bad {
-            return self.failed(*class, line);
+        if let Some(bad) = &self.bad {
+            return self.failed(bad);
         }
         let when = if self.holds() { "soon after it had come up" } else { "before it had come up" };
-        Verdict::failed(Class::ResetLoop, format!("{what} {when}"), self.context())
+        let often = if self.resets > 1 {
+            format!(" {}, the last time", times(self.resets))
+        } else {
+            String::new()
+        };
+        Verdict::failed(Class::ResetLoop, format!("{what}{often} {when}"), self.context())
     }
 
     fn old_system(&self, line: &str) -> Verdict {
@@ -260,12 +372,21 @@ impl Judge {
         verdict
     }
 
-    fn failed(&self, class: Class, line: &str) -> Verdict {
+    fn failed(&self, bad: &Bad) -> Verdict {
         let mut evidence = self.context();
-        if !evidence.iter().any(|known| line.ends_with(known.as_str())) {
-            evidence.push(line.to_owned());
+        if !evidence.iter().any(|known| bad.line.ends_with(known.as_str())) {
+            evidence.push(bad.line.clone());
         }
-        Verdict::failed(class, format!("the new system does not boot: {}", class.words()), evidence)
+        let class = bad.failure.class;
+        let said = bad.line.split_once(": ").map_or(bad.line.as_str(), |(_, said)| said);
+        let said = classify::without_clock(said).trim_end();
+        let cause = match (bad.failure.because, self.notable.cause()) {
+            (Some(because), _) => format!(": {because} ({said})"),
+            (None, Some(unit)) if class == Class::Emergency => format!(": {unit}"),
+            (None, _) => String::new(),
+        };
+        let reason = format!("the new system does not boot: {}{cause}", class.words());
+        Verdict::failed(class, reason, evidence)
     }
 
     fn passed(&self) -> Verdict {
@@ -273,7 +394,14 @@ impl Judge {
         evidence.extend(self.expected.clone());
         evidence.extend(self.login.clone());
         evidence.extend(self.connected.map(|port| format!("network: TCP port {port} accepts")));
-        Verdict::passed("the new system boots from its own disk and holds", evidence)
+        let reason = match self.resets {
+            0 => String::new(),
+            resets => format!("; it was reset {} before", times(resets)),
+        };
+        let reason = format!("the new system boots from its own disk and holds{reason}");
+        let mut verdict = Verdict::passed(reason, evidence);
+        verdict.warnings.extend(self.notable.units().map(|said| format!("unit: {said}")));
+        verdict
     }
 
     fn remember(&mut self, line: &str) {
@@ -287,7 +415,25 @@ impl Judge {
             let shown = lines.iter().skip(lines.len().saturating_sub(SHOWN));
             return shown.map(|line| format!("screen: {line}")).collect();
         }
-        self.recent.lines()
+        // What scrolled away, then what was said last.
+        let last = self.recent.lines();
+        let mut lines = self.notable.lines();
+        lines.retain(|line| !last.contains(line));
+        lines.extend(last);
+        lines
+    }
+}
+
+/// Returns whether a line is a boot loader's prompt, which waits until somebody types.
+fn is_prompt(line: &str) -> bool {
+    ["grub>", "grub rescue>"].iter().any(|prompt| line.contains(prompt))
+}
+
+fn times(number: u32) -> String {
+    match number {
+        1 => "once".to_owned(),
+        2 => "twice".to_owned(),
+        more => format!("{more} times"),
     }
 }
 
