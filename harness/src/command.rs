@@ -6,6 +6,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use tokio::process::Child;
 
 /// How many lines of a program's messages an error quotes.
@@ -118,15 +120,17 @@ impl Command {
 
     /// Runs the program to its end, without input; a bad status is an error.
     ///
-    /// Dropping the future ends the program.
+    /// Dropping the future ends the program and what it has started.
     pub async fn run(&self) -> Result<Output, CommandError> {
         let mut command = self.guarded();
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let child = command.spawn().map_err(|source| self.not_started(source))?;
+        let child = command.process_group(0).spawn().map_err(|source| self.not_started(source))?;
+        let group = Group::of(&child);
         let output = child
             .wait_with_output()
             .await
             .map_err(|source| CommandError::Wait { command: self.line(), source })?;
+        group.has_ended();
         self.check(output.status, &output.stderr)?;
         Ok(Output { stdout: output.stdout, stderr: output.stderr })
     }
@@ -177,6 +181,35 @@ impl Command {
         }
         command.kill_on_drop(true);
         command
+    }
+}
+
+/// A program that leads its own process group, with all that it has started; dropping this kills
+/// them (killpg(3)).
+///
+/// A script is one process, but what it runs outlives it otherwise.
+#[derive(Debug)]
+pub(crate) struct Group(Option<Pid>);
+
+impl Group {
+    /// Takes the group of a child that was started as a leader.
+    pub(crate) fn of(child: &Child) -> Self {
+        let pid = child.id().and_then(|pid| i32::try_from(pid).ok());
+        Self(pid.map(Pid::from_raw))
+    }
+
+    /// Leaves the group alone: its leader has ended by itself.
+    pub(crate) fn has_ended(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(pid) = self.0 {
+            // Whatever has ended already need not be killed.
+            let _gone = killpg(pid, Signal::SIGKILL);
+        }
     }
 }
 

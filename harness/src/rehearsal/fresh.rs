@@ -241,11 +241,15 @@ impl Resets {
                 guest.restart().await?;
                 Step::BootsAgain
             }
-            Some(What::Event(Event::Reset)) if self.restarting => {
-                guest.go_on().await?;
+            Some(What::Event(Event::Reset)) => {
+                if self.restarting {
+                    guest.go_on().await?;
+                }
                 match judge.observe(host.at(), &Seen::Reset) {
                     Some(verdict) => return ended(verdict),
-                    None => Step::Nothing,
+                    None if self.restarting => Step::Nothing,
+                    // A watchdog resets a machine without asking.
+                    None => Step::BootsAgain,
                 }
             }
             Some(what) => match look(host, judge, &what) {

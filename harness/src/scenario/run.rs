@@ -3,9 +3,13 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::process::ExitStatus;
+use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde::Serialize;
+use tokio::process::Child;
 
 use super::admission::Admission;
 use super::payloads::Payloads;
@@ -147,13 +151,40 @@ impl Runner {
         let log = evidence.join("anemos-test.log");
         fs::write(evidence.join("command.txt"), self.repeat(scenario, &command))?;
         let began = Instant::now();
-        let mut child = command.start(File::create(&log)?).map_err(io::Error::other)?;
+        let child = command.start(File::create(&log)?).map_err(io::Error::other)?;
         admitted.is(child.id());
-        let status = child.wait().await?;
+        let status = Rehearsal(child).wait().await?;
         let seconds = began.elapsed().as_secs_f64();
         let stderr = fs::read_to_string(&log)?;
         let came = found::read(evidence, &scenario.expect).await?;
         Ok(Came { exit: status.code(), stderr, seconds, ..came })
+    }
+}
+
+/// An `anemos test` that is asked to end if nobody waits for it any longer.
+///
+/// Only it knows what it has started; killed, it would leave the script of a fixture behind.
+struct Rehearsal(Child);
+
+impl Rehearsal {
+    /// How long it may take to end its guests and scripts.
+    const PATIENCE: Duration = Duration::from_secs(2);
+
+    async fn wait(&mut self) -> io::Result<ExitStatus> {
+        self.0.wait().await
+    }
+}
+
+impl Drop for Rehearsal {
+    #[expect(clippy::disallowed_methods, reason = "what is waited for is its end, with a limit")]
+    fn drop(&mut self) {
+        let Some(pid) = self.0.id().and_then(|pid| i32::try_from(pid).ok()) else { return };
+        let asked = Instant::now();
+        // If it has ended already, or does not end, dropping the child does the rest.
+        let _asked = kill(Pid::from_raw(pid), Signal::SIGTERM);
+        while asked.elapsed() < Self::PATIENCE && matches!(self.0.try_wait(), Ok(None)) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 }
 
