@@ -80,8 +80,8 @@ test-build:
 	@echo "test: $$(date +%T) everything is checked, and the tests are built"
 
 test-run: test-build test-fixture test-served
-	ANEMOS_TEST_KERNEL="$$($(TESTED) fixture list | sed -n 's/^debian-12 .*built, //p')/vmlinuz" \
-	ANEMOS_TEST_SERVED="$$($(TESTED) fixture list | sed -n 's/^served.*built, //p' | paste -sd:)" \
+	ANEMOS_TEST_KERNEL="$$($(TESTED) fixture list | sed -n 's/^debian-12 .*built.* in //p')/vmlinuz" \
+	ANEMOS_TEST_SERVED="$$($(TESTED) fixture list | sed -n 's/^served.*built.* in //p' | paste -sd:)" \
 		cargo test --profile guest --workspace
 	@echo "test: $$(date +%T) every test without guests passed"
 
@@ -92,6 +92,9 @@ conformance: setup ## Runs every scenario, then machines drawn from a seed; buil
 
 campaign: setup release ## Lets every fault strike a deployment at every stage; half an hour
 	$(ANEMOS) conformance --campaign 64 --seed 1 --payload payloads/minimal
+
+sabotage: ## Breaks the product on purpose, and checks that its tests notice; ONLY=name tries a part
+	cargo run --package harness --example sabotage -- $(ONLY)
 
 check: ## Formatting, lints, documentation, shell syntax; names every failure
 	@failed=0; for check in $(CHECKS); do echo "check: $$check"; sh -c "$$check" || { failed=1; \
@@ -106,4 +109,4 @@ target/payloads/%.tar.zst: payloads/%/build payloads/%/deploy | release
 	$(ANEMOS) pack target/payloads/$* -o $@
 
 .PHONY: help setup packages build release demo demo-says demo-arch imgbuild test test-fixture test-served test-each test-build \
-	test-run conformance campaign check bench
+	test-run conformance campaign sabotage check bench

@@ -40,6 +40,16 @@ impl Refused {
 #[error("{0}")]
 pub(crate) struct Broken(pub(crate) String);
 
+/// Programs that are needed and are not installed.
+#[derive(Debug, Error)]
+#[error("this host lacks programs that a rehearsal needs: {programs}")]
+pub(crate) struct Missing {
+    /// Their names.
+    pub(crate) programs: String,
+    /// How they can be had.
+    pub(crate) hint: String,
+}
+
 const REFUSED: u8 = 3;
 const BROKEN: u8 = 4;
 /// The exit code that shells report for a program that SIGINT ended.
@@ -47,11 +57,29 @@ pub(crate) const INTERRUPTED: u8 = 130;
 
 /// Prints `error` with its contexts on one line, and the way out, if known, on the next.
 pub(crate) fn failure(error: &anyhow::Error) -> ExitCode {
-    step(&format!("error: {}", format!("{error:#}").trim().replace('\n', " ")));
+    step(&format!("error: {}", reason(error)));
     if let Some(hint) = hint(error) {
         step(&format!("hint: {hint}"));
     }
     ExitCode::from(status(error))
+}
+
+/// Returns `error` with its contexts, on one line.
+pub(crate) fn reason(error: &anyhow::Error) -> String {
+    format!("{error:#}").trim().replace('\n', " ")
+}
+
+/// Returns whether something foreseen was found before anything was changed.
+pub(crate) fn is_refusal(error: &anyhow::Error) -> bool {
+    find::<Refused>(error).is_some()
+}
+
+/// Makes what is neither a refusal nor something missing a thing that could not be tried.
+pub(crate) fn not_tried(error: anyhow::Error) -> anyhow::Error {
+    if is_refusal(&error) || find::<Missing>(&error).is_some() {
+        return error;
+    }
+    Broken(reason(&error)).into()
 }
 
 /// Prints one step, in the present tense, before it is done.
@@ -88,15 +116,16 @@ pub(crate) fn for_programs(text: &str) {
 }
 
 /// Returns the way out, which can also exist if an image fails as it is built.
-fn hint(error: &anyhow::Error) -> Option<&str> {
+pub(crate) fn hint(error: &anyhow::Error) -> Option<&str> {
     let refusal = find::<Refused>(error).map(Refused::hint);
+    let refusal = refusal.or_else(|| find::<Missing>(error).map(|missing| missing.hint.as_str()));
     refusal.or_else(|| find::<makeimg::MakeError>(error).and_then(makeimg::MakeError::hint))
 }
 
 fn status(error: &anyhow::Error) -> u8 {
-    if find::<Refused>(error).is_some() {
+    if is_refusal(error) {
         REFUSED
-    } else if find::<Broken>(error).is_some() {
+    } else if find::<Broken>(error).is_some() || find::<Missing>(error).is_some() {
         BROKEN
     } else {
         1
@@ -114,7 +143,7 @@ mod tests {
 
     use makeimg::{MakeError, Problem, Step};
 
-    use super::{Broken, Refused, hint, status};
+    use super::{Broken, Missing, Refused, hint, status};
 
     #[test]
     fn a_step_that_fails_late_is_no_refusal_and_tells_its_way_out() {
@@ -133,6 +162,7 @@ mod tests {
             (Err::<(), _>(refusal()).context("planning").unwrap_err(), 3),
             (Err::<(), _>(anyhow!("cause")).context(refusal()).unwrap_err(), 3),
             (anyhow!(Broken("no QEMU".to_owned())), 4),
+            (anyhow!(Missing { programs: "ssh".to_owned(), hint: "install it".to_owned() }), 4),
         ] {
             assert_eq!(status(&error), want, "{error:#}");
         }

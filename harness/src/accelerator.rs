@@ -1,15 +1,17 @@
 //! Finds out whether this host can run guests on its processor, by proof.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
+use self::spin::SpinError;
 use crate::budget::SpeedFactor;
 use crate::command::Command;
 use crate::machine::Accelerator;
 use crate::machine::args::PROGRAM;
 
+mod init;
 mod probe;
 mod spin;
 
@@ -69,16 +71,27 @@ pub async fn prove(memory: &Path, kernel: Option<&Path>) -> Proof {
     proof
 }
 
-/// Tries the cheapest test first, the most expensive last.
 async fn find(kernel: Option<&Path>) -> Proof {
-    let spun = match spin::time() {
+    judge(spin::time(), Accelerator::Kvm, kernel).await
+}
+
+/// Tries the cheapest test first, the most expensive last.
+///
+/// Where there is no KVM, a test puts another accelerator in its place.
+async fn judge(
+    spun: Result<Duration, SpinError>,
+    kvm: Accelerator,
+    kernel: Option<&Path>,
+) -> Proof {
+    let spun = match spun {
         Ok(spun) if spun < spin::SLOW => spun,
         Ok(spun) => return Proof::tcg(too_slow(spun)),
         Err(error) => return Proof::tcg(error.to_string()),
     };
+    let limit = if kvm == Accelerator::Kvm { PROOF_LIMIT } else { MEASURE_LIMIT };
     let booted = match kernel {
-        Some(kernel) => probe::boot(Accelerator::Kvm, kernel, PROOF_LIMIT).await,
-        None => probe::firmware(Accelerator::Kvm, PROOF_LIMIT).await,
+        Some(kernel) => probe::boot(kvm, kernel, limit).await,
+        None => probe::firmware(kvm, limit).await,
     };
     let spun = format!("{} rounds of a loop took {:.1} ms", spin::ROUNDS, millis(spun));
     match (booted, kernel) {
@@ -101,12 +114,22 @@ fn millis(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1000.0
 }
 
-/// Identifies this boot of the host, this QEMU and whether a kernel is available.
+/// Identifies this boot of the host, its processor, this QEMU and the kernel to boot, if any.
 async fn host(kernel: Option<&Path>) -> Option<String> {
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    let processors = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let processor = processors.lines().find(|line| line.starts_with("model name"));
+    let processor = processor.and_then(|line| line.split_once(": ")).unwrap_or_default().1;
     let version = Command::new(PROGRAM).arg("--version").run().await.ok()?.text();
-    let with = if kernel.is_some() { "kernel" } else { "firmware" };
-    Some(format!("{} {} {with}", boot.trim(), version.lines().next()?))
+    let with = match kernel {
+        None => "firmware".to_owned(),
+        Some(kernel) => {
+            let file = std::fs::metadata(kernel).ok()?;
+            let changed = file.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
+            format!("{} {} {}", kernel.display(), file.len(), changed.as_secs())
+        }
+    };
+    Some(format!("{} {processor} {} {with}", boot.trim(), version.lines().next()?))
 }
 
 fn remembered(file: &Path, host: &str) -> Option<Proof> {
@@ -122,13 +145,13 @@ fn remember(file: &Path, what: &impl Serialize) {
     }
 }
 
-/// Measures how slow guests are: boots `kernel` without a root until it panics.
+/// Measures how slow guests are: boots `kernel` until a program runs.
 ///
 /// Without a kernel, or if it does not get that far, the usual factor is assumed. What was measured
 /// on this boot of the host holds for [`FRESH`]; `file` remembers it.
 pub async fn measure(file: &Path, accelerator: Accelerator, kernel: Option<&Path>) -> SpeedFactor {
     let Some(kernel) = kernel else { return usual(accelerator) };
-    let host = host(Some(kernel)).await.map(|host| format!("{host} {}", kernel.display()));
+    let host = host(Some(kernel)).await;
     if let Some(millis) = host.as_deref().and_then(|host| measured(file, host)) {
         return factor(Duration::from_millis(millis));
     }
@@ -173,6 +196,32 @@ pub fn host_kernel() -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Returns the kernel that tests boot.
+    fn kernel() -> PathBuf {
+        let named = std::env::var_os("ANEMOS_TEST_KERNEL").map(PathBuf::from);
+        named.or_else(host_kernel).expect("ANEMOS_TEST_KERNEL names no kernel, nor has /boot one")
+    }
+
+    #[tokio::test]
+    async fn a_fast_loop_and_a_kernel_on_which_a_program_runs_prove_kvm() {
+        let (fast, kernel) = (Duration::from_micros(100), kernel());
+        let proof = judge(Ok(fast), Accelerator::Tcg, Some(&kernel)).await;
+        assert_eq!(proof.accelerator, Accelerator::Kvm, "{}", proof.evidence);
+        assert!(proof.evidence.contains("took 0.1 ms, a kernel "), "{}", proof.evidence);
+    }
+
+    #[tokio::test]
+    async fn a_fast_loop_proves_nothing_if_no_kernel_comes_up() {
+        let (fast, folder) = (Duration::from_micros(100), tempfile::tempdir().unwrap());
+        let nothing = folder.path().join("vmlinuz");
+        std::fs::write(&nothing, "no kernel").unwrap();
+        let proof = judge(Ok(fast), Accelerator::Tcg, Some(&nothing)).await;
+        assert_eq!(proof.accelerator, Accelerator::Tcg, "{}", proof.evidence);
+        assert!(proof.evidence.contains("but under KVM: "), "{}", proof.evidence);
+        let slow = judge(Ok(spin::SLOW), Accelerator::Tcg, Some(&nothing)).await;
+        assert!(slow.evidence.starts_with("KVM is there but emulated"), "{}", slow.evidence);
+    }
 
     #[test]
     fn a_proof_is_remembered_for_its_host_only() {

@@ -74,6 +74,8 @@ pub enum Class {
     FaultFailed,
     /// The run was ended by the user.
     Interrupted,
+    /// It could not even be tried on this host, or with these arguments.
+    NotTried,
 }
 
 impl Class {
@@ -133,6 +135,7 @@ impl Class {
             Self::FaultFailed => "a fault could not be brought about",
             Self::Cut => "a fault reset the machine or cut its power",
             Self::Interrupted => "the run was interrupted",
+            Self::NotTried => "it could not be tried",
         }
     }
 }

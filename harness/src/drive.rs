@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::process::Child;
 
+use self::activity::Activity;
 use crate::budget::{Budget, Watch};
 use crate::chain::{Chain, End, Entry, Link, Seen};
 use crate::classify::Class;
@@ -16,6 +17,7 @@ use crate::guest::{Ended, Event, Guest, GuestError, What};
 use crate::host::Host;
 use crate::verdict::Verdict;
 
+pub(crate) mod activity;
 pub(crate) mod direct;
 pub mod error;
 pub(crate) mod outside;
@@ -25,6 +27,8 @@ pub mod router;
 pub(crate) const SYSTEM: &str = "system";
 /// Bytes that router advertisements and the like may carry without counting as progress.
 const CHATTER: u64 = 64 << 10;
+/// Bytes that a disk moves before they count as progress.
+const MOVED: u64 = 1 << 20;
 /// Bytes that reports of the deploy environment for the old system may have.
 ///
 /// They are 16 KiB before each of some stages, in a place that the old system has reserved, and do
@@ -84,6 +88,7 @@ pub(crate) struct Drive<'a> {
     /// Whether a fault has struck that makes requests to the disk fail.
     disk_struck: bool,
     written: u64,
+    activity: Activity,
     /// The size of the packet capture when it last counted as progress.
     captured: u64,
     /// Whether the machine is going through a reset that it survives.
@@ -111,6 +116,7 @@ impl<'a> Drive<'a> {
             struck: None,
             disk_struck: false,
             written: 0,
+            activity: Activity::new(MOVED),
             captured: 0,
             restarting: false,
             log: None,
@@ -197,7 +203,7 @@ impl<'a> Drive<'a> {
     async fn beat(&mut self, watch: &mut Watch) -> Option<End> {
         let next = self.guest.next(Instant::now() + BEAT).await;
         if let Some(observation) = next {
-            if observation.what.is_progress() || self.carries(&observation.what) {
+            if self.activity.shows(&observation.what) || self.carries(&observation.what) {
                 watch.progress(self.guest.now());
             }
             if let What::Disk(traffic) = &observation.what

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::chain::Timed;
 use crate::file::FileError;
@@ -19,6 +19,27 @@ pub(crate) const STATUS: &str = "status: ";
 /// The mark of the new system's answers.
 pub(crate) const ANSWER: &str = "answer: ";
 
+/// The folder of runs that were given none, in the current folder.
+pub const FOLDER: &str = "anemos-evidence";
+
+/// Name of the file about what was run.
+pub const ABOUT: &str = "about.json";
+
+/// What was rehearsed, where, with what and when.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct About {
+    /// The machine, in a few words.
+    pub machine: String,
+    /// What people call the payload.
+    pub payload: String,
+    /// Its digest.
+    pub digest: String,
+    /// The version of `anemos`.
+    pub version: String,
+    /// When the rehearsal began, in UTC.
+    pub began: String,
+}
+
 /// The folder of one run: `verdict.json`, `stages.json`, and a folder for each guest.
 #[derive(Clone, Debug)]
 pub struct Evidence {
@@ -26,10 +47,10 @@ pub struct Evidence {
 }
 
 impl Evidence {
-    /// Makes the folder if it does not exist; a verdict of an earlier run is removed.
+    /// Makes the folder if it does not exist; the result of an earlier run is removed.
     pub fn create(folder: &Path) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
-        for name in ["verdict.json", "stages.json"] {
+        for name in ["verdict.json", "stages.json", ABOUT, "report.html"] {
             match fs::remove_file(folder.join(name)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
@@ -82,14 +103,18 @@ pub fn default_folder(about: &str, now: SystemTime) -> PathBuf {
         .chars()
         .map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' })
         .collect();
-    Path::new("anemos-evidence").join(format!("{}-{about}", stamp(now)))
+    Path::new(FOLDER).join(format!("{}-{about}", stamp(now)))
 }
 
 /// Returns a time such as `20261231T235959Z`.
 fn stamp(now: SystemTime) -> String {
+    time(now).replace(['-', ':'], "")
+}
+
+/// Returns a time such as `2026-12-31T23:59:59Z`.
+pub fn time(now: SystemTime) -> String {
     // humantime writes no time before 1970.
-    let time = humantime::format_rfc3339_seconds(now.max(UNIX_EPOCH));
-    time.to_string().replace(['-', ':'], "")
+    humantime::format_rfc3339_seconds(now.max(UNIX_EPOCH)).to_string()
 }
 
 #[cfg(test)]

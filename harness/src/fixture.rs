@@ -17,6 +17,7 @@ pub mod cache;
 pub mod login;
 mod part;
 pub mod router;
+pub mod seal;
 pub mod served;
 
 /// Raised if the way in which a disk is made from the inputs changes, which no input shows.

@@ -29,6 +29,7 @@ use crate::machine::{Boot, Machine, MachineError};
 use crate::qmp::Qmp;
 use crate::screen::Screen;
 
+mod capture;
 mod event;
 mod files;
 mod lock_up;
@@ -376,10 +377,17 @@ impl Guest {
             let until = Instant::now() + PATIENCE;
             while self.ended.is_none() && self.next(until).await.is_some() {}
             if let Some(ended) = self.ended.clone() {
+                self.shrink_captures().await;
                 return ended;
             }
         }
         Ended { status: None, stderr: "QEMU does not end even by SIGKILL".to_owned() }
+    }
+
+    async fn shrink_captures(&self) {
+        let first = self.files.path("pcap");
+        // A capture that stays large changes no verdict.
+        drop(tokio::task::spawn_blocking(move || capture::shrink_all(&first)).await);
     }
 
     async fn keep_last_screen(&mut self) {

@@ -13,6 +13,7 @@ use crate::server::{Manners, Served};
 use crate::topology::MACS;
 
 pub mod interrupt;
+pub(crate) mod lock;
 pub mod workspace;
 
 /// How old systems start.
@@ -51,9 +52,10 @@ pub struct Host {
 }
 
 impl Host {
-    /// Finds out what runs guests, and how fast.
+    /// Finds out what runs guests, and how fast, with the host's own kernel if it can be read.
     pub async fn prove(anemos: &Path, cache: &Path, progress: Progress) -> Self {
-        let proof = accelerator::prove(&cache.join("accelerator.json"), None).await;
+        let kernel = accelerator::host_kernel();
+        let proof = accelerator::prove(&cache.join("accelerator.json"), kernel.as_deref()).await;
         let factor = match proof.accelerator {
             Accelerator::Kvm => SpeedFactor::REAL,
             Accelerator::Tcg => SpeedFactor::EMULATED,
@@ -65,8 +67,14 @@ impl Host {
         Self { anemos, cache, start, cpus: 2, proof, factor, progress, deadline, served, began }
     }
 
-    /// Measures how slow guests are with a kernel whose speed is known.
+    /// Finds out whether KVM also boots the fixture's kernel, and how slow guests are with it.
     pub async fn measure(&mut self, kernel: &Path) {
+        if self.proof.accelerator == Accelerator::Kvm {
+            let memory = self.cache.join("accelerator-fixture.json");
+            self.proof = accelerator::prove(&memory, Some(kernel)).await;
+            let Proof { accelerator, evidence } = &self.proof;
+            self.progress.note(&format!("guests run by {}: {evidence}", accelerator.name()));
+        }
         let file = self.cache.join("speed.json");
         self.factor = accelerator::measure(&file, self.proof.accelerator, Some(kernel)).await;
         self.progress.note(&format!("guests are {} times slower than real machines", self.factor));

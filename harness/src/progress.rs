@@ -63,7 +63,8 @@ impl Progress {
         let now = self.now.borrow();
         if let (Kind::Live, Some((what, since))) = (self.kind, now.as_ref()) {
             let took = since.elapsed().as_secs();
-            self.say(&format!("\r\x1b[K{} {what} {took}s", self.clock()));
+            // Without wrapping (DECAWM), because a wrapped line could not be written over.
+            self.say(&format!("\r\x1b[K\x1b[?7l{} {what} {took}s\x1b[?7h", self.clock()));
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::path::PathBuf;
 
 use crate::chain::{Aim, End, Timed};
 use crate::classify::Class;
@@ -21,9 +22,11 @@ mod fresh;
 mod hardware;
 pub mod judge;
 mod jump;
+mod kept;
 mod left;
 mod old_system;
 mod power;
+mod questions;
 mod rebuilt;
 mod rehearsed;
 mod run;
@@ -32,8 +35,9 @@ mod saved;
 use fresh::{NEW_SYSTEM, NEW_SYSTEM_AGAIN};
 use jump::Jump;
 use left::Left;
+pub use questions::{Ask, FACTS_FILE};
 pub use run::{Control, Disks, Rehearsal};
-use run::{Notes, Run};
+use run::{Notes, Others, Run};
 
 /// Where the facts of the old system are kept, in the folder of the evidence.
 pub const FACTS: &str = "old-system/facts.json";
@@ -58,7 +62,7 @@ pub async fn rehearse(
         verdict.warnings.extend(residue(&run).await);
     }
     // Before power cuts are tried on them.
-    keep_disks(&run, evidence)?;
+    kept::keep(&run, evidence)?;
     if deployed && rehearsal.power_cuts > 0 {
         let left = Left { run: &run, disk: &run.disk(), evidence };
         power::cuts(&left, notes.log_at_jump, &mut verdict).await?;
@@ -79,24 +83,37 @@ async fn whole(
     way: Way,
     evidence: &Evidence,
 ) -> Result<Verdict, DirectError> {
-    let fixture = std::path::absolute(run.rehearsal.fixture.disk());
-    let fixture = fixture.map_err(FileError::new("finding the fixture"))?;
-    let written = run.hardware.write_others(&fixture).await;
+    notes.others = Others::NotCompared;
+    let written = run.hardware.write_others(&system_of_others(run)?).await;
     written.map_err(FileError::new("writing the other disks"))?;
     let left = Left { run, disk: &run.disk_of(way), evidence };
     let verdict = match way {
         Way::Direct => quick(&left, notes).await?,
         Way::Jump | Way::Kexec | Way::Bootloader => jump(&left, notes).await?,
     };
-    let written = run.hardware.written(&fixture).await;
-    match written.map_err(FileError::new("reading the other disks"))? {
-        None => Ok(verdict),
-        Some(reason) => {
-            let mut written = Verdict::failed(Class::OtherDiskWritten, reason, Vec::new());
-            written.evidence.push(format!("otherwise: {}", verdict.reason));
-            Ok(written)
-        }
+    if notes.others == Others::Compared {
+        return Ok(verdict);
     }
+    Ok(match others_written(run).await? {
+        None => verdict,
+        Some(mut written) => {
+            written.evidence.push(format!("otherwise: {}", verdict.reason));
+            written
+        }
+    })
+}
+
+/// Returns the verdict on a deployment that wrote to another disk, if it did.
+async fn others_written(run: &Run<'_>) -> Result<Option<Verdict>, DirectError> {
+    let written = run.hardware.written(&system_of_others(run)?).await;
+    let written = written.map_err(FileError::new("reading the other disks"))?;
+    Ok(written.map(|reason| Verdict::failed(Class::OtherDiskWritten, reason, Vec::new())))
+}
+
+/// Returns the image that a clone is one of.
+fn system_of_others(run: &Run<'_>) -> Result<PathBuf, DirectError> {
+    let fixture = std::path::absolute(run.rehearsal.fixture.disk());
+    Ok(fixture.map_err(FileError::new("finding the fixture"))?)
 }
 
 async fn jump(left: &Left<'_>, notes: &mut Notes) -> Result<Verdict, DirectError> {
@@ -173,6 +190,11 @@ async fn after(
     match end {
         End::Failed(verdict) => Ok(verdict),
         End::Deployed => {
+            // What the new system does with other disks is not the deployment's fault.
+            notes.others = Others::Compared;
+            if let Some(written) = others_written(left.run).await? {
+                return Ok(written);
+            }
             let start = host.at();
             let wanted = left.wanted(old_root);
             let mut verdict = left.boot(NEW_SYSTEM, wanted.clone()).await?;
@@ -180,6 +202,9 @@ async fn after(
                 verdict = left.boot(NEW_SYSTEM_AGAIN, wanted).await?;
             }
             verdict.outcome = Some("deployed".to_owned());
+            if let Some(written) = others_written(left.run).await? {
+                verdict.warnings.push(format!("the new system did more: {}", written.reason));
+            }
             notes.timed(host, "judge new system", start);
             Ok(verdict)
         }
@@ -243,18 +268,5 @@ async fn blame(
     }
     verdict.blame = control.blame_by_control();
     verdict.evidence.push(format!("control run: {}: {}", control.verdict, control.reason));
-    Ok(())
-}
-
-fn keep_disks(run: &Run<'_>, evidence: &Evidence) -> Result<(), DirectError> {
-    if run.rehearsal.disks == Disks::Remove {
-        return Ok(());
-    }
-    for name in ["disk.qcow2", "quick.qcow2", "witness.raw"] {
-        let (from, to) = (run.workspace.join(name), evidence.folder().join(name));
-        if from.exists() {
-            fs::copy(from, to).map_err(FileError::new("keeping a disk"))?;
-        }
-    }
     Ok(())
 }

@@ -17,6 +17,7 @@ pub mod history;
 pub mod payloads;
 pub mod run;
 pub mod select;
+mod struck;
 
 pub use expect::{Came, Expect};
 

@@ -53,6 +53,15 @@ impl Ssh {
         Ok(())
     }
 
+    /// Runs a script of this host in the guest to its end.
+    pub(crate) async fn run_script(&self, script: &Path) -> Result<Output, CommandError> {
+        // Its own first line says what interprets it.
+        let remote = "script=$(mktemp) && cat >\"$script\" && chmod 700 \"$script\" && \
+                      { \"$script\"; status=$?; rm \"$script\"; exit $status; }";
+        let shell = Command::new("sh").args(["-c", "exec ssh \"$@\" <\"$0\""]).arg(script);
+        shell.args(self.arguments(remote)).run().await
+    }
+
     fn arguments(&self, remote: &str) -> Vec<String> {
         let known_hosts = format!("UserKnownHostsFile={}", self.known_hosts.display());
         let options = [

@@ -32,14 +32,12 @@ async fn blank_disk(folder: &Path) -> PathBuf {
     disk
 }
 
-/// Returns the kernel to boot; prints a note if there is none.
-fn kernel() -> Option<PathBuf> {
+/// Returns the kernel to boot; a test that needs one fails without it.
+fn kernel() -> PathBuf {
     let named = std::env::var_os("ANEMOS_TEST_KERNEL").map(PathBuf::from);
-    let kernel = named.or_else(accelerator::host_kernel);
-    if kernel.is_none() {
-        eprintln!("skipped: ANEMOS_TEST_KERNEL names no kernel and /boot has none to read");
-    }
-    kernel
+    named.or_else(accelerator::host_kernel).expect(
+        "ANEMOS_TEST_KERNEL names no kernel and /boot has none to read; `make test` builds one",
+    )
 }
 
 fn met<T: std::fmt::Debug>(waited: Waited<T>) -> T {
@@ -187,7 +185,7 @@ async fn a_saved_guest_goes_on_where_it_was_and_another_machine_refuses_its_stat
 
 #[tokio::test]
 async fn a_kernel_without_root_panics_on_the_console_and_asks_for_a_reset() {
-    let Some(kernel) = kernel() else { return };
+    let kernel = kernel();
     let folder = tempfile::tempdir().expect("a folder");
     let command_line = "console=ttyS0 panic=-1".to_owned();
     let boot = Boot::Direct { kernel, initramfs: None, command_line };
@@ -336,12 +334,8 @@ async fn a_killed_runner_leaves_no_process() {
 }
 
 /// Makes an initramfs whose only program writes to a disk, with cpio(1) and the host's busybox.
-async fn writing_initramfs(folder: &Path, disk: &str) -> Option<PathBuf> {
+async fn writing_initramfs(folder: &Path, disk: &str) -> PathBuf {
     let busybox = Path::new("/bin/busybox");
-    if !busybox.exists() {
-        eprintln!("skipped: there is no /bin/busybox");
-        return None;
-    }
     let root = folder.join("root");
     std::fs::create_dir_all(root.join("dev")).expect("a folder");
     std::fs::copy(busybox, root.join("busybox")).expect("busybox");
@@ -353,19 +347,16 @@ async fn writing_initramfs(folder: &Path, disk: &str) -> Option<PathBuf> {
     std::fs::write(root.join("init"), init).expect("init");
     let pack = "chmod 755 init; find . | cpio --quiet -o -H newc >../initramfs";
     Command::new("sh").args(["-c", pack]).folder(&root).run().await.expect("cpio");
-    Some(folder.join("initramfs"))
+    folder.join("initramfs")
 }
 
 /// The harness must not rely on this: with NVMe, QEMU reports no failed request to anybody.
 #[tokio::test]
 async fn a_write_that_fails_on_nvme_is_no_event() {
     // The kernel of a cloud image, which has the driver built in.
-    let Some(kernel) = std::env::var_os("ANEMOS_TEST_KERNEL").map(PathBuf::from) else {
-        eprintln!("skipped: ANEMOS_TEST_KERNEL names no kernel");
-        return;
-    };
+    let kernel = kernel();
     let folder = tempfile::tempdir().expect("a folder");
-    let Some(initramfs) = writing_initramfs(folder.path(), "nvme0n1").await else { return };
+    let initramfs = writing_initramfs(folder.path(), "nvme0n1").await;
     let command_line = "console=ttyS0".to_owned();
     let boot = Boot::Direct { kernel, initramfs: Some(initramfs), command_line };
     let disk = Disk::new("system", blank_disk(folder.path()).await).bus(Bus::Nvme);

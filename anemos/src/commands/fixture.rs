@@ -2,16 +2,18 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
 use harness::evidence;
-use harness::fixture::{self, Fixture, FixtureError, boot, build, builtin, cache, served};
+use harness::fixture::cache::Kept;
+use harness::fixture::{self, Fixture, FixtureError, boot, build, builtin, cache, seal, served};
 use harness::host::Host;
 use harness::host::interrupt::{self, Interrupted};
 use harness::progress::Progress;
 use tempfile::TempDir;
 
+use crate::amount;
 use crate::report::{self, Broken, Refused};
 
 /// The prefix of names of folders that are served to guests.
@@ -22,7 +24,8 @@ const EXAMPLES: &str = "\
 Examples:
   anemos fixture list              show what can be built, and what is in the cache
   anemos fixture build debian-12   build the simulated VPS that `anemos test` uses
-  anemos fixture boot debian-12    boot it and attach its console; Ctrl-a x ends it";
+  anemos fixture boot debian-12    boot it and attach its console; Ctrl-a x ends it
+  anemos fixture prune --days 7    remove from the cache what was not used for a week";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -41,6 +44,15 @@ enum Action {
     Build {
         /// Names as in the list [default: all fixtures]
         names: Vec<String>,
+    },
+    /// Remove what no run has used lately: fixtures, guests at their prompt, packed payloads
+    Prune {
+        /// What was used on one of the last N days stays
+        #[arg(long, value_name = "N", default_value_t = 14)]
+        days: u64,
+        /// Also remove the evidence of runs before that, from the folder anemos-evidence
+        #[arg(long)]
+        evidence: bool,
     },
     /// Boot a fixture and attach its console
     Boot {
@@ -93,6 +105,7 @@ impl Args {
             match &self.action {
                 Action::List => self.list(),
                 Action::Build { names } => self.build(names).await,
+                Action::Prune { days, evidence } => prune(*days, *evidence),
                 Action::Boot { name } => self.boot(name).await,
             }
         };
@@ -110,17 +123,20 @@ impl Args {
         let (folder, _data) = self.fixtures.folder()?;
         for name in fixture::names(&folder)? {
             let fixture = Fixture::read(&folder, &name)?;
-            let state = match cache::find(&cache::folder(), &fixture)? {
-                Some(ready) => format!("built, {}", ready.folder.display()),
-                None => "not built".to_owned(),
-            };
-            report::result(&format!("{name}  {state}"));
+            let found = cache::find(&cache::folder(), &fixture)?;
+            report::result(&format!("{name}  {}", state(found.map(|ready| ready.folder))));
         }
         for name in served::names(&folder) {
             let found = served::find(&cache::folder(), &folder, &name)?;
-            let state = found.map(|folder| format!("built, {}", folder.display()));
-            let state = state.unwrap_or_else(|| "not built".to_owned());
-            report::result(&format!("{SERVED}{name}  {state}"));
+            report::result(&format!("{SERVED}{name}  {}", state(found)));
+        }
+        let kept = cache::kept(&cache::folder()).context("reading the cache")?;
+        let (size, cache) = (size_of(&kept), cache::folder());
+        report::step(&format!("cache: {size} in {}", cache.display()));
+        let runs = cache::folders(Path::new(evidence::FOLDER)).context("reading the evidence")?;
+        if !runs.is_empty() {
+            let (number, size) = (runs.len(), size_of(&runs));
+            report::step(&format!("evidence: {number} runs, {size} in {}", evidence::FOLDER));
         }
         Ok(())
     }
@@ -148,6 +164,47 @@ impl Args {
         let host = host(Progress::new()).await?;
         boot::attach(&host, &ready).await.context("booting the fixture")
     }
+}
+
+/// Describes what the cache has of a fixture.
+fn state(found: Option<PathBuf>) -> String {
+    let Some(folder) = found else { return "not built".to_owned() };
+    let size = amount::gib(seal::size(&folder));
+    format!("built, {size}, used {}, in {}", ago(&folder), folder.display())
+}
+
+/// Returns how long ago a folder was used.
+fn ago(folder: &Path) -> String {
+    let used = folder.metadata().and_then(|folder| folder.modified());
+    let unused = used.ok().and_then(|used| used.elapsed().ok()).unwrap_or_default();
+    match unused.as_secs() / (24 * 3600) {
+        0 => "today".to_owned(),
+        1 => "yesterday".to_owned(),
+        days => format!("{days} days ago"),
+    }
+}
+
+fn size_of(kept: &[Kept]) -> String {
+    amount::gib(kept.iter().map(|kept| seal::size(&kept.folder)).sum())
+}
+
+/// Removes what was not used for so many days, and names all of it.
+fn prune(days: u64, with_evidence: bool) -> anyhow::Result<()> {
+    let mut old = cache::kept(&cache::folder()).context("reading the cache")?;
+    if with_evidence {
+        old.extend(cache::folders(Path::new(evidence::FOLDER)).context("reading the evidence")?);
+    }
+    old.retain(|kept| kept.unused >= Duration::from_hours(24 * days));
+    for Kept { name, folder, .. } in &old {
+        let size = amount::gib(seal::size(folder));
+        std::fs::remove_dir_all(folder)
+            .with_context(|| format!("removing {}", folder.display()))?;
+        report::result(&format!("removed {name}, {size}"));
+    }
+    if old.is_empty() {
+        report::step(&format!("everything was used in the last {days} days"));
+    }
+    Ok(())
 }
 
 /// Builds a folder that is served to guests, unless it is cached.

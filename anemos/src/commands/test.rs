@@ -8,26 +8,25 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::Context as _;
 use contract::payload::{self, Compression, Description, Kind, Limits};
 use harness::chain::Timed;
+use harness::classify::Class;
 use harness::evidence::{self, Evidence};
 use harness::fixture::{Fixture, build, cache};
-use harness::host::interrupt::{self, Interrupted};
+use harness::host::interrupt;
 use harness::host::{Host, Start};
 use harness::machine::setup::Setup;
 use harness::progress::Progress;
-use harness::rehearsal::{self, Control, Disks, Rehearsal};
-use harness::report::html::{self, Entry};
-use harness::report::junit;
-use harness::scenario::run::Outcome;
+use harness::rehearsal::{self, Ask, Control, Disks, Rehearsal};
 use harness::size::Size;
-use harness::verdict::{Ending, PowerCut, Verdict};
+use harness::verdict::Verdict;
 use regex::Regex;
 use tempfile::TempDir;
 
 use self::machine::MachineArgs;
 use self::matrix::Cell;
 use self::receipt::{Draft, Inputs};
+use self::result::Results;
 use super::fixture::Fixtures;
-use crate::config::{ConfigArgs, Location, WHAT};
+use crate::config::{ConfigArgs, Keys, Location, WHAT};
 use crate::json::{Json, STDOUT};
 use crate::report::{self, Broken, Refused};
 use crate::source;
@@ -37,10 +36,14 @@ mod floor;
 mod machine;
 mod matrix;
 mod receipt;
+mod result;
+mod tools;
 mod words;
 
 /// The port that is tested.
 const SSH: u16 = 22;
+/// How long a guest may take to end, and its verdict to be reached, once the time is over.
+const TO_JUDGE: Duration = Duration::from_secs(20);
 
 /// The command line of `anemos test`.
 const EXAMPLES: &str = "\
@@ -77,6 +80,7 @@ pub(crate) struct Args {
 
 /// What makes the rehearsal pass.
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "they are switches of a command line")]
 struct ExpectArgs {
     /// Print this on its console [default: what payload.toml expects]
     #[arg(long, value_name = "REGEX", help_heading = MUST)]
@@ -84,9 +88,13 @@ struct ExpectArgs {
     /// Answer on this TCP port
     #[arg(long, value_name = "PORT", help_heading = MUST)]
     tcp: Option<u16>,
-    /// Let its user in by SSH with the key of the old system, and run this command
-    #[arg(long, value_name = "COMMAND", conflicts_with = "tcp", help_heading = MUST)]
-    ask: Option<String>,
+    /// Let its user in by SSH with the key of the old system, and run this command, or with @FILE
+    /// this script (repeatable)
+    #[arg(long, value_name = "COMMAND", help_heading = MUST)]
+    ask: Vec<String>,
+    /// Do not warn if it no longer answers by SSH as the old system did
+    #[arg(long, help_heading = MUST)]
+    no_ssh_check: bool,
     /// Turn off when its power button is pressed, and do all that once more after the next boot
     #[arg(long, help_heading = MUST)]
     again: bool,
@@ -105,7 +113,7 @@ struct ExpectArgs {
 }
 
 /// What is left behind.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 struct KeepArgs {
     /// Folder for the evidence [default: one below anemos-evidence]
     #[arg(long, value_name = "DIR", help_heading = EVIDENCE)]
@@ -128,24 +136,40 @@ struct KeepArgs {
 impl Args {
     pub(crate) fn run(mut self) -> anyhow::Result<ExitCode> {
         Json::begin(self.keep.json.as_ref(), self.keep.junit.as_deref())?;
+        let several = self.machine.matrix || self.machine.memory_floor;
+        let mut results = Results::new(self.keep.clone(), several, stem(&self.payload));
+        // An exit code of 1 would say that the payload failed.
+        let ended = self.try_all(&mut results).map_err(report::not_tried);
+        if let Err(error) = &ended {
+            results.not_tried(error)?;
+        }
+        results.write(self.keep.evidence.as_deref())?;
+        ended
+    }
+
+    /// Rehearses on every machine that is wanted; an error is a rehearsal that was not tried.
+    fn try_all(&mut self, results: &mut Results) -> anyhow::Result<ExitCode> {
         let _packed = self.pack()?;
         let payload = check(&self.payload, self.config.as_deref())?;
+        let about = payload.settings.name.clone().unwrap_or_else(|| stem(&self.payload));
+        results.about(&about, &payload);
         let twin = self.machine.twin()?;
         let setup = self.machine.setup(twin.as_ref())?;
         let name = setup.fixture.as_deref().or(payload.settings.fixture.as_deref());
         let (fixture, _data) = self.fixtures.open(name.unwrap_or("debian-12"))?;
-        if self.machine.memory_floor {
-            return self.floor(&payload, &setup, &fixture);
-        }
+        let folder = self.keep.evidence.clone();
+        let folder = folder.unwrap_or_else(|| evidence::default_folder(&about, SystemTime::now()));
         let cells = if self.machine.matrix {
             matrix::cells(&setup, &payload.settings, &fixture.description.buses)
         } else {
             vec![Cell { name: String::new(), setup }]
         };
-        cells.iter().try_for_each(|cell| machine::check(&cell.setup, &fixture))?;
-        let about = payload.settings.name.clone().unwrap_or_else(|| stem(&self.payload));
-        let folder = self.keep.evidence.clone();
-        let folder = folder.unwrap_or_else(|| evidence::default_folder(&about, SystemTime::now()));
+        cells.iter().try_for_each(|cell| machine::check(&cell.setup, &payload, &fixture))?;
+        tools::check()?;
+        self.keep.evidence = Some(folder.clone());
+        if self.machine.memory_floor {
+            return self.floor(&payload, &cells[0].setup, &fixture, results);
+        }
         let mut verdicts = Vec::new();
         for Cell { name, setup } in cells {
             let folder = folder.join(&name);
@@ -154,21 +178,16 @@ impl Args {
                 Draft::new(path, &payload, inputs, (&setup, twin.as_ref(), &fixture))
             });
             let draft = draft.transpose()?;
-            let evidence = Evidence::create(&folder)
-                .with_context(|| format!("making {}", folder.display()))?;
-            let made = Made { setup, twin: twin.as_ref() };
-            let began = Instant::now();
+            let evidence = results.begin(machine::describe(&setup, &fixture), &folder)?;
+            let made = Made { setup, twin: twin.as_ref(), deadline: None };
             let done = interrupt::run(self.rehearse(&payload, made, &fixture, &evidence));
             let (verdict, times) = match done.context("starting")? {
                 Ok(done) => done?,
-                Err(interrupted) => {
-                    return self.interrupted(interrupted, &about, began.elapsed(), &evidence);
-                }
+                Err(interrupted) => return Ok(results.interrupted(interrupted)?.into()),
             };
-            report::result(&render(&verdict, &times, evidence.folder()));
+            report::result(&result::render(&verdict, &times, evidence.folder()));
             let twin_differs = tell_of_twin(twin.as_ref(), evidence.folder())?;
-            self.report(&about, &verdict, &times, evidence.folder())?;
-            self.write_json(&verdict, &times, &evidence)?;
+            results.end(&verdict, &times)?;
             draft.map_or(Ok(()), |draft| draft.write(&verdict, twin_differs))?;
             verdicts.push((name, verdict));
         }
@@ -201,30 +220,25 @@ impl Args {
         payload: &Description,
         setup: &Setup,
         fixture: &Fixture,
+        results: &mut Results,
     ) -> anyhow::Result<ExitCode> {
-        machine::check(setup, fixture)?;
         let mut most = setup.clone();
         machine::complete(&mut most, payload, fixture);
         let most = most.memory.unwrap_or(fixture.description.memory).bytes() >> 20;
-        let about = stem(&self.payload);
-        let folder = self.keep.evidence.clone();
-        let folder = folder.unwrap_or_else(|| evidence::default_folder(&about, SystemTime::now()));
+        let folder = self.keep.evidence.clone().unwrap_or_default();
         let mut search = floor::Search::new(most);
         while let Some(memory) = search.next() {
-            let folder = folder.join(format!("{memory}-mib"));
-            let evidence = Evidence::create(&folder)
-                .with_context(|| format!("making {}", folder.display()))?;
+            let name = format!("{memory}-mib");
+            let evidence = results.begin(name.clone(), &folder.join(&name))?;
             let setup = Setup { memory: Some(Size::of_bytes(memory << 20)), ..setup.clone() };
-            let made = Made { setup, twin: None };
-            let began = Instant::now();
+            let made = Made { setup, twin: None, deadline: None };
             let done = interrupt::run(self.rehearse(payload, made, fixture, &evidence));
-            let (verdict, _times) = match done.context("starting")? {
+            let (verdict, times) = match done.context("starting")? {
                 Ok(done) => done?,
-                Err(interrupted) => {
-                    return self.interrupted(interrupted, &about, began.elapsed(), &evidence);
-                }
+                Err(interrupted) => return Ok(results.interrupted(interrupted)?.into()),
             };
             report::step(&format!("{memory} MiB: {}: {}", verdict.verdict, verdict.reason));
+            results.end(&verdict, &times)?;
             search.note(memory, verdict);
         }
         let (text, code) = search.result();
@@ -232,6 +246,7 @@ impl Args {
         Ok(code)
     }
 
+    /// Rehearses within the time that is given for it; what belongs to it ends with it.
     async fn rehearse(
         &self,
         payload: &Description,
@@ -239,9 +254,32 @@ impl Args {
         fixture: &Fixture,
         evidence: &Evidence,
     ) -> anyhow::Result<(Verdict, Vec<Timed>)> {
-        let Made { mut setup, twin } = made;
+        let Some(secs) = self.expect.timeout else {
+            return self.rehearse_until(payload, made, fixture, evidence).await;
+        };
+        let deadline = Instant::now() + Duration::from_secs(secs);
+        let made = Made { deadline: Some(deadline), ..made };
+        let work = self.rehearse_until(payload, made, fixture, evidence);
+        match tokio::time::timeout_at((deadline + TO_JUDGE).into(), work).await {
+            Ok(done) => done,
+            Err(_elapsed) => {
+                let reason = format!("the time given for the whole run, {secs} s, is over");
+                Ok((Verdict::broken(Class::NotTried, reason, Vec::new()), Vec::new()))
+            }
+        }
+    }
+
+    async fn rehearse_until(
+        &self,
+        payload: &Description,
+        made: Made<'_>,
+        fixture: &Fixture,
+        evidence: &Evidence,
+    ) -> anyhow::Result<(Verdict, Vec<Timed>)> {
+        let Made { mut setup, twin, deadline } = made;
         let anemos = std::env::current_exe().context("finding this program")?;
         let mut host = Host::prove(&anemos, &cache::folder(), Progress::new()).await;
+        host.deadline = deadline;
         let ready = build::ensure(&host, fixture, &evidence.folder().join("fixture")).await;
         let ready = ready.map_err(|error| Broken(format!("building the fixture: {error:#}")))?;
         host.measure(&ready.kernel()).await;
@@ -250,7 +288,6 @@ impl Args {
         host.start = if cold { Start::Cold } else { Start::Warm };
         host.cpus = setup.cpus.unwrap_or(2);
         machine::complete(&mut setup, payload, fixture);
-        host.deadline = self.expect.timeout.map(|secs| Instant::now() + Duration::from_secs(secs));
         host.began = Instant::now();
         match machine::served(&host, &setup, fixture, evidence.folder()).await? {
             Ok(served) => host.served = served,
@@ -262,6 +299,12 @@ impl Args {
             Rehearsal { provider, keep_facts, ..self.rehearsal(payload, setup, ready)? };
         let done = rehearsal::rehearse(&host, &rehearsal, evidence).await;
         done.map_err(|error| Broken(format!("{:#}", anyhow::Error::new(error))).into())
+    }
+
+    /// Returns whether the new system gets the keys of the old one.
+    fn keys_are_inherited(&self) -> anyhow::Result<bool> {
+        let Some(config) = &self.config else { return Ok(true) };
+        Ok(ConfigArgs::of(config).load()?.access.authorized_keys != Keys::None)
     }
 
     fn rehearsal(
@@ -277,8 +320,9 @@ impl Args {
             config: self.config.clone(),
             setup,
             expect: self.expect.expect.clone().or(expect),
-            tcp: self.expect.tcp.or(self.expect.ask.is_some().then_some(SSH)),
-            ask: self.expect.ask.clone(),
+            tcp: self.expect.tcp.or((!self.expect.ask.is_empty()).then_some(SSH)),
+            asks: self.expect.ask.iter().map(|ask| Ask::parse(ask)).collect(),
+            ssh_check: !self.expect.no_ssh_check && self.keys_are_inherited()?,
             again: self.expect.again,
             control: if self.expect.no_control || self.machine.memory_floor {
                 Control::Spare
@@ -292,65 +336,6 @@ impl Args {
             keep_facts: false,
         })
     }
-
-    /// Writes the page for people into the evidence, and files for CI systems if they are wanted.
-    fn report(
-        &self,
-        about: &str,
-        verdict: &Verdict,
-        times: &[Timed],
-        folder: &Path,
-    ) -> anyhow::Result<()> {
-        let outcome = Outcome {
-            name: about.to_owned(),
-            claim: verdict.reason.clone(),
-            verdict: verdict.verdict,
-            differences: verdict.evidence.clone(),
-            seconds: times.iter().map(|timed| timed.start + timed.seconds).fold(0.0, f64::max),
-            evidence: folder.to_owned(),
-        };
-        let entry = Entry { claim: None, differences: Vec::new(), ..Entry::from(&outcome) };
-        let title = format!("anemos test {about}");
-        html::write(folder, &title, &[entry]).context("writing the page")?;
-        let Some(path) = &self.keep.junit else { return Ok(()) };
-        let text = junit::render("anemos test", &[outcome]);
-        std::fs::write(path, text).with_context(|| format!("writing {}", path.display()))
-    }
-
-    fn write_json(
-        &self,
-        verdict: &Verdict,
-        times: &[Timed],
-        evidence: &Evidence,
-    ) -> anyhow::Result<()> {
-        let Some(json) = &self.keep.json else { return Ok(()) };
-        let mut value = serde_json::to_value(verdict).context("writing JSON")?;
-        value["stages"] = serde_json::to_value(times).context("writing JSON")?;
-        value["folder"] = evidence.folder().display().to_string().into();
-        json.put(&value)
-    }
-
-    /// Reports that the run was interrupted.
-    ///
-    /// Whatever was going on has ended with the run; the evidence so far is kept.
-    fn interrupted(
-        &self,
-        interrupted: Interrupted,
-        about: &str,
-        took: Duration,
-        evidence: &Evidence,
-    ) -> anyhow::Result<ExitCode> {
-        let class = harness::classify::Class::Interrupted;
-        let verdict = Verdict::broken(class, interrupted.to_string(), Vec::new());
-        let whole =
-            Timed { name: "interrupted".to_owned(), start: 0.0, seconds: took.as_secs_f64() };
-        evidence.verdict(&verdict).context("writing verdict.json")?;
-        self.report(about, &verdict, std::slice::from_ref(&whole), evidence.folder())?;
-        self.write_json(&verdict, &[whole], evidence)?;
-        let code = Interrupted::EXIT_CODE;
-        report::step(&format!("{interrupted}: guests are ended, exit code {code}"));
-        Ok(ExitCode::from(code))
-    }
 }
 
 /// The machine of a rehearsal.
@@ -358,6 +343,8 @@ struct Made<'m> {
     setup: Setup,
     /// The machine that it imitates, if any.
     twin: Option<&'m Twin>,
+    /// When its rehearsal must be over.
+    deadline: Option<Instant>,
 }
 
 /// Shows how the simulated machine resembled its original, and keeps that with the evidence.
@@ -410,59 +397,9 @@ fn stem(path: &Path) -> String {
     name.split(".tar").next().unwrap_or_default().to_owned()
 }
 
-/// Renders the verdict for people.
-pub(crate) fn render(verdict: &Verdict, times: &[Timed], folder: &Path) -> String {
-    let mut lines = vec![format!("verdict: {}", verdict.verdict)];
-    lines.push(format!("reason: {}", verdict.reason));
-    lines.extend(verdict.hint.iter().map(|hint| format!("hint: {hint}")));
-    lines.extend(verdict.blame.map(|blame| format!("fault of: {}", blame.name())));
-    if verdict.verdict != Ending::Passed {
-        lines.extend(verdict.evidence.iter().map(|line| format!("  | {line}")));
-    }
-    lines.extend(verdict.warnings.iter().map(|warning| format!("warning: {warning}")));
-    lines.extend(power_cuts(verdict));
-    lines.push(format!("evidence: {}", folder.display()));
-    if !times.is_empty() {
-        lines.push("stages (start, name, time):".to_owned());
-        lines.push(evidence::render_times(times).trim_end().to_owned());
-    }
-    lines.join("\n")
-}
-
-/// Renders a line for each power cut.
-fn power_cuts(verdict: &Verdict) -> Vec<String> {
-    let line = |cut: &PowerCut| {
-        let (written, boots) = (Size::of_bytes(cut.written), cut.boots.name());
-        format!("  {:>5}  {:>10}  {boots}", cut.flush, written.to_string())
-    };
-    let head =
-        (!verdict.power_cuts.is_empty()).then(|| "power cuts (flush, written, boots):".to_owned());
-    head.into_iter().chain(verdict.power_cuts.iter().map(line)).collect()
-}
-
 #[cfg(test)]
 mod tests {
-    use harness::classify::Class;
-    use harness::verdict::Blame;
-
     use super::*;
-
-    #[test]
-    fn a_verdict_shows_reason_fault_and_the_lines_that_tell_it() {
-        let lines = vec!["ALERT!  UUID=1 does not exist.".to_owned()];
-        let mut verdict = Verdict::failed(Class::InitramfsShell, "no root was found", lines);
-        verdict.blame = Some(Blame::Payload);
-        let times = [Timed { name: "deploy".to_owned(), start: 30.0, seconds: 4.2 }];
-        insta::assert_snapshot!(render(&verdict, &times, Path::new("e")), @r"
-        verdict: failed
-        reason: no root was found
-        fault of: the payload
-          | ALERT!  UUID=1 does not exist.
-        evidence: e
-        stages (start, name, time):
-             30.0s  deploy      4.2s
-        ");
-    }
 
     #[test]
     fn a_payload_lends_its_name_without_its_endings() {

@@ -3,30 +3,31 @@
 use std::path::Path;
 use std::time::Duration;
 
+use super::init;
 use crate::budget::Budget;
 use crate::guest::{Guest, GuestError, Waited, What};
 use crate::machine::{Accelerator, Boot, Machine};
 
-/// The last words of a kernel without a root.
-const LAST_WORDS: &str = "Unable to mount root fs";
-
-/// Returns how long `kernel` takes to find out that it has no root.
+/// Returns how long `kernel` takes until a program runs.
 pub(super) async fn boot(
     accelerator: Accelerator,
     kernel: &Path,
     limit: Duration,
 ) -> Result<Duration, String> {
+    let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let initramfs = folder.path().join("initramfs");
+    std::fs::write(&initramfs, init::archive()).map_err(|error| error.to_string())?;
     let boot = Boot::Direct {
         kernel: kernel.to_path_buf(),
-        initramfs: None,
+        initramfs: Some(initramfs),
         command_line: "console=ttyS0 panic=-1".to_owned(),
     };
     let machine = Machine::new().memory_mib(256).boot(boot).accelerator(accelerator);
-    let what = format!("{LAST_WORDS:?} on the console of a kernel without a root");
+    let what = format!("{:?} on the console of {}", init::SAID, kernel.display());
     run(
         &machine,
         Budget::new(what, limit, limit),
-        |what| matches!(what, What::Line(line) if line.contains(LAST_WORDS)),
+        |what| matches!(what, What::Line(line) if line.contains(init::SAID)),
     )
     .await
 }

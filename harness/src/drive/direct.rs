@@ -75,7 +75,7 @@ pub(crate) async fn deploy(
     // QEMU's own loader of kernels takes the first place in the boot order.
     let unordered = |disk: &Disk| Disk { boot_index: None, ..disk.clone() };
     machine.clock = fault::clock(direct.faults);
-    let plugged = direct.outside.plug(&mut machine, None, slots_at_first(CardOrder::Kept));
+    let plugged = direct.outside.plug(&mut machine, &[], slots_at_first(CardOrder::Kept));
     plugged.map_err(FileError::new("plugging the cables in"))?;
     machine.serve(host.server(direct.payload, direct.faults));
     machine.disks = direct.disks.iter().map(unordered).collect();

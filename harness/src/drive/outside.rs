@@ -1,5 +1,6 @@
 //! What the guests of a rehearsal are connected to: QEMU's own network, or the router of a topology.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
@@ -39,6 +40,17 @@ fn second_slot(order: CardOrder) -> u8 {
     if order.is_late() { FIRST_CARD_SLOT - 1 } else { FIRST_CARD_SLOT + 1 }
 }
 
+/// The ports of the host that lead to a machine's, by the machine's port.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Doors(BTreeMap<u16, Vec<u16>>);
+
+impl Doors {
+    /// Returns the ports that lead to this one.
+    pub(crate) fn to(&self, port: u16) -> &[u16] {
+        self.0.get(&port).map_or(&[], Vec::as_slice)
+    }
+}
+
 /// What is at the other end of the cables.
 #[derive(Debug)]
 pub(crate) enum Outside {
@@ -74,20 +86,23 @@ impl Outside {
 
     /// Connects a machine.
     ///
-    /// Returns the ports of the host that lead to its port, one for each of its addresses.
+    /// For each of its ports, returns those of the host that lead there, one for each address.
     pub(crate) fn plug(
         &self,
         machine: &mut Machine,
-        port: Option<u16>,
+        ports: &[u16],
         slots: [Slot; 2],
-    ) -> io::Result<Vec<u16>> {
+    ) -> io::Result<Doors> {
+        let mut doors = Doors::default();
         match self {
             Self::Host => {
-                let forwarded = port.map(forward).transpose()?;
-                if let Network::User { forwards, .. } = &mut machine.network {
-                    forwards.extend(forwarded);
+                for port in ports {
+                    let forwarded = forward(*port)?;
+                    if let Network::User { forwards, .. } = &mut machine.network {
+                        forwards.push(forwarded);
+                    }
+                    doors.0.insert(*port, vec![forwarded.host_port]);
                 }
-                Ok(forwarded.iter().map(|forward| forward.host_port).collect())
             }
             Self::Router(router) => {
                 let cables = router.macs().zip(slots).zip(router.sockets());
@@ -98,9 +113,10 @@ impl Outside {
                     plugged,
                 });
                 machine.network = Network::Cables(cables.collect());
-                Ok(port.map(|port| router.ways_to(port)).unwrap_or_default())
+                doors.0.extend(ports.iter().map(|port| (*port, router.ways_to(*port))));
             }
         }
+        Ok(doors)
     }
 }
 

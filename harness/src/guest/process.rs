@@ -13,8 +13,8 @@ use super::files::Files;
 use super::{Ended, GuestError};
 use crate::command::{Command, quote, tail};
 use crate::file::FileError;
-use crate::machine::Machine;
 use crate::machine::args::{PROGRAM, Sockets, Wiring, render};
+use crate::machine::{Boot, Machine, Platform};
 use crate::qmp::Qmp;
 
 /// The prefix of folders of sockets.
@@ -66,7 +66,7 @@ impl Process {
         };
         let command = Command::new(PROGRAM).args(render(machine, &Wiring::Sockets(sockets))?);
         let by_hand = render(machine, &Wiring::Terminal)?;
-        files.write("qemu.sh", &script(&command.line(), &by_hand))?;
+        files.write("qemu.sh", &script(&command.line(), &by_hand, &files_of(machine)))?;
         let mut child = command.start(files.create("stderr")?)?;
         let wires = connect(&mut child, &listeners, files, &command).await?;
         Ok(Self { child, run, wires })
@@ -96,15 +96,39 @@ fn listen(path: &Path) -> Result<UnixListener, GuestError> {
 }
 
 /// Renders the same machine for a person's terminal, with what was really run.
-fn script(line: &str, by_hand: &[String]) -> String {
+///
+/// Files of a machine are removed with the run unless they are kept, so it looks for them first.
+fn script(line: &str, by_hand: &[String], files: &[&Path]) -> String {
     let words: Vec<String> = by_hand.iter().map(|word| quote(word)).collect();
+    let files: Vec<_> = files.iter().map(|file| quote(&file.display().to_string())).collect();
     format!(
         "#!/bin/sh\n\
-         # The same machine on your terminal; Ctrl-a x ends it. It writes to its disks.\n\
-         # It was run as: {line}\n\
+         # The same machine on your terminal, with its disks as they were left; Ctrl-a x ends it.\n\
+         # It writes to its disks. It was run as: {line}\n\
+         for file in {}; do\n    \
+             [ -e \"$file\" ] || {{ echo \"$file is gone; run again with --keep\" >&2; exit 1; }}\n\
+         done\n\
          exec {PROGRAM} {}\n",
+        files.join(" "),
         words.join(" ")
     )
+}
+
+/// Returns the files that a machine is made of.
+fn files_of(machine: &Machine) -> Vec<&Path> {
+    let mut files: Vec<_> = machine.disks.iter().map(|disk| disk.image.as_path()).collect();
+    if let Platform::Uefi(flash) = &machine.board.platform {
+        files.extend([flash.code.as_path(), flash.variables.as_path()]);
+    }
+    match &machine.boot {
+        Boot::Saved { state } => files.push(state),
+        Boot::Direct { kernel, initramfs, .. } => {
+            files.push(kernel);
+            files.extend(initramfs.as_deref());
+        }
+        Boot::Disk => {}
+    }
+    files
 }
 
 /// Waits for QEMU's connections.
@@ -185,11 +209,15 @@ mod tests {
     fn the_script_runs_the_same_machine_on_a_terminal() {
         let words = ["-serial", "mon:stdio", "-append", "console=ttyS0 panic=-1"];
         let words = words.map(str::to_owned);
-        insta::assert_snapshot!(script("qemu-system-x86_64 -S", &words), @r"
+        let files = [Path::new("/runs/disk 1.qcow2"), Path::new("/k")];
+        insta::assert_snapshot!(script("qemu-system-x86_64 -S", &words, &files), @r#"
         #!/bin/sh
-        # The same machine on your terminal; Ctrl-a x ends it. It writes to its disks.
-        # It was run as: qemu-system-x86_64 -S
+        # The same machine on your terminal, with its disks as they were left; Ctrl-a x ends it.
+        # It writes to its disks. It was run as: qemu-system-x86_64 -S
+        for file in '/runs/disk 1.qcow2' /k; do
+            [ -e "$file" ] || { echo "$file is gone; run again with --keep" >&2; exit 1; }
+        done
         exec qemu-system-x86_64 -serial mon:stdio -append 'console=ttyS0 panic=-1'
-        ");
+        "#);
     }
 }

@@ -66,6 +66,7 @@ async fn old_system_again(left: &Left<'_>) -> Result<(Boots, Verdict), DirectErr
         login: description.login.clone(),
         expect: Regex::new(&regex::escape(&description.identity)).ok(),
         tcp: Some(ssh::PORT),
+        ssh: false,
         speaks: true,
         hold: 0.0,
     };

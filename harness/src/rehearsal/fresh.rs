@@ -1,5 +1,6 @@
 //! Starts a fresh guest with only the disks, and judges it.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -10,20 +11,25 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::judge::{Expectation, Judge};
+use super::questions::{Checkup, Question};
 use crate::budget::Watch;
 use crate::chain::Seen;
 use crate::classify::Class;
+use crate::drive::activity::Activity;
 use crate::drive::outside::{Outside, Slot};
 use crate::drive::{host_disk_failed, qemu_died, seen};
-use crate::evidence::ANSWER;
 use crate::file::FileError;
 use crate::guest::{Event, Guest, GuestError, What};
 use crate::host::Host;
 use crate::machine::{Board, Disk};
-use crate::ssh::Ssh;
+use crate::ssh;
 use crate::verdict::{Ending, Verdict};
 
 const BEAT: Duration = Duration::from_millis(250);
+/// Bytes that a disk moves before they count as progress.
+///
+/// A system that waits in vain still writes its journal: some tens of kibibytes every few seconds.
+const MOVED: u64 = 4 << 20;
 
 /// The machine that the disks are put into.
 #[derive(Clone, Debug)]
@@ -37,8 +43,10 @@ pub(crate) struct Fresh<'a> {
     pub(crate) disks: Vec<Disk>,
     /// The name of the guest in the evidence and in the progress.
     pub(crate) name: &'static str,
-    /// The question that it must answer when it is up, if any.
-    pub(crate) question: Option<Question>,
+    /// The questions that it must answer when it is up.
+    pub(super) questions: Vec<Question>,
+    /// How to log in to it when it is up, to see how it is.
+    pub(super) checkup: Option<Checkup>,
     /// The command of the server, for a system that is updated from what it was installed from.
     pub(crate) server: Option<String>,
     /// How it ends once it has passed.
@@ -54,21 +62,21 @@ pub(crate) enum TurnOff {
     ByButton,
 }
 
-/// A command that a system must execute by SSH.
-#[derive(Clone, Debug)]
-pub(crate) struct Question {
-    /// How to log in; the port is found once there is one.
-    pub(crate) ssh: Ssh,
-    /// The command line.
-    pub(crate) command: String,
-    /// The prefix of every line of the answer, in the evidence.
-    pub(crate) mark: &'static str,
-}
-
 /// The name of the new system's guest.
 pub(crate) const NEW_SYSTEM: &str = "new-system";
 /// The name of the same guest when it boots for the second time.
 pub(crate) const NEW_SYSTEM_AGAIN: &str = "new-system-again";
+
+impl Fresh<'_> {
+    fn logs_in(&self) -> bool {
+        !self.questions.is_empty() || self.checkup.is_some()
+    }
+}
+
+/// Returns whether the root of a system is the old one's; `/dev/vda1` is the same anywhere.
+fn is_old(old: Option<&str>, root: Option<&str>) -> bool {
+    root.is_some() && root == old && root.is_some_and(|root| root.contains("UUID="))
+}
 
 /// Boots the disks, and judges what happens.
 pub(crate) async fn judge(
@@ -79,27 +87,42 @@ pub(crate) async fn judge(
 ) -> Result<Verdict, GuestError> {
     host.progress.step(format!("{}: booting from its disk", fresh.name.replace('-', " ")));
     let mut machine = host.machine(&fresh.board, fresh.memory_mib, &[]);
-    let ports = fresh.outside.plug(&mut machine, expectation.tcp, fresh.slots);
-    let ports = ports.map_err(FileError::new("finding a free port"))?;
+    let port = expectation.tcp.or(expectation.ssh.then_some(ssh::PORT));
+    let wanted: BTreeSet<_> =
+        port.into_iter().chain(fresh.logs_in().then_some(ssh::PORT)).collect();
+    let wanted: Vec<_> = wanted.into_iter().collect();
+    let doors = fresh.outside.plug(&mut machine, &wanted, fresh.slots);
+    let doors = doors.map_err(FileError::new("finding a free port"))?;
+    let logs_in = fresh.logs_in();
     if let Some(server) = fresh.server {
         machine.serve(server);
     }
     machine.disks = fresh.disks;
     let mut guest = Guest::start(&machine, folder, fresh.name).await?;
-    let first = ports.first().copied();
+    let old_root = expectation.old_root.clone();
     let judge = Judge::new(expectation);
-    let mut verdict = watch_it(host, &mut guest, judge, ports).await?;
-    if let (Some(question), Some(port)) = (fresh.question, first)
-        && verdict.verdict == Ending::Passed
+    let ports = port.map(|port| doors.to(port).to_vec()).unwrap_or_default();
+    let mut verdict = watch_it(host, &mut guest, judge, (port, ports)).await?;
+    if let (true, Some(port), Ending::Passed) =
+        (logs_in, doors.to(ssh::PORT).first(), verdict.verdict)
     {
-        let question = Question { ssh: Ssh { port, ..question.ssh }, ..question };
-        let answer = ask(host, &mut guest, &question).await;
-        let text = answer.as_ref().unwrap_or_else(|failed| failed);
-        verdict.evidence.extend(text.lines().map(|line| format!("{}{line}", question.mark)));
-        if answer.is_err() && question.mark == ANSWER {
-            (verdict.verdict, verdict.class) = (Ending::Failed, Some(Class::Expectation));
-            let reason = "the new system boots, but does not answer by SSH as it must";
-            reason.clone_into(&mut verdict.reason);
+        for question in &fresh.questions {
+            let answer = question.put(host, &mut guest, *port).await;
+            verdict.evidence.extend(answer.lines);
+            if let Some(reason) = answer.failed {
+                (verdict.verdict, verdict.class) = (Ending::Failed, Some(Class::Expectation));
+                verdict.reason = reason;
+                break;
+            }
+        }
+        if let Some(checkup) = &fresh.checkup {
+            let found = checkup.run(host, &mut guest, *port, folder).await;
+            verdict.warnings.extend(found.warnings);
+            if is_old(old_root.as_deref(), found.root.as_deref()) {
+                (verdict.verdict, verdict.class) = (Ending::Failed, Some(Class::OldSystem));
+                verdict.old_system_back = Some(true);
+                "the old system came back: it answers by SSH".clone_into(&mut verdict.reason);
+            }
         }
     }
     if fresh.end == TurnOff::ByButton && verdict.verdict == Ending::Passed {
@@ -128,39 +151,19 @@ async fn turns_off(host: &Host, guest: &mut Guest) -> bool {
     false
 }
 
-/// Asks, and returns the answer, or why there is none.
-async fn ask(host: &Host, guest: &mut Guest, question: &Question) -> Result<String, String> {
-    let patience = host.budget("an answer by SSH", 30, 30).cap;
-    let answer = timeout(patience, question.ssh.run(&question.command));
-    tokio::pin!(answer);
-    let answer = loop {
-        tokio::select! {
-            biased;
-            answer = &mut answer => break answer,
-            // What it says meanwhile is in its transcript.
-            _heard = guest.next(Instant::now() + BEAT) => {}
-        }
-    };
-    match answer {
-        Ok(Ok(output)) => Ok(output.text()),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_elapsed) => Err("no answer by SSH".to_owned()),
-    }
-}
-
 async fn watch_it(
     host: &Host,
     guest: &mut Guest,
     mut judge: Judge,
-    ports: Vec<u16>,
+    (port, ports): (Option<u16>, Vec<u16>),
 ) -> Result<Verdict, GuestError> {
     let mut door = Door::knock(ports);
     let mut watch = Watch::begin(host.budget("the new system", 180, 12), guest.now());
-    let (mut resets, mut held) = (Resets::default(), false);
+    let (mut resets, mut held) = (Resets::new(), false);
     loop {
         let next = guest.next(Instant::now() + BEAT).await;
         if door.answers() {
-            judge.observe(host.at(), &Seen::Connected(judge.port()));
+            judge.observe(host.at(), &Seen::Connected(port.unwrap_or(ssh::PORT)));
         }
         match resets.take(host, guest, &mut judge, next.map(|next| next.what)).await? {
             Step::Ended(verdict) => return Ok(*verdict),
@@ -211,15 +214,19 @@ enum Step {
 }
 
 /// A machine that stands still when it resets itself, and what it needs to go on.
-#[derive(Default)]
 struct Resets {
     /// It wants to restart; its last lines may not have been read yet.
     stopped: bool,
     /// It was restarted, and no kernel was heard since: it goes on if it is reset.
     restarting: bool,
+    activity: Activity,
 }
 
 impl Resets {
+    fn new() -> Self {
+        Self { stopped: false, restarting: false, activity: Activity::new(MOVED) }
+    }
+
     async fn take(
         &mut self,
         host: &Host,
@@ -254,7 +261,7 @@ impl Resets {
             }
             Some(what) => match look(host, judge, &what) {
                 Some(verdict) => return ended(verdict),
-                None if what.is_progress() => Step::Progress,
+                None if self.activity.shows(&what) => Step::Progress,
                 None => Step::Nothing,
             },
             None => Step::Nothing,

@@ -37,6 +37,8 @@ pub struct Expectation {
     pub expect: Option<Regex>,
     /// The port that must accept a connection.
     pub tcp: Option<u16>,
+    /// Whether an answer of its SSH server counts as much as a prompt.
+    pub ssh: bool,
     /// Whether it is known to use its console: then silence means that it does not boot.
     pub speaks: bool,
     /// Seconds afterwards in which nothing bad may happen.
@@ -117,12 +119,7 @@ impl Judge {
 
     /// Returns whether silence means that nothing boots; a system may answer only on the network.
     pub fn must_speak(&self) -> bool {
-        self.expectation.speaks || self.expectation.tcp.is_none()
-    }
-
-    /// Returns the port that must accept a connection; 0 if there is none.
-    pub fn port(&self) -> u16 {
-        self.expectation.tcp.unwrap_or(0)
+        self.expectation.speaks || (self.expectation.tcp.is_none() && !self.expectation.ssh)
     }
 
     /// Takes the screen as it is now, in place of the earlier one.

@@ -73,13 +73,13 @@ pub(crate) async fn deploy(
     folder: &Path,
 ) -> Result<Jumped, DirectError> {
     let mut machine = host.machine(&jump.board, jump.memory_mib, &[]);
-    let ports = jump.outside.plug(&mut machine, Some(ssh::PORT), jump.slots);
-    let ports = ports.map_err(FileError::new("plugging the cables in"))?;
+    let doors = jump.outside.plug(&mut machine, &[ssh::PORT], jump.slots);
+    let doors = doors.map_err(FileError::new("plugging the cables in"))?;
     machine.disks.clone_from(&jump.disks);
     machine.clock = fault::clock(jump.faults);
     machine.serve(host.server(jump.payload, jump.faults));
     let ssh = Ssh {
-        port: ports.first().copied().unwrap_or_default(),
+        port: doors.to(ssh::PORT).first().copied().unwrap_or_default(),
         user: jump.fixture.description.user.clone(),
         key: jump.fixture.key(),
         known_hosts: jump.known_hosts.to_owned(),

@@ -63,7 +63,8 @@ impl<'a> OldSystem<'a> {
         // Others that need the same guest wait for it instead of booting one as well.
         let mut lock = None;
         if !place.is_taken() {
-            lock = Some(place.lock().await.map_err(FileError::new("locking the kept guest"))?);
+            let taken = place.lock(&self.host.progress).await;
+            lock = Some(taken.map_err(FileError::new("locking the kept guest"))?);
         }
         if place.is_taken() {
             match self.resume(&place).await {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use regex::Regex;
 
 use super::hardware::{Hardware, Recording};
+use super::questions::Ask;
 use crate::chain::Timed;
 use crate::drive::error::DirectError;
 use crate::drive::outside::Outside;
@@ -39,10 +40,10 @@ pub struct Rehearsal {
     pub expect: Option<Regex>,
     /// Port that the new system must accept connections on.
     pub tcp: Option<u16>,
-    /// Command line that the new system must execute by SSH at that port.
-    ///
-    /// The login uses the key of the old system.
-    pub ask: Option<String>,
+    /// What the new system must execute by SSH, with the key of the old system.
+    pub asks: Vec<Ask>,
+    /// Whether a new system that does not answer by SSH as the old one did gets a warning.
+    pub ssh_check: bool,
     /// Whether the new system must turn off by its power button, then boot and pass once more.
     pub again: bool,
     /// Whether a control run finds out whose fault a failure is.
@@ -155,6 +156,15 @@ pub(super) struct Notes {
     pub(super) log_at_jump: u64,
     /// How far the machine had come when the first fault struck.
     pub(super) struck: Option<Struck>,
+    pub(super) others: Others,
+}
+
+/// Whether the other disks were compared with what they held before the deployment.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) enum Others {
+    #[default]
+    NotCompared,
+    Compared,
 }
 
 impl Notes {

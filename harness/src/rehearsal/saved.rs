@@ -14,9 +14,11 @@ use sha2::{Digest, Sha256};
 use crate::command::{Command, CommandError};
 use crate::fixture::cache::Ready;
 use crate::guest::{Guest, GuestError};
+use crate::host::lock;
 use crate::machine::args::{PROGRAM, Wiring, render};
 use crate::machine::setup::Bus;
 use crate::machine::{Boot, Machine, MachineError, Network, Platform};
+use crate::progress::Progress;
 
 /// Raised if what is done before a guest is kept changes, which no digest shows.
 const RECIPE: &str = "anemos saved guest 2";
@@ -130,12 +132,11 @@ impl Place {
     }
 
     /// Waits until nobody else is about to keep a guest here; the file is the lock.
-    pub(crate) async fn lock(&self) -> io::Result<fs::File> {
+    pub(crate) async fn lock(&self, progress: &Progress) -> io::Result<fs::File> {
         let saved = self.folder.parent().unwrap_or(&self.folder);
         fs::create_dir_all(saved)?;
-        let file = fs::File::create(saved.join(format!(".{}.lock", name_of(&self.folder))))?;
-        let locked = tokio::task::spawn_blocking(move || file.lock().map(|()| file));
-        locked.await.map_err(io::Error::other)?
+        let path = saved.join(format!(".{}.lock", name_of(&self.folder)));
+        lock::take(progress, &path, "a guest at its prompt").await
     }
 
     /// Returns the disk as it was when the guest was saved; it is never written.

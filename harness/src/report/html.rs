@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::chain::Timed;
+use crate::evidence::{ABOUT, About};
 use crate::scenario::run::Outcome;
 use crate::size::Size;
 use crate::verdict::{Ending, Verdict};
@@ -14,6 +15,8 @@ use crate::verdict::{Ending, Verdict};
 const STYLE: &str = include_str!("html/style.css");
 /// Lines of a transcript that are shown; the file has all of them.
 const SHOWN: usize = 400;
+/// The same if everything was as it should be, so that a page of hundreds of runs stays small.
+const SHOWN_IF_PASSED: usize = 40;
 /// Name of the page in the folder of the evidence.
 pub const FILE: &str = "report.html";
 
@@ -66,13 +69,23 @@ fn page(folder: &Path, title: &str, entries: &[Entry]) -> Markup {
                 style { (PreEscaped(STYLE)) }
             }
             body {
-                h1 { (title) }
-                p.counts { (super::counts_of(&endings)) }
-                table {
-                    thead { tr { th { "verdict" } th { "time" } th { "name" } th { "claim" } } }
-                    tbody { @for entry in entries { (row(entry)) } }
+                header {
+                    h1 { (title) }
+                    p.counts { (super::counts_of(&endings)) }
                 }
-                @for entry in sorted(entries) { (section(folder, entry)) }
+                main {
+                    table.runs {
+                        caption { "What was run; failures come first" }
+                        thead { tr {
+                            th scope="col" { "verdict" }
+                            th scope="col" { "time" }
+                            th scope="col" { "name" }
+                            th scope="col" { "claim" }
+                        } }
+                        tbody { @for entry in sorted(entries) { (row(entry)) } }
+                    }
+                    @for entry in sorted(entries) { (section(folder, entry)) }
+                }
             }
         }
     }
@@ -81,7 +94,12 @@ fn page(folder: &Path, title: &str, entries: &[Entry]) -> Markup {
 /// Sorts the entries, with those that differ from their expectation first.
 fn sorted(entries: &[Entry]) -> Vec<&Entry> {
     let mut entries: Vec<_> = entries.iter().collect();
-    entries.sort_by_key(|entry| entry.ending == Ending::Passed);
+    entries.sort_by_key(|entry| match entry.ending {
+        Ending::Failed => 0,
+        Ending::Broken => 1,
+        Ending::Skipped => 2,
+        Ending::Passed => 3,
+    });
     entries
 }
 
@@ -92,7 +110,7 @@ fn row(entry: &Entry) -> Markup {
             td { span class={ "badge " (ending) } { (ending) } }
             td.number { (format!("{:.1} s", entry.seconds)) }
             td { a href={ "#" (anchor(&entry.name)) } { (entry.name) } }
-            td { (entry.claim.as_deref().unwrap_or_default()) }
+            td.claim { (entry.claim.as_deref().unwrap_or_default()) }
         }
     }
 }
@@ -105,35 +123,61 @@ fn section(folder: &Path, entry: &Entry) -> Markup {
     // What is missing or cannot be read has nothing to show; the page says what there is.
     let verdict: Option<Verdict> = read(&entry.evidence.join("verdict.json"));
     let times: Vec<Timed> = read(&entry.evidence.join("stages.json")).unwrap_or_default();
+    let about: Option<About> = read(&entry.evidence.join(ABOUT));
     let ending = entry.ending.to_string();
+    let fine = entry.ending == Ending::Passed;
     html! {
-        details.entry id=(anchor(&entry.name)) open[entry.ending != Ending::Passed] {
-            summary { span class={ "badge " (ending) } { (ending) } " " (entry.name) }
+        details.entry id=(anchor(&entry.name)) open[!fine] {
+            summary { h2 { span class={ "badge " (ending) } { (ending) } " " (entry.name) } }
             @if let Some(claim) = &entry.claim { p.claim { (claim) } }
             @if !entry.differences.is_empty() {
                 ul.differences { @for line in &entry.differences { li { (line) } } }
             }
-            @if let Some(verdict) = &verdict { (judged(verdict)) }
+            @if let Some(verdict) = &verdict { (judged(verdict, fine)) }
+            @if let Some(about) = &about { (told(about)) }
             (timeline(&times))
-            @for guest in guests(&entry.evidence) { (shown(folder, &guest)) }
+            @for guest in guests(&entry.evidence) { (shown(folder, &guest, fine)) }
             (commands(&entry.evidence))
-            p { "evidence: " code { (entry.evidence.display()) } }
+            @if entry.evidence.is_dir() {
+                p { "evidence: " a href=(relative(folder, &entry.evidence)) {
+                    code { (entry.evidence.display()) }
+                } }
+            }
         }
     }
+}
+
+/// Shows what was rehearsed, on which machine, with which `anemos`, and when.
+fn told(about: &About) -> Markup {
+    html! {
+        dl {
+            dt { "machine" } dd { (about.machine) }
+            dt { "payload" } dd { (about.payload) " " code { (about.digest) } }
+            dt { "anemos" } dd { (about.version) }
+            dt { "began" } dd { (about.began) }
+        }
+    }
+}
+
+/// Returns the path from the page, as an address.
+fn relative(folder: &Path, path: &Path) -> String {
+    let path = path.strip_prefix(folder).unwrap_or(path).to_string_lossy();
+    let path = path.replace('%', "%25").replace('#', "%23").replace('?', "%3F");
+    if path.is_empty() { ".".to_owned() } else { path }
 }
 
 fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Option<T> {
     serde_json::from_str(&fs::read_to_string(path).ok()?).ok()
 }
 
-fn judged(verdict: &Verdict) -> Markup {
+fn judged(verdict: &Verdict, fine: bool) -> Markup {
     html! {
         p.reason { b { "rehearsal " (verdict.verdict) ": " } (verdict.reason) }
         @if let Some(hint) = &verdict.hint { p { "hint: " (hint) } }
         @if let Some(blame) = verdict.blame { p { "fault of: " (blame.name()) } }
-        @for warning in &verdict.warnings { p { "warning: " (warning) } }
+        @for warning in &verdict.warnings { p.warning { "warning: " (warning) } }
         @if !verdict.evidence.is_empty() {
-            pre.shows { @for line in &verdict.evidence { (line) "\n" } }
+            pre.shows.healthy[fine] tabindex="0" { @for line in &verdict.evidence { (line) "\n" } }
         }
         @if !verdict.power_cuts.is_empty() { (power_cuts(verdict)) }
         @if !verdict.added.is_empty() {
@@ -148,7 +192,8 @@ fn judged(verdict: &Verdict) -> Markup {
 fn power_cuts(verdict: &Verdict) -> Markup {
     html! {
         table {
-            thead { tr { th { "power cut at flush" } th { "written" } th { "boots" } th { "why" } } }
+            caption { "What boots after a power cut" }
+            thead { tr { th { "at flush" } th { "written" } th { "boots" } th { "why" } } }
             tbody {
                 @for cut in &verdict.power_cuts {
                     tr {
@@ -200,36 +245,39 @@ fn collect(folder: &Path, into: &mut Vec<PathBuf>) {
     }
 }
 
-fn shown(folder: &Path, transcript: &Path) -> Markup {
+fn shown(folder: &Path, transcript: &Path, fine: bool) -> Markup {
     let text = fs::read(transcript).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     let lines: Vec<_> = text.lines().collect();
-    let skipped = lines.len().saturating_sub(SHOWN);
+    let most = if fine { SHOWN_IF_PASSED } else { SHOWN };
+    let skipped = lines.len().saturating_sub(most);
     let name = transcript.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let name = name.trim_end_matches(".console.log").to_owned();
     let picture = transcript.with_file_name(format!("{name}.screen.png"));
-    let relative = |path: &Path| {
-        path.strip_prefix(folder).unwrap_or(path).to_string_lossy().replace('#', "%23")
-    };
     html! {
         details.guest {
             summary { (name) " · " (lines.len()) " lines on its serial console" }
             @if picture.exists() {
                 figure {
-                    img src=(relative(&picture)) alt={ "screen of " (name) " at its end" };
+                    img loading="lazy" src=(relative(folder, &picture))
+                        alt={ "screen of " (name) " at its end" };
                     figcaption { "its screen at the end" }
                 }
             }
-            @if skipped > 0 {
-                p { a href=(relative(transcript)) { "the first " (skipped) " lines" } }
+            p { a href=(relative(folder, transcript)) {
+                @if skipped > 0 { "the first " (skipped) " lines" } @else { "the transcript" }
+            } }
+            div.transcript tabindex="0" {
+                pre { @for line in &lines[skipped..] { (line_of(line, fine)) } }
             }
-            pre.transcript { @for line in &lines[skipped..] { (line_of(line)) } }
         }
     }
 }
 
 /// Renders a line, marking its time, and our lines among the kernel's.
-fn line_of(line: &str) -> Markup {
+///
+/// If all is fine, a word such as panic is one of many that a healthy system may say.
+fn line_of(line: &str, fine: bool) -> Markup {
     let (time, text) = line.trim_start().split_once(' ').unwrap_or(("", line));
     let class = match text {
         text if text.contains("Kernel panic") || text.contains("ALERT!") => "bad",
@@ -238,14 +286,20 @@ fn line_of(line: &str) -> Markup {
         text if text.starts_with("anemos: ") => "ours",
         _ => "",
     };
-    html! { span.time { (format!("{time:>9} ")) } span class=(class) { (text) } "\n" }
+    let class = if fine && class == "bad" { "" } else { class };
+    let time = format!("{time:>9} ");
+    html! {
+        span.time { (time) }
+        @if class.is_empty() { (text) } @else { span class=(class) { (text) } }
+        "\n"
+    }
 }
 
 fn commands(evidence: &Path) -> Markup {
     // Only a scenario leaves its command; a person knows what was typed.
     let command = fs::read_to_string(evidence.join("command.txt")).unwrap_or_default();
     html! {
-        @if !command.is_empty() { p { "repeat it:" } pre { (command) } }
+        @if !command.is_empty() { p { "repeat it:" } pre tabindex="0" { (command) } }
     }
 }
 
@@ -265,6 +319,14 @@ mod tests {
         fs::write(evidence.join("stages.json"), serde_json::to_string(&times).unwrap()).unwrap();
         fs::write(guest.join("new-system.console.log"), "   1.5 ALERT!  <root>\n").unwrap();
         fs::write(guest.join("new-system.screen.png"), "PNG").unwrap();
+        let about = About {
+            machine: "debian-12 bios nvme".into(),
+            payload: "debian".into(),
+            digest: "sha256:1".into(),
+            version: "0.1.0".into(),
+            began: "2026-01-01T00:00:00Z".into(),
+        };
+        fs::write(evidence.join(ABOUT), serde_json::to_string(&about).unwrap()).unwrap();
         Entry {
             name: "boot/no-root".into(),
             claim: Some("It <fails>.".into()),
@@ -287,6 +349,8 @@ mod tests {
             "margin-left:25.00%;width:75.00%",
             "<span class=\"bad\">ALERT!  &lt;root&gt;</span>",
             "src=\"boot/no-root/new-system/new-system.screen.png\"",
+            "href=\"boot/no-root/new-system/new-system.console.log\"",
+            "<dt>payload</dt><dd>debian <code>sha256:1</code></dd>",
             "exit code is 0, not 1",
         ] {
             assert!(text.contains(want), "{want} is not in {text}");
@@ -300,5 +364,61 @@ mod tests {
         let missing = folder.path().join("nothing");
         let entry = Entry { evidence: missing, ..entry(folder.path()) };
         assert!(page(folder.path(), "t", &[entry]).into_string().contains("boot/no-root"));
+    }
+
+    #[test]
+    fn failures_come_first_and_what_is_fine_is_not_red() {
+        let folder = tempfile::tempdir().unwrap();
+        let failed = entry(folder.path());
+        let skipped = Entry { ending: Ending::Skipped, name: "s".into(), ..failed.clone() };
+        let passed = Entry { ending: Ending::Passed, name: "p".into(), ..failed.clone() };
+        let text = page(folder.path(), "t", &[passed.clone(), skipped, failed]).into_string();
+        let at = |what: &str| text.find(what).unwrap_or_else(|| panic!("{what} is not in {text}"));
+        assert!(at("href=\"#boot-no-root\"") < at("href=\"#s\""));
+        assert!(at("href=\"#s\"") < at("href=\"#p\""));
+        let text = page(folder.path(), "t", &[passed]).into_string();
+        assert!(text.contains("class=\"shows healthy\"") && !text.contains("class=\"bad\""));
+    }
+
+    /// Returns the relative luminance of `#rrggbb` or `#rgb` (WCAG 2.1).
+    fn luminance(color: &str) -> f64 {
+        let digits = color.trim_start_matches('#');
+        let wide: String = match digits.len() {
+            3 => digits.chars().flat_map(|digit| [digit, digit]).collect(),
+            _ => digits.to_owned(),
+        };
+        let part = |at: usize| {
+            let value = f64::from(u8::from_str_radix(&wide[at..at + 2], 16).unwrap()) / 255.0;
+            if value <= 0.03928 { value / 12.92 } else { ((value + 0.055) / 1.055).powf(2.4) }
+        };
+        0.2126 * part(0) + 0.7152 * part(2) + 0.0722 * part(4)
+    }
+
+    #[test]
+    fn every_color_of_text_is_readable_on_its_ground_in_both_schemes() {
+        let schemes: Vec<_> = STYLE.split("prefers-color-scheme").take(2).collect();
+        for scheme in schemes {
+            let color = |name: &str| {
+                let rest = scheme.split_once(&format!("--{name}: ")).expect("a color").1;
+                luminance(rest.split([';', ' ', '}']).next().unwrap())
+            };
+            for (text, ground) in [
+                ("ink", "paper"),
+                ("ink", "soft"),
+                ("dim", "paper"),
+                ("dim", "soft"),
+                ("good", "soft"),
+                ("bad", "soft"),
+                ("odd", "soft"),
+                ("bar", "paper"),
+                ("good", "paper"),
+                ("bad", "paper"),
+                ("odd", "paper"),
+            ] {
+                let (one, other) = (color(text), color(ground));
+                let contrast = (one.max(other) + 0.05) / (one.min(other) + 0.05);
+                assert!(contrast >= 4.5, "{text} on {ground}: {contrast:.2}");
+            }
+        }
     }
 }

@@ -1,13 +1,20 @@
 //! The expected result of a scenario, which can be compared with the real one.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use regex::{Regex, RegexBuilder};
 use serde::Deserialize;
 
+use super::struck::Place;
 use crate::classify::Class;
 use crate::evidence::{ANSWER, STATUS};
 use crate::verdict::{Blame, Ending, Verdict};
+
+/// What the console of a guest is called; the old system's ends where the deploy environment's
+/// begins.
+pub const CONSOLES: [&str; 6] =
+    ["old-system", "deploy", "new-system", "new-system-again", "old-system-again", "router"];
 
 /// The expected result; what is not named may be anything.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
@@ -19,7 +26,7 @@ pub struct Expect {
     pub verdict: Option<Ending>,
     /// Why it did not pass.
     pub class: Option<Class>,
-    /// Regular expression that the reason matches.
+    /// Regular expression for the whole reason.
     pub reason: Option<String>,
     /// What the deploy environment said at its end.
     pub outcome: Option<String>,
@@ -32,9 +39,11 @@ pub struct Expect {
     /// Stages that ended, in this order; others may lie between them.
     #[serde(default)]
     pub stages: Vec<String>,
-    /// Regular expressions, each of which must match a line of some guest's console.
+    /// For each of [`CONSOLES`], regular expressions, each of which must match a line of it.
     #[serde(default)]
-    pub console: Vec<String>,
+    pub console: BTreeMap<String, Vec<String>>,
+    /// Where the first fault must have struck, if that is not what the fault itself says.
+    pub struck: Option<Place>,
     /// Regular expressions, each of which must match a line of `anemos deploy`'s output.
     #[serde(default)]
     pub said: Vec<String>,
@@ -50,8 +59,18 @@ pub struct Expect {
     pub warnings: Option<Vec<String>>,
     /// A port on which the new system must answer.
     pub tcp: Option<u16>,
-    /// A command that the new system must execute by SSH.
-    pub ask: Option<String>,
+    /// What the new system must execute by SSH: a command, or several; `@FILE` next to the file is a
+    /// script.
+    #[serde(default)]
+    pub ask: OneOrMore,
+    /// Whether it is checked that the new system answers by SSH as the old one did.
+    #[serde(default)]
+    pub ssh: bool,
+    /// Regular expressions, each of which must match a line of what the new system says of itself.
+    ///
+    /// It is asked if `ask` or `ssh` is there.
+    #[serde(default)]
+    pub facts: Vec<String>,
     /// Regular expressions, each of which must match a line of its answer.
     #[serde(default)]
     pub answer: Vec<String>,
@@ -67,6 +86,22 @@ pub struct Expect {
     pub within_secs: Option<u64>,
 }
 
+/// One value, or a list of them.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+#[serde(untagged)]
+pub enum OneOrMore {
+    /// One.
+    One(String),
+    /// Any number.
+    More(Vec<String>),
+}
+
+impl Default for OneOrMore {
+    fn default() -> Self {
+        Self::More(Vec::new())
+    }
+}
+
 /// The result of a run of `anemos test`.
 #[derive(Clone, Debug, Default)]
 pub struct Came {
@@ -76,12 +111,14 @@ pub struct Came {
     pub verdict: Option<Verdict>,
     /// The stages that ended, in their order.
     pub stages: Vec<String>,
-    /// The lines of all consoles.
-    pub console: Vec<String>,
+    /// The lines of each console.
+    pub console: BTreeMap<String, Vec<String>>,
     /// The lines that `anemos deploy` printed in the old system.
     pub said: Vec<String>,
     /// The lines about how the twin resembles its original.
     pub twin: Vec<String>,
+    /// The lines that the new system said of itself.
+    pub facts: Vec<String>,
     /// The files that were asked for and exist.
     pub files: BTreeMap<String, String>,
     /// The partition table, if it was asked for.
@@ -103,10 +140,14 @@ pub struct Table {
 }
 
 impl Expect {
-    /// Rejects an invalid regular expression.
+    /// Rejects an invalid regular expression, and the console of a guest that no run has.
     pub fn check(&self) -> Result<(), String> {
-        let patterns = self.reason.iter().chain(&self.console).chain(&self.said);
-        let patterns = patterns.chain(&self.status).chain(&self.twin).chain(&self.answer);
+        if let Some(name) = self.console.keys().find(|name| !CONSOLES.contains(&name.as_str())) {
+            return Err(format!("console.{name}: no guest is called so: {}", CONSOLES.join(", ")));
+        }
+        let patterns = self.reason.iter().chain(self.console.values().flatten()).chain(&self.said);
+        let patterns =
+            patterns.chain(&self.status).chain(&self.twin).chain(&self.answer).chain(&self.facts);
         let patterns = patterns.chain(self.warnings.iter().flatten());
         let patterns = patterns.chain(self.files.values());
         for pattern in patterns {
@@ -118,6 +159,19 @@ impl Expect {
     /// Returns the expectation that everything is as it should be, without further details.
     pub fn passed() -> Self {
         Self { verdict: Some(Ending::Passed), ..Self::default() }
+    }
+
+    /// Returns what `anemos test` is to ask; the folder is that of the scenario.
+    pub fn asks(&self, folder: &Path) -> Vec<String> {
+        let asks = match &self.ask {
+            OneOrMore::One(ask) => std::slice::from_ref(ask),
+            OneOrMore::More(asks) => asks,
+        };
+        let ask = |ask: &String| match ask.strip_prefix('@') {
+            Some(file) => format!("@{}", folder.join(file).display()),
+            None => ask.clone(),
+        };
+        asks.iter().map(ask).collect()
     }
 
     /// Returns whether the disk itself must be examined.
@@ -158,8 +212,9 @@ impl Expect {
         let error = || came.stderr.lines().find_map(|line| line.strip_prefix("error: "));
         let found = came.verdict.as_ref().map(|verdict| verdict.reason.as_str()).or_else(error);
         let found = found.unwrap_or_default();
-        if !matches(wanted, found) {
-            lines.push(format!("reason is {found:?}, which does not match /{wanted}/"));
+        let whole = Regex::new(&format!("(?s)^(?:{wanted})$"));
+        if !whole.is_ok_and(|whole| whole.is_match(found)) {
+            lines.push(format!("reason is {found:?}, not as a whole /{wanted}/"));
         }
     }
 
@@ -183,12 +238,17 @@ impl Expect {
         if self.warnings.as_ref().is_some_and(Vec::is_empty) {
             lines.extend(warnings.iter().map(|warning| format!("there is a warning: {warning}")));
         }
+        for (guest, patterns) in &self.console {
+            let said = came.console.get(guest).unwrap_or(&none);
+            let unsaid = patterns.iter().filter(|it| !said.iter().any(|line| matches(it, line)));
+            lines.extend(unsaid.map(|it| format!("no line of the console of {guest} says /{it}/")));
+        }
         for (who, patterns, said) in [
-            ("console", &self.console, &came.console[..]),
             ("line of anemos deploy", &self.said, &came.said[..]),
             ("line of anemos status", &self.status, &status[..]),
             ("line of the new system's answer", &self.answer, &answer[..]),
             ("line about the twin", &self.twin, &came.twin[..]),
+            ("fact of the new system", &self.facts, &came.facts[..]),
             ("warning", wanted, warnings),
         ] {
             let unsaid = |pattern: &&String| !said.iter().any(|line| matches(pattern, line));

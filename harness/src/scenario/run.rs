@@ -13,7 +13,7 @@ use tokio::process::Child;
 
 use super::admission::Admission;
 use super::payloads::Payloads;
-use super::{Came, Scenario, found};
+use super::{Came, Scenario, found, struck};
 use crate::classify::Class;
 use crate::command::Command;
 use crate::firmware;
@@ -134,8 +134,11 @@ impl Runner {
         if let Some(port) = scenario.expect.tcp {
             command = command.arg("--tcp").arg(port.to_string());
         }
-        if let Some(ask) = &scenario.expect.ask {
+        for ask in scenario.expect.asks(&scenario.folder) {
             command = command.arg("--ask").arg(ask);
+        }
+        if !scenario.expect.ssh {
+            command = command.arg("--no-ssh-check");
         }
         if scenario.expect.again {
             command = command.arg("--again");
@@ -192,6 +195,9 @@ impl Drop for Rehearsal {
 fn judge(scenario: &Scenario, came: &Came) -> (Ending, Vec<String>) {
     const BROKEN: i32 = 4;
     let mut differences = scenario.expect.differences(came);
+    let struck = came.verdict.as_ref().and_then(|verdict| verdict.struck.as_ref());
+    let wanted = scenario.expect.struck.as_ref();
+    differences.extend(struck::differences(&scenario.machine, wanted, struck));
     if differences.is_empty() {
         return (Ending::Passed, differences);
     }

@@ -64,10 +64,10 @@ pub(super) struct MachineArgs {
     #[arg(long, value_name = "N", help_heading = MACHINE)]
     cpus: Option<u32>,
     /// Rehearse on every platform firmware and bus that payload.toml names
-    #[arg(long, conflicts_with_all = ["firmware", "disk", "json", "junit"], help_heading = FAR)]
+    #[arg(long, conflicts_with_all = ["firmware", "disk"], help_heading = FAR)]
     pub(super) matrix: bool,
     /// Rehearse with less and less memory, and report how much is enough
-    #[arg(long, conflicts_with_all = ["matrix", "json", "junit"], help_heading = FAR)]
+    #[arg(long, conflicts_with = "matrix", help_heading = FAR)]
     pub(super) memory_floor: bool,
     /// How the VPS enters the deploy environment: auto, kexec or bootloader
     #[arg(long, value_name = "METHOD", value_parser = one_of(&["auto", "kexec", "bootloader"], entry), hide_possible_values = true, conflicts_with = "quick", help_heading = FAR)]
@@ -122,8 +122,69 @@ fn parse(text: &str) -> Result<Setup, String> {
     toml::from_str(text).map_err(|error| toml_mistake::in_file(&error))
 }
 
+/// The least memory with which a kernel and its initramfs start at all.
+const LEAST_MEMORY: Size = Size::of_bytes(64 << 20);
+/// The most that a guest is given; QEMU's boards have room for more.
+const MOST_MEMORY: Size = Size::of_bytes(1 << 40);
+/// The most processors of a guest; QEMU's board pc has 255.
+const MOST_CPUS: u32 = 64;
+const LEAST_DISK: Size = Size::of_bytes(64 << 20);
+/// The largest disk: images grow as they are written.
+const MOST_DISK: Size = Size::of_bytes(16 << 40);
+
+/// Refuses a machine of a size that no machine has.
+fn check_size(setup: &Setup, payload: &Description, fixture: &Fixture) -> Result<(), Refused> {
+    let between = |what: &str, size: Size, least: Size, most: Size, hint: &str| {
+        if size >= least && size <= most {
+            return Ok(());
+        }
+        let reason = format!("{what} of {size} is not between {least} and {most}");
+        Err(Refused::new(reason, hint))
+    };
+    let hint = "write the unit too, such as 512M or 2G";
+    if let Some(memory) = setup.memory {
+        between("a memory", memory, LEAST_MEMORY, MOST_MEMORY, hint)?;
+    }
+    if let Some(memory) = payload.settings.memory {
+        let hint = "in payload.toml, write the unit too, such as memory = \"512M\"";
+        let what = "what the payload needs, a memory";
+        between(what, Size::of_bytes(memory), LEAST_MEMORY, MOST_MEMORY, hint)?;
+    }
+    for size in setup.disks.iter().filter_map(|disk| disk.size) {
+        between("a disk", size, LEAST_DISK, MOST_DISK, hint)?;
+    }
+    let (size, old) = (setup.system_disk().size, fixture.description.disk_size);
+    if let Some(size) = size.filter(|size| *size < old && setup.entry != Way::Direct) {
+        let reason = format!("a disk of {size} cannot hold the fixture, whose disk has {old}");
+        return Err(Refused::new(reason, format!("name {old} or more, or use --quick")));
+    }
+    match setup.cpus {
+        Some(cpus) if cpus == 0 || cpus > MOST_CPUS => {
+            let reason = format!("{cpus} processors are not between 1 and {MOST_CPUS}");
+            Err(Refused::new(reason, "name as many as the machine has"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Describes a machine in a few words, for lists of results.
+pub(super) fn describe(setup: &Setup, fixture: &Fixture) -> String {
+    let way = match setup.entry {
+        Way::Direct => "directly",
+        Way::Jump => "",
+        Way::Kexec => "by kexec",
+        Way::Bootloader => "by boot loader",
+    };
+    let mut words = vec![fixture.name.clone(), name(setup.firmware), name(setup.system_disk().bus)];
+    words.extend(setup.topology.clone());
+    words.push(way.to_owned());
+    words.retain(|word| !word.is_empty());
+    words.join(" ")
+}
+
 /// Refuses a machine that cannot exist, or that the fixture's kernel lacks drivers for.
-pub(super) fn check(setup: &Setup, fixture: &Fixture) -> anyhow::Result<()> {
+pub(super) fn check(setup: &Setup, payload: &Description, fixture: &Fixture) -> anyhow::Result<()> {
+    check_size(setup, payload, fixture)?;
     let refuse = |reason: String, hint: String| Err(Refused::new(reason, hint).into());
     if let Some(reason) = Fault::check_all(&setup.faults).err() {
         return refuse(reason, "harness/README.md lists the faults".to_owned());
@@ -237,7 +298,6 @@ pub(super) fn complete(setup: &mut Setup, payload: &Description, fixture: &Fixtu
     setup.memory.get_or_insert(fixture.description.memory.max(needed));
 }
 
-/// Parses a method as `anemos deploy` names it.
 /// Takes one of some words, and parses it.
 fn one_of<T: Clone + Send + Sync + 'static>(
     words: &[&'static str],
@@ -246,6 +306,7 @@ fn one_of<T: Clone + Send + Sync + 'static>(
     PossibleValuesParser::new(words.iter().copied()).try_map(move |word| parse(&word))
 }
 
+/// Parses a method as `anemos deploy` names it.
 fn entry(text: &str) -> Result<Way, String> {
     match text {
         "auto" => Ok(Way::Jump),
@@ -257,7 +318,57 @@ fn entry(text: &str) -> Result<Way, String> {
 
 #[cfg(test)]
 mod tests {
+    use contract::payload::{Compression, Kind, Settings};
+
     use super::*;
+
+    /// Returns a payload that needs this much memory.
+    fn payload(memory: Option<u64>) -> Description {
+        Description {
+            compression: Compression::Gzip,
+            kind: Kind::Image,
+            top: None,
+            members: 1,
+            unpacked: 1,
+            settings: Settings { memory, ..Settings::default() },
+            environment: std::collections::BTreeMap::new(),
+            sha256: String::new(),
+            size: 1,
+        }
+    }
+
+    #[test]
+    fn sizes_that_no_machine_has_are_refused_with_the_limits() {
+        let folder = tempfile::tempdir().unwrap();
+        let own = folder.path().join("f");
+        std::fs::create_dir(&own).unwrap();
+        let text = "identity = 'f'\nbuild = 'build'\ninputs = []\ndisk-size = '4G'\n";
+        std::fs::write(own.join("fixture.toml"), text).unwrap();
+        let fixture = Fixture::read(folder.path(), "f").unwrap();
+        for (text, needed, want) in [
+            ("memory = '64M'\ncpus = 64\n[[disk]]\nsize = '4G'", Some(64 << 20), None),
+            ("memory = '1k'", None, Some("a memory of 1K is not between 64M and 1T")),
+            ("memory = '2T'", None, Some("a memory of 2T is not between 64M and 1T")),
+            ("cpus = 0", None, Some("0 processors are not between 1 and 64")),
+            ("cpus = 500", None, Some("500 processors are not between 1 and 64")),
+            (
+                "",
+                Some(512),
+                Some("what the payload needs, a memory of 512 is not between 64M and 1T"),
+            ),
+            ("[[disk]]\nsize = '4K'", None, Some("a disk of 4K is not between 64M and 16T")),
+            (
+                "[[disk]]\nsize = '1G'",
+                None,
+                Some("a disk of 1G cannot hold the fixture, whose disk has 4G"),
+            ),
+            ("entry = 'direct'\n[[disk]]\nsize = '1G'", None, None),
+        ] {
+            let found = check_size(&parse(text).unwrap(), &payload(needed), &fixture);
+            let found = found.map_err(|error| error.to_string());
+            assert_eq!(found.err().as_deref(), want, "{text}");
+        }
+    }
 
     #[test]
     fn machines_that_cannot_be_are_refused_with_the_way_out() {
@@ -306,7 +417,8 @@ mod tests {
                 Some("without an old system, nothing has the network of a provider"),
             ),
         ] {
-            let said = check(&parse(text).unwrap(), &fixture).map_err(|error| error.to_string());
+            let said = check(&parse(text).unwrap(), &payload(None), &fixture);
+            let said = said.map_err(|error| error.to_string());
             assert_eq!(said.err().as_deref(), want, "{text}");
         }
     }

@@ -14,6 +14,7 @@ fn expectation() -> Expectation {
         login: "login:".into(),
         expect: None,
         tcp: None,
+        ssh: false,
         speaks: false,
         hold: 10.0,
     }
@@ -44,6 +45,16 @@ fn line(text: &str) -> Seen {
 
 fn prompt() -> Seen {
     Seen::Pending("new login: ".into())
+}
+
+#[test]
+fn an_answer_of_its_ssh_server_counts_as_much_as_a_prompt() {
+    let mute = [line("Linux version 6.1"), Seen::Connected(22)];
+    let by_ssh = Expectation { ssh: true, ..expectation() };
+    assert!(!Judge::new(by_ssh.clone()).must_speak(), "it may be mute");
+    assert_eq!(judge(by_ssh.clone(), &mute).verdict, Ending::Passed);
+    assert_eq!(judge(by_ssh.clone(), &[Seen::Connected(22)]).verdict, Ending::Passed);
+    assert_eq!(judge(by_ssh, &mute[..1]).class, Some(Class::Silent));
 }
 
 #[test]
