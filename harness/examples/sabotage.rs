@@ -244,7 +244,7 @@ impl Breakage {
         match &self.target {
             Some(target) => words.extend(["--test".to_owned(), target.clone()]),
             None if self.package == "anemos" => {
-                words.extend(["--bin".to_owned(), "anemos".to_owned()])
+                words.extend(["--bin".to_owned(), "anemos".to_owned()]);
             }
             None => words.push("--lib".to_owned()),
         }

@@ -83,10 +83,13 @@ pub(crate) struct Drive<'a> {
     pub(crate) chain: Chain,
     command: Option<Running>,
     faults: Faults,
-    /// How far the machine had come when the first of them struck.
+    /// How far the machine had come when the first of them struck, a slow disk not counted if there
+    /// are others.
     pub(crate) struck: Option<Struck>,
     /// Whether a fault has struck that makes requests to the disk fail.
     disk_struck: bool,
+    /// Whether nothing but a slow disk has struck yet.
+    slowed_only: bool,
     written: u64,
     activity: Activity,
     /// The size of the packet capture when it last counted as progress.
@@ -115,6 +118,7 @@ impl<'a> Drive<'a> {
             faults: Faults::default(),
             struck: None,
             disk_struck: false,
+            slowed_only: true,
             written: 0,
             activity: Activity::new(MOVED),
             captured: 0,
@@ -290,6 +294,10 @@ impl<'a> Drive<'a> {
             let before = self.guest.written(SYSTEM).await.unwrap_or(self.written);
             self.written = self.written.max(self.faults.begin_at(before));
         }
+        if self.faults.wait_for_bytes() {
+            // Samples are a second apart, in which a disk writes a lot.
+            self.written = self.guest.written(SYSTEM).await.unwrap_or(self.written);
+        }
         let due = self.faults.due(Progress { jumped, stage, written: self.written });
         for fault in due {
             let text = fault.to_string();
@@ -300,9 +308,11 @@ impl<'a> Drive<'a> {
             self.tell(&Seen::Fault(text.clone()));
             self.disk_struck |= fault.kind.fails_the_disk();
             match self.guest.strike(fault.kind, SYSTEM).await {
-                Ok(true) => {
-                    self.struck.get_or_insert(struck);
+                Ok(true) if self.slowed_only => {
+                    self.struck = Some(struck);
+                    self.slowed_only = fault.kind == Kind::SlowDisk;
                 }
+                Ok(true) => {}
                 Ok(false) => {
                     let late = format!("{text}, too late: the machine has been reset already");
                     self.host.progress.note(&format!("fault: {late}"));

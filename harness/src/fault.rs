@@ -222,6 +222,12 @@ impl Faults {
         self.waiting.is_empty() || self.before.is_some()
     }
 
+    /// Returns whether one of them waits for an amount that is written.
+    pub fn wait_for_bytes(&self) -> bool {
+        let written = |fault: &Fault| matches!(fault.at, Moment::Written(_));
+        self.before.is_some() && self.waiting.iter().any(written)
+    }
+
     /// Notes what had been written at the jump, and returns it.
     pub fn begin_at(&mut self, written: u64) -> u64 {
         *self.before.get_or_insert(written)

@@ -174,9 +174,10 @@ async fn quick(left: &Left<'_>, notes: &mut Notes) -> Result<Verdict, DirectErro
         work: run.workspace.folder().to_owned(),
     };
     let part = evidence.part("deploy")?;
-    let (end, times) = direct::deploy(run.host, &direct, part.folder()).await?;
-    notes.times.extend(times);
-    after(left, notes, end, None).await
+    let done = direct::deploy(run.host, &direct, part.folder()).await?;
+    notes.times.extend(done.times);
+    notes.struck = done.struck;
+    after(left, notes, done.end, None).await
 }
 
 /// Continues after the deploy environment: a fresh guest with only the disks.

@@ -9,7 +9,7 @@ use super::outside::{Outside, slots_at_first};
 use crate::chain::{Aim, Chain, End, Entry, Link, Route, Timed};
 use crate::classify::Class;
 use crate::command::CommandError;
-use crate::fault::{self, Fault};
+use crate::fault::{self, Fault, Struck};
 use crate::file::{FileError, ParseError};
 use crate::guest::Guest;
 use crate::host::Host;
@@ -50,17 +50,28 @@ pub(crate) struct Direct<'a> {
     pub(crate) work: PathBuf,
 }
 
+/// The result of a deployment without an old system.
+#[derive(Debug)]
+pub(crate) struct Deployed {
+    pub(crate) end: End,
+    pub(crate) times: Vec<Timed>,
+    /// How far the machine had come when the first fault struck.
+    pub(crate) struck: Option<Struck>,
+}
+
 /// Builds the initramfs, boots it, and follows it to the end.
 pub(crate) async fn deploy(
     host: &Host,
     direct: &Direct<'_>,
     folder: &Path,
-) -> Result<(End, Vec<Timed>), DirectError> {
+) -> Result<Deployed, DirectError> {
     let start = host.at();
     host.progress.step("building the final initramfs");
     let initramfs = match build(host, direct, folder).await? {
         Ok(initramfs) => initramfs,
-        Err(verdict) => return Ok((End::Failed(verdict), Vec::new())),
+        Err(verdict) => {
+            return Ok(Deployed { end: End::Failed(verdict), times: Vec::new(), struck: None });
+        }
     };
     let built = Timed { name: "build initramfs".to_owned(), start, seconds: host.at() - start };
     host.progress.step("deploy environment: booting");
@@ -86,8 +97,9 @@ pub(crate) async fn deploy(
     drive.expect_faults(direct.faults);
     let end = drive.follow(Link::Reset).await.unwrap_or(End::Deployed);
     let times = std::iter::once(built).chain(drive.chain.times().iter().cloned()).collect();
+    let struck = drive.struck.take();
     drive.guest.quit().await;
-    Ok((end, times))
+    Ok(Deployed { end, times, struck })
 }
 
 /// Makes the final initramfs; otherwise returns why `anemos build` refused.

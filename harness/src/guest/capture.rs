@@ -18,8 +18,10 @@ const MAGIC: [u8; 4] = 0xa1b2_c3d4_u32.to_le_bytes();
 /// How much of a TCP segment's data is kept: a request and its answer, not what was asked for.
 const KEPT: usize = 256;
 const SSH: u16 = 22;
+/// So many of SSH's segments are kept at the beginning, and at the end, without what they carry.
+const TURNS: usize = 1000;
 
-/// Leaves SSH's data out of all captures of a guest, and most of what other TCP segments carry.
+/// Leaves out of all captures of a guest what SSH carries and most of what other TCP segments do.
 pub(super) fn shrink_all(first: &Path) -> io::Result<()> {
     let mut next = Some(first.to_owned());
     let mut number = 1;
@@ -33,22 +35,26 @@ pub(super) fn shrink_all(first: &Path) -> io::Result<()> {
 
 fn shrink(capture: &Path) -> io::Result<()> {
     let smaller = PathBuf::from(format!("{}.partial", capture.display()));
-    let from = BufReader::with_capacity(1 << 20, File::open(capture)?);
+    let open = || File::open(capture).map(|file| BufReader::with_capacity(1 << 20, file));
     let mut to = BufWriter::new(File::create(&smaller)?);
-    copy(from, &mut to)?;
+    let all = copy(open()?, &mut io::sink(), usize::MAX)?;
+    copy(open()?, &mut to, all)?;
     to.into_inner()?;
     fs::rename(&smaller, capture)
 }
 
 /// Copies a capture as far as it is whole: QEMU may have been killed in the middle of a packet.
-fn copy(mut from: impl Read, to: &mut impl Write) -> io::Result<()> {
+///
+/// `all` is the number of SSH's segments, which is also returned.
+fn copy(mut from: impl Read, to: &mut impl Write, all: usize) -> io::Result<usize> {
+    let mut turn = 0;
     let mut header = [0; FILE_HEADER];
     if !whole(&mut from, &mut header)? {
-        return Ok(());
+        return Ok(0);
     }
     to.write_all(&header)?;
     if header[..4] != MAGIC {
-        return io::copy(&mut from, to).map(drop);
+        return io::copy(&mut from, to).map(|_| 0);
     }
     let mut before = [0; PACKET_HEADER];
     let mut packet = vec![0; LONGEST];
@@ -58,13 +64,17 @@ fn copy(mut from: impl Read, to: &mut impl Write) -> io::Result<()> {
         if len > LONGEST || !whole(&mut from, &mut packet[..len])? {
             break;
         }
-        let Some(kept) = kept(&packet[..len]) else { continue };
+        let (kept, is_ssh) = kept(&packet[..len]);
+        turn += usize::from(is_ssh);
+        if is_ssh && turn > TURNS && turn + TURNS <= all {
+            continue;
+        }
         let short = u32::try_from(kept).unwrap_or(u32::MAX).to_le_bytes();
         before[8..12].copy_from_slice(&short);
         to.write_all(&before)?;
         to.write_all(&packet[..kept])?;
     }
-    Ok(())
+    Ok(turn)
 }
 
 /// Fills the buffer, or returns false at the end of the file.
@@ -75,20 +85,16 @@ fn whole(from: &mut impl Read, buffer: &mut [u8]) -> io::Result<bool> {
     }
 }
 
-/// Returns how many bytes of a packet are kept, or none if it is left out.
-fn kept(packet: &[u8]) -> Option<usize> {
-    let Some(tcp) = tcp(packet) else { return Some(packet.len()) };
-    let Some(header) = packet.get(tcp..tcp + 14) else { return Some(packet.len()) };
+/// Returns how many bytes of a packet are kept, and whether it is one of SSH's segments.
+fn kept(packet: &[u8]) -> (usize, bool) {
+    let Some(tcp) = tcp(packet) else { return (packet.len(), false) };
+    let Some(header) = packet.get(tcp..tcp + 14) else { return (packet.len(), false) };
     let from = u16::from_be_bytes([header[0], header[1]]);
     let to = u16::from_be_bytes([header[2], header[3]]);
-    let (words, flags) = (header[12], header[13]);
-    // FIN, SYN and RST: when a connection began, and how it ended (RFC 9293, 3.1).
-    let turns = flags & 0b111 != 0;
-    if !turns && (from == SSH || to == SSH) {
-        return None;
-    }
-    let data = tcp + usize::from(words >> 4) * 4;
-    Some(packet.len().min(data + KEPT))
+    let is_ssh = from == SSH || to == SSH;
+    // The length of the header in words of 32 bits (RFC 9293, 3.1).
+    let data = tcp + usize::from(header[12] >> 4) * 4;
+    (packet.len().min(data + if is_ssh { 0 } else { KEPT }), is_ssh)
 }
 
 /// Returns where the TCP header of an Ethernet frame begins, if it holds a TCP segment.
@@ -114,7 +120,7 @@ mod tests {
     use super::*;
 
     /// Returns an Ethernet frame with a TCP segment between these ports.
-    fn segment(v6: bool, ports: (u16, u16), flags: u8, data: usize) -> Vec<u8> {
+    fn segment(v6: bool, ports: (u16, u16), data: usize) -> Vec<u8> {
         let mut packet = vec![0; 12];
         if v6 {
             packet.extend([0x86, 0xdd, 0x60, 0, 0, 0, 0, 0, 6, 64]);
@@ -125,7 +131,7 @@ mod tests {
         }
         packet.extend(ports.0.to_be_bytes());
         packet.extend(ports.1.to_be_bytes());
-        packet.extend([0, 0, 0, 0, 0, 0, 0, 0, 0x50, flags, 0, 0, 0, 0, 0, 0]);
+        packet.extend([0, 0, 0, 0, 0, 0, 0, 0, 0x50, 0x10, 0, 0, 0, 0, 0, 0]);
         packet.resize(packet.len() + data, b'x');
         packet
     }
@@ -143,35 +149,48 @@ mod tests {
 
     fn shrunk(file: &[u8]) -> Vec<u8> {
         let mut small = Vec::new();
-        copy(file, &mut small).unwrap();
+        let all = copy(file, &mut io::sink(), usize::MAX).unwrap();
+        copy(file, &mut small, all).unwrap();
         small
     }
 
     #[test]
     fn what_ssh_carries_is_left_out_and_other_data_is_cut() {
-        const ACK: u8 = 0x10;
-        const SYN: u8 = 0x02;
         for (name, packet, want) in [
-            ("pushed", segment(false, (40000, 22), ACK, 1400), None),
-            ("its answer", segment(true, (22, 40000), ACK, 0), None),
-            ("a connection begins", segment(false, (40000, 22), SYN, 0), Some(54)),
-            ("a request", segment(false, (40000, 80), ACK, 90), Some(54 + 90)),
-            ("a file", segment(true, (80, 40000), ACK, 1400), Some(74 + 256)),
-            ("ARP", vec![0xff; 42], Some(42)),
-            ("nothing", vec![], Some(0)),
-            ("short", segment(false, (40000, 22), ACK, 0)[..36].to_vec(), Some(36)),
+            ("pushed", segment(false, (40000, 22), 1400), (54, true)),
+            ("its answer", segment(true, (22, 40000), 0), (74, true)),
+            ("a request", segment(false, (40000, 80), 90), (54 + 90, false)),
+            ("a file", segment(true, (80, 40000), 1400), (74 + 256, false)),
+            ("ARP", vec![0xff; 42], (42, false)),
+            ("nothing", vec![], (0, false)),
+            ("short", segment(false, (40000, 22), 0)[..36].to_vec(), (36, false)),
         ] {
             assert_eq!(kept(&packet), want, "{name}");
         }
     }
 
     #[test]
+    fn of_many_segments_of_ssh_the_first_and_the_last_are_kept() {
+        let pushed = segment(false, (40000, 22), 100);
+        let (request, short) = (segment(false, (1, 80), 10), pushed[..54].to_vec());
+        let many = vec![pushed; 3 * TURNS];
+        let all = [many.as_slice(), std::slice::from_ref(&request)].concat();
+        let mut small = shrunk(&capture(&all));
+        // What was longer on the wire says so.
+        small.truncate(small.len() - PACKET_HEADER - request.len());
+        let one = PACKET_HEADER + short.len();
+        assert_eq!(small.len(), FILE_HEADER + 2 * TURNS * one);
+        assert_eq!(small[FILE_HEADER..FILE_HEADER + 16][8..], [54, 0, 0, 0, 154, 0, 0, 0]);
+    }
+
+    #[test]
     fn a_capture_that_ends_in_the_middle_is_kept_as_far_as_it_is_whole() {
-        let request = segment(false, (1, 80), 0x10, 10);
-        let all = capture(&[request.clone(), segment(false, (1, 22), 0x10, 900), request.clone()]);
-        assert_eq!(shrunk(&all), capture(&[request.clone(), request.clone()]));
+        let request = segment(false, (1, 80), 10);
+        let all = capture(&[request.clone(), request.clone()]);
+        assert_eq!(shrunk(&all), all);
         assert_eq!(shrunk(&all[..all.len() - 1]), capture(&[request]));
         let other = b"not a capture of this byte order, but whole";
         assert_eq!(shrunk(other), other);
+        assert_eq!(shrunk(b"short"), b"");
     }
 }

@@ -132,6 +132,8 @@ impl<'a> OldSystem<'a> {
         place: Option<&Place>,
     ) -> Result<Result<Up<'a>, Box<Failed<'a>>>, DirectError> {
         self.host.progress.step("old system: booting");
+        // A kept guest that did not go on may have had other host keys at the same port.
+        drop(std::fs::remove_file(&self.ssh.known_hosts));
         let made = self.make_disk().await.map_err(io::Error::other);
         made.map_err(FileError::new("making the disk of the old system"))?;
         let began = self.host.at();

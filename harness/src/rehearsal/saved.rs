@@ -83,7 +83,9 @@ pub(crate) async fn place(
 ) -> Result<Place, SaveError> {
     let version = Command::new(PROGRAM).arg("--version").run().await?.text();
     let name = fixture.folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let digest = digest(&name, &version, machine, disk_size)?;
+    // A fixture that was built anew from the same inputs has another key, and another disk.
+    let key = fs::read_to_string(fixture.folder.join("key.pub")).unwrap_or_default();
+    let digest = digest(&format!("{name} {}", key.trim()), &version, machine, disk_size)?;
     Ok(Place { folder: cache.join("saved").join(format!("{name}-{}", &digest[..16])) })
 }
 

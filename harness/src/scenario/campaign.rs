@@ -27,7 +27,9 @@ const KINDS: [Kind; 6] =
     [Kind::Kill, Kind::LockUp, Kind::Panic, Kind::Reset, Kind::PowerCut, Kind::LinkDown];
 
 /// Amounts in MiB at which they strike, too: the commit point lies behind.
-const WRITTEN: [u64; 3] = [1, 8, 32];
+///
+/// The minimal payload writes 145 MiB: file systems first, then its files, its boot loader last.
+const WRITTEN: [u64; 6] = [1, 16, 72, 120, 136, 144];
 
 /// The configuration of the deployment: the magic keys that faults use.
 const CONFIGURATION: &str = "[kernel]\ncommand-line = \"sysrq_always_enabled\"\n\n\
@@ -146,6 +148,9 @@ fn moments() -> impl Iterator<Item = Moment> {
 /// The rehearsal in which a fault strikes; `root` is the folder of the scenarios.
 pub fn scenario(name: &str, payload: &Path, root: &Path, fault: &Fault) -> Scenario {
     let watchdog = fault.kind == Kind::LockUp;
+    // On a fast disk, a hundred mebibytes are written between two looks at how much it is.
+    let slow = matches!(fault.at, Moment::Written(_))
+        .then(|| Fault { kind: Kind::SlowDisk, at: Moment::Stage("deploy".to_owned()) });
     Scenario {
         claim: CLAIM.to_owned(),
         payload: Some(payload.to_owned()),
@@ -155,7 +160,7 @@ pub fn scenario(name: &str, payload: &Path, root: &Path, fault: &Fault) -> Scena
             fixture: Some(FIXTURES[usize::from(watchdog)].to_owned()),
             watchdog,
             cpus: Some(1),
-            faults: vec![fault.clone()],
+            faults: slow.into_iter().chain([fault.clone()]).collect(),
             ..Setup::default()
         },
         arguments: vec!["--no-control".to_owned()],

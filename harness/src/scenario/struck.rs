@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::fault::{Fault, Moment, Struck};
+use crate::fault::{Fault, Kind, Moment, Struck};
 use crate::machine::setup::Setup;
 use crate::size::Size;
 
@@ -30,7 +30,10 @@ pub(super) fn differences(
     wanted: Option<&Place>,
     struck: Option<&Struck>,
 ) -> Vec<String> {
-    let mut later = machine.faults.iter().filter(|fault| fault.at != Moment::Start);
+    // A slow disk lets another fault strike at the right moment.
+    let all: Vec<_> = machine.faults.iter().filter(|fault| fault.at != Moment::Start).collect();
+    let counts = |fault: &&&Fault| all.len() == 1 || fault.kind != Kind::SlowDisk;
+    let mut later = all.iter().filter(counts).copied();
     let (first, second) = (later.next(), later.next());
     if first.is_none() && wanted.is_none() {
         return Vec::new();
@@ -77,7 +80,6 @@ impl Place {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fault::Kind;
 
     fn machine(moments: &[&str]) -> Setup {
         let fault =
