@@ -133,6 +133,12 @@ impl Tree {
         let wanted: BTreeSet<&str> = listed.lines().collect();
         for name in &wanted {
             let (from, to) = (root.join(name), self.folder.join(name));
+            if from.is_symlink() {
+                drop(fs::remove_file(&to));
+                fs::create_dir_all(to.parent().unwrap_or(&self.folder))?;
+                std::os::unix::fs::symlink(fs::read_link(&from)?, &to)?;
+                continue;
+            }
             // A file may be removed and not committed yet.
             if from.is_file() && fs::read(&from).ok() != fs::read(&to).ok() {
                 fs::create_dir_all(to.parent().unwrap_or(&self.folder))?;

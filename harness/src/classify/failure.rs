@@ -53,7 +53,9 @@ const NO_MOUNT: &str = "it could not mount the root file system";
 /// The texts are from `SeaBIOS` (`src/boot.c`), EDK2 (`BdsDxe`), shim, GRUB (`kern/main.c`,
 /// `normal/main.c`), Linux (`init/main.c`, `init/do_mounts.c`, `kernel/panic.c`), initramfs-tools
 /// (`scripts/functions`, `init`), klibc's `run-init`, dracut (`dracut-emergency.sh`), mkinitcpio
-/// (`init_functions`), mkinitfs (`initramfs-init.in`), systemd (`sulogin`, `emergency.service`).
+/// (`init_functions`), mkinitfs (`initramfs-init.in`), systemd (`sulogin`, `emergency.service`,
+/// `src/core/crash-handler.c`), SYSLINUX (`core/diskstart.inc`, `com32/elflink`), FreeBSD
+/// (`stand/common`, `sys/kern/vfs_mountroot.c`).
 const SIGNS: &[Sign] = &[
     sign(Place::Anywhere, "No bootable device", Class::FirmwareNoBoot),
     sign(Place::Anywhere, "Boot failed: not a bootable disk", Class::FirmwareNoBoot),
@@ -69,9 +71,15 @@ const SIGNS: &[Sign] = &[
     sign(Place::Start, "Minimal BASH-like line editing is supported", Class::BootLoader),
     sign(Place::Anywhere, "you need to load the kernel first", Class::BootLoader),
     sign(Place::Anywhere, "GRUB Hard Disk Error", Class::BootLoader),
+    sign(Place::Start, "Failed to load ldlinux.c32", Class::BootLoader),
+    sign(Place::Start, "Failed to load COM32 file", Class::BootLoader),
+    sign(Place::Anywhere, "Boot failed: please change disks", Class::BootLoader),
+    sign(Place::Start, "can't load 'kernel'", Class::BootLoader),
     sign(Place::Kernel, "Kernel panic - not syncing: Attempted to kill init", Class::InitDied),
     sign(Place::Kernel, "Kernel panic - not syncing: No working init found", Class::InitDied),
     sign(Place::Kernel, "Kernel panic - not syncing: Requested init", Class::InitDied),
+    sign(Place::Kernel, "systemd[1]: Freezing execution", Class::InitDied),
+    sign(Place::Alone, "mountroot>", Class::KernelNoRoot),
     sign(Place::Kernel, "VFS: Unable to mount root fs", Class::KernelNoRoot),
     sign(Place::Kernel, "VFS: Cannot open root device", Class::KernelNoRoot),
     sign(Place::Kernel, "Kernel panic - not syncing: VFS: Unable to mount", Class::KernelNoRoot),
@@ -158,6 +166,10 @@ fn is_boot_loader_error(line: &str) -> bool {
         "invalid magic number",
         "premature end of file",
         "bad shim signature",
+        "invalid arch-independent ELF magic",
+        "can't find command",
+        "outside of disk",
+        "out of memory",
     ];
     let line = line.trim_start();
     let said = line.strip_prefix("error: ").or_else(|| line.strip_prefix("GRUB error: "));

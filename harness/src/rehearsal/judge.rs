@@ -11,8 +11,10 @@ use crate::recent::Recent;
 use crate::verdict::Verdict;
 
 mod notable;
+mod words;
 
 use notable::Notable;
+use words::{is_firmwares, is_prompt, stopped_by_a_unit, times};
 
 /// Seconds after a failing line in which a more specific one may follow.
 const SETTLE: f64 = 1.5;
@@ -379,7 +381,7 @@ impl Judge {
         let said = classify::without_clock(said).trim_end();
         let cause = match (bad.failure.because, self.notable.cause()) {
             (Some(because), _) => format!(": {because} ({said})"),
-            (None, Some(unit)) if class == Class::Emergency => format!(": {unit}"),
+            (None, Some(unit)) if stopped_by_a_unit(class) => format!(": {unit}"),
             (None, _) => String::new(),
         };
         let reason = format!("the new system does not boot: {}{cause}", class.words());
@@ -419,27 +421,6 @@ impl Judge {
         lines.extend(last);
         lines
     }
-}
-
-/// Returns whether a line is a boot loader's prompt, which waits until somebody types.
-fn is_prompt(line: &str) -> bool {
-    ["grub>", "grub rescue>"].iter().any(|prompt| line.contains(prompt))
-}
-
-fn times(number: u32) -> String {
-    match number {
-        1 => "once".to_owned(),
-        2 => "twice".to_owned(),
-        more => format!("{more} times"),
-    }
-}
-
-/// Returns whether a line of the screen is blank or from firmware or boot sector.
-fn is_firmwares(line: &str) -> bool {
-    const WORDS: &[&str] = &["SeaBIOS", "iPXE", "Booting from", "Machine UUID", "Press "];
-    // The only word of GRUB's boot sector, printed again whenever it leads back to itself.
-    let boot_sector = line.split_whitespace().all(|word| word == "GRUB");
-    boot_sector || WORDS.iter().any(|word| line.trim_start().starts_with(word))
 }
 
 #[cfg(test)]

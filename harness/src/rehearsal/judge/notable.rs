@@ -5,7 +5,7 @@ use crate::classify::without_clock;
 /// How many lines are kept; the first ones are nearest to the cause.
 const KEPT: usize = 12;
 /// How systemd begins such a line (`src/core/job.c`), and `OpenRC` (` * ERROR: `).
-const MARKS: &[&str] = &["[ TIME ] ", "[FAILED] ", "[DEPEND] ", "* ERROR: "];
+const MARKS: &[&str] = &["[ TIME ] ", "[FAILED] ", "[DEPEND] ", "[!!!!!!] ", "* ERROR: "];
 
 /// The lines.
 #[derive(Debug, Default)]
@@ -29,7 +29,7 @@ impl Notable {
     /// Returns what caused an emergency: the device or unit that was named first.
     pub(super) fn cause(&self) -> Option<&str> {
         let waited = self.said(&["[ TIME ] "]).next();
-        waited.or_else(|| self.said(&["[FAILED] ", "[DEPEND] "]).next())
+        waited.or_else(|| self.said(&["[!!!!!!] ", "[FAILED] ", "[DEPEND] "]).next())
     }
 
     /// Returns what is said about each unit that failed by itself.
