@@ -24,6 +24,7 @@ mod tests {
             ("/my\\040folder", "/my folder"),
             ("/a\\011b\\012c", "/a\tb\nc"),
             ("/back\\134slash", "/back\\slash"),
+            ("/back\\134040", "/back\\040"),
         ] {
             assert_eq!(unescape(field), want, "{field}");
         }

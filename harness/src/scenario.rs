@@ -46,6 +46,8 @@ pub struct Scenario {
     pub arguments: Vec<String>,
     /// Text of the configuration.
     pub config: Option<String>,
+    /// Why it may be skipped where something is missing; otherwise that is a failure.
+    pub may_skip: Option<String>,
     /// The expected result.
     pub expect: Expect,
     /// The path of its file, without the ending; not in the file.

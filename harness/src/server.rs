@@ -225,6 +225,7 @@ mod tests {
             "/mirror/pool/g++_4%253a12.deb/x",
             "/mirror/../payload",
             "/mirror//etc",
+            "/mirror//etc/passwd",
         ] {
             assert_eq!(body(path, "", Manners::Good).0, "HTTP/1.1 404 Not Found", "{path}");
         }

@@ -219,10 +219,13 @@ mod tests {
     fn a_log_that_was_cut_short_and_another_file_are_errors() {
         let one = vec![1; 512];
         let log = log(&[(0, &one, 0), (0, &[], FLUSH)]);
-        log.as_file().set_len(600).unwrap();
-        let disk = tempfile::tempfile().unwrap();
-        let cut = WriteLog::open(log.path()).unwrap().replay(&disk, u64::MAX).unwrap_err();
-        assert_eq!(cut.kind(), io::ErrorKind::UnexpectedEof);
+        // In what a record holds, and in its head.
+        for len in [1100, 600] {
+            log.as_file().set_len(len).unwrap();
+            let disk = tempfile::tempfile().unwrap();
+            let cut = WriteLog::open(log.path()).unwrap().replay(&disk, u64::MAX).unwrap_err();
+            assert_eq!(cut.kind(), io::ErrorKind::UnexpectedEof, "{len}");
+        }
         std::fs::write(log.path(), [0; 512]).unwrap();
         let other = WriteLog::open(log.path()).unwrap_err().to_string();
         assert!(other.ends_with("is not a log of writes"), "{other}");

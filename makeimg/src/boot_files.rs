@@ -26,7 +26,6 @@ const KERNEL: &str = "vmlinuz";
 /// but still exits with success; the boot loader then finds no kernel, or starts one that does not
 /// find its root. Nothing is checked if no program makes an initramfs, because then `provision` may
 /// make it.
-/// `provision` may.
 pub(crate) fn check(project: &Project, root: &Root, failed: &[String]) -> Result<(), Problem> {
     if !generators(&project.target).iter().any(|program| root.has(Path::new(program))) {
         return Ok(());

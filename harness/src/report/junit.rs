@@ -53,6 +53,11 @@ mod tests {
     use crate::report::tests::outcomes;
 
     #[test]
+    fn what_xml_cannot_hold_is_left_out() {
+        assert_eq!(escape("a\u{1b}[31m\u{0}\n\tb"), "a[31m\n\tb");
+    }
+
+    #[test]
     fn claims_and_differences_are_escaped() {
         insta::assert_snapshot!(render("anemos conformance", &outcomes()), @r#"
         <?xml version="1.0" encoding="UTF-8"?>

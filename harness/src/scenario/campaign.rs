@@ -165,6 +165,7 @@ pub fn scenario(name: &str, payload: &Path, root: &Path, fault: &Fault) -> Scena
         },
         arguments: vec!["--no-control".to_owned()],
         twin: None,
+        may_skip: None,
         config: Some(CONFIGURATION.to_owned()),
         expect: Expect::passed(),
         name: name.to_owned(),

@@ -66,7 +66,8 @@ impl Runner {
         // No board of that kind has secure boot anywhere, so the claim is the refusal.
         let refused = firmware == Firmware::UefiSecure && chipset == Chipset::Pc;
         if let Some(missing) = firmware::missing(firmware, chipset).filter(|_| !refused) {
-            return self.skip(scenario, &missing.to_string());
+            let (verdict, differences) = skipped(scenario, vec![missing.to_string()]);
+            return Outcome { verdict, differences, ..self.skip(scenario, "") };
         }
         let evidence = self.evidence.join(&scenario.name);
         let (seconds, (verdict, differences)) = match self.attempt(scenario, &evidence).await {
@@ -191,6 +192,16 @@ impl Drop for Rehearsal {
     }
 }
 
+/// Judges that something is missing here: only a scenario that says so may be skipped for that.
+fn skipped(scenario: &Scenario, mut missing: Vec<String>) -> (Ending, Vec<String>) {
+    if let Some(why) = &scenario.may_skip {
+        missing.push(format!("it may be skipped: {why}"));
+        return (Ending::Skipped, missing);
+    }
+    missing.insert(0, "it was not run, and must be".to_owned());
+    (Ending::Failed, missing)
+}
+
 /// Judges a run; one that broke says nothing about the claim, unless the claim is about that.
 fn judge(scenario: &Scenario, came: &Came) -> (Ending, Vec<String>) {
     const BROKEN: i32 = 4;
@@ -204,7 +215,7 @@ fn judge(scenario: &Scenario, came: &Came) -> (Ending, Vec<String>) {
     let missing = came.verdict.as_ref().filter(|it| it.class == Some(Class::NotServed));
     if let Some(verdict) = missing {
         let lines = std::iter::once(&verdict.reason).chain(&verdict.evidence);
-        return (Ending::Skipped, lines.cloned().collect());
+        return skipped(scenario, lines.cloned().collect());
     }
     if let Some(verdict) = &came.verdict {
         differences.push(format!("verdict: {}: {}", verdict.verdict, verdict.reason));
@@ -213,4 +224,25 @@ fn judge(scenario: &Scenario, came: &Came) -> (Ending, Vec<String>) {
     }
     let broken = came.exit == Some(BROKEN) && scenario.expect.exit != BROKEN;
     (if broken { Ending::Broken } else { Ending::Failed }, differences)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verdict::Verdict;
+
+    #[test]
+    fn only_a_scenario_that_says_so_may_be_skipped() {
+        let text = "claim = 'It.'\npayload = 'p'\nexpect = { exit = 0 }\n";
+        let verdict = Verdict::broken(Class::NotServed, "alpine cannot be had here", vec![]);
+        let came = Came { exit: Some(4), verdict: Some(verdict), ..Came::default() };
+        for (more, want, first) in [
+            ("", Ending::Failed, "it was not run, and must be"),
+            ("may-skip = 'it is far'\n", Ending::Skipped, "alpine cannot be had here"),
+        ] {
+            let scenario = Scenario::parse(&format!("{more}{text}")).unwrap();
+            let (ending, lines) = judge(&scenario, &came);
+            assert_eq!((ending, lines[0].as_str()), (want, first), "{more}");
+        }
+    }
 }

@@ -96,6 +96,16 @@ fn every_payload_and_fixture_is_used_by_a_scenario() {
     for payload in folders_of("scenarios/payloads") {
         assert!(scenarios.contains(&format!("/{payload}\"")), "no scenario uses {payload}");
     }
+    // The router goes with every topology, and debian-12 is what a scenario has by default.
+    let others = ["debian-12", "router", "served", "topologies"];
+    for fixture in folders_of("fixtures").iter().filter(|name| !others.contains(&name.as_str())) {
+        let named = format!("fixture = \"{fixture}\"");
+        assert!(scenarios.contains(&named), "no scenario boots {fixture}");
+    }
+    for served in folders_of("fixtures/served") {
+        let named = format!("\"{served}\"");
+        assert!(scenarios.contains(&named), "no scenario serves {served}");
+    }
 }
 
 #[test]

@@ -227,6 +227,8 @@ fn put(root: &Root, path: &str, mut bytes: &[u8], mode: u32) -> Result<(), Probl
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
     use crate::step::tests::Said;
 
@@ -334,6 +336,9 @@ mod tests {
         ] {
             fs::write(from.join(path), text).unwrap();
         }
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let key = from.join("keys/ssh_host_ed25519_key");
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
         let machine = Machine {
             network: Some(from.clone()),
             host_keys: Some(from.join("keys")),
@@ -345,6 +350,7 @@ mod tests {
         host_keys(&machine, &root).unwrap();
         assert_eq!(root.names("etc/systemd/network"), ["10-eth0.link", "10-eth0.network"]);
         assert_eq!(root.names("etc/ssh"), ["ssh_host_ed25519_key"]);
+        assert_eq!(mode(&image.join("etc/ssh/ssh_host_ed25519_key")), 0o600);
         let text = root.read(Path::new("etc/resolv.conf")).unwrap().unwrap();
         assert_eq!(text, b"nameserver 192.0.2.1\n");
     }
