@@ -13,7 +13,7 @@ use crate::commands::{
 #[derive(Debug, Parser)]
 #[command(name = "anemos", version = env!("ANEMOS_BUILD"), max_term_width = 100, arg_required_else_help = true)]
 #[command(after_help = "Exit status: 0 done or passed, 1 failure or verdict failed, 2 usage, \
-                        3 refusal (nothing was changed), 4 broken (could not even be tried)")]
+                        3 refusal (nothing was changed), 4 broken (could not be tried, or not be judged)")]
 pub(crate) struct Cli {
     #[command(subcommand)]
     command: Command,

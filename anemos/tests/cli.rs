@@ -71,7 +71,7 @@ fn help_names_every_command_and_the_exit_codes() {
       -V, --version  Print version
 
     Exit status: 0 done or passed, 1 failure or verdict failed, 2 usage, 3 refusal (nothing was
-    changed), 4 broken (could not even be tried)
+    changed), 4 broken (could not be tried, or not be judged)
     ");
 }
 
