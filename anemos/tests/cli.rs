@@ -175,6 +175,16 @@ fn facts_are_json_about_this_machine() {
     assert!(facts["memory"]["total"].as_u64().unwrap() > 0);
 }
 
+#[test]
+fn redacted_facts_keep_the_kernel_and_hide_the_host() {
+    let facts = |arguments: &[&str]| -> serde_json::Value {
+        serde_json::from_str(&run(&[], arguments).stdout).unwrap()
+    };
+    let (open, hidden) = (facts(&["facts"]), facts(&["facts", "--redact"]));
+    assert_eq!(open["kernel"]["release"], hidden["kernel"]["release"]);
+    assert!(open["hostname"].is_string() && open["hostname"] != hidden["hostname"], "{hidden}");
+}
+
 /// This test cannot know whether this machine could be taken over, but there is always a plan.
 #[test]
 fn a_plan_needs_no_payload() {

@@ -175,6 +175,7 @@ impl Command {
     fn guarded(&self) -> tokio::process::Command {
         let mut command = tokio::process::Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "--"]).arg(&self.program).args(&self.arguments);
+        command.env("PATH", search_path());
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         if let Some(folder) = &self.folder {
             command.current_dir(folder);
@@ -182,6 +183,18 @@ impl Command {
         command.kill_on_drop(true);
         command
     }
+}
+
+/// Returns where programs are looked for: what a user who is not root has, and where sfdisk(8),
+/// debugfs(8) and the like are, which such a user may run as well.
+pub fn search_path() -> OsString {
+    let own = std::env::var_os("PATH").unwrap_or_default();
+    let more = ["/usr/sbin", "/sbin"].map(PathBuf::from);
+    let folders: Vec<_> = std::env::split_paths(&own).collect();
+    let more = more.into_iter().filter(|folder| !folders.contains(folder));
+    let all = folders.iter().cloned().chain(more);
+    // Only a folder with a colon in its name could not be joined, and none was split off.
+    std::env::join_paths(all).unwrap_or(own)
 }
 
 /// A program that leads its own process group, with all that it has started; dropping this kills
@@ -236,6 +249,16 @@ fn quoted(tail: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn programs_are_also_looked_for_where_only_root_has_its_path() {
+        let path = search_path();
+        let folders: Vec<_> = std::env::split_paths(&path).collect();
+        for folder in ["/usr/sbin", "/sbin"] {
+            let times = folders.iter().filter(|known| *known == Path::new(folder)).count();
+            assert_eq!(times, 1, "{folder} in {path:?}");
+        }
+    }
 
     fn block_on<T>(future: impl Future<Output = T>) -> T {
         let mut builder = tokio::runtime::Builder::new_current_thread();

@@ -3,6 +3,8 @@
 use std::env;
 use std::path::PathBuf;
 
+use harness::command;
+
 use crate::report::Missing;
 
 /// Each program, with the package of Debian that has it.
@@ -18,7 +20,7 @@ const NEEDED: &[(&str, &str)] = &[
 
 /// Names every program that this host lacks.
 pub(super) fn check() -> Result<(), Missing> {
-    let folders: Vec<_> = env::split_paths(&env::var_os("PATH").unwrap_or_default()).collect();
+    let folders: Vec<_> = env::split_paths(&command::search_path()).collect();
     let lacks = |(program, _): &&(&'static str, &'static str)| {
         !folders.iter().any(|folder: &PathBuf| folder.join(program).is_file())
     };
