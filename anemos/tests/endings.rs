@@ -106,3 +106,25 @@ fn a_wait_for_a_lock_names_its_holder_and_ends_with_a_signal() {
         assert!(rest.contains(&format!("interrupted by {signal}")), "{rest}");
     }
 }
+
+#[test]
+fn pruning_removes_what_nobody_has_used_and_names_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let long_ago = std::time::SystemTime::now() - Duration::from_hours(24 * 20);
+    for (name, old) in [("fixtures/old-1", true), ("saved/old-2", true), ("fixtures/new", false)] {
+        let place = folder.path().join("cache/anemos").join(name);
+        fs::create_dir_all(&place).unwrap();
+        if old {
+            File::open(&place).unwrap().set_modified(long_ago).unwrap();
+        }
+    }
+    let prune = |days: &str| {
+        let output = anemos(folder.path(), &["fixture", "prune", "--days", days]).output().unwrap();
+        assert_eq!(output.status.code(), Some(0));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(prune("30"), "");
+    assert_eq!(prune("14"), "removed old-1, 0 MiB\nremoved old-2, 0 MiB\n");
+    assert!(folder.path().join("cache/anemos/fixtures/new").is_dir());
+    assert!(!folder.path().join("cache/anemos/saved/old-2").exists());
+}

@@ -140,11 +140,17 @@ impl Args {
         let mut results = Results::new(self.keep.clone(), several, stem(&self.payload));
         // An exit code of 1 would say that the payload failed.
         let ended = self.try_all(&mut results).map_err(report::not_tried);
-        if let Err(error) = &ended {
-            results.not_tried(error)?;
+        let Err(error) = ended else {
+            results.write(self.keep.evidence.as_deref())?;
+            return ended;
+        };
+        let left = results.not_tried(&error);
+        let written = left.and_then(|()| results.write(self.keep.evidence.as_deref()));
+        // What ended the run is the error; what could not be written of it is said besides.
+        if let Err(more) = written {
+            report::step(&format!("error: {}", report::reason(&more)));
         }
-        results.write(self.keep.evidence.as_deref())?;
-        ended
+        Err(error)
     }
 
     /// Rehearses on every machine that is wanted; an error is a rehearsal that was not tried.

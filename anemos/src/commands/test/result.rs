@@ -82,9 +82,11 @@ impl Results {
         Ok(evidence)
     }
 
-    /// Notes the result of the rehearsal that has begun, and writes its page.
+    /// Notes the result of the rehearsal that has begun, and writes it and its page.
     pub(super) fn end(&mut self, verdict: &Verdict, times: &[Timed]) -> anyhow::Result<()> {
         let Some(Try { machine, evidence, began }) = self.trying.take() else { return Ok(()) };
+        evidence.verdict(verdict).context("writing verdict.json")?;
+        evidence.stages(times).context("writing stages.json")?;
         let done = Done {
             machine,
             verdict: verdict.clone(),
@@ -122,22 +124,23 @@ impl Results {
 
     /// Notes how it all ended, in the folder of the evidence as far as there is one.
     fn leave(&mut self, verdict: &Verdict) -> anyhow::Result<()> {
-        let took = |name: &str, began: Instant| {
-            let seconds = began.elapsed().as_secs_f64();
-            vec![Timed { name: name.to_owned(), start: 0.0, seconds }]
+        let began = self.trying.as_ref().map_or(self.began, |trying| trying.began);
+        let seconds = began.elapsed().as_secs_f64();
+        let name = match verdict.class {
+            Some(Class::Interrupted) => "interrupted",
+            Some(Class::Refused) => "refused",
+            _ => "broken",
         };
-        let Some(Try { evidence, began, .. }) = &self.trying else {
-            let times = took("refused", self.began);
-            let seconds = times[0].seconds;
+        let times = vec![Timed { name: name.to_owned(), start: 0.0, seconds }];
+        if self.trying.is_some() {
+            return self.end(verdict, &times);
+        }
+        // A rehearsal that has ended keeps its verdict, whatever fails afterwards.
+        if self.done.is_empty() {
             let (machine, verdict) = (String::new(), verdict.clone());
             self.done.push(Done { machine, verdict, times, seconds, folder: None });
-            return Ok(());
-        };
-        let name = if verdict.class == Some(Class::Interrupted) { "interrupted" } else { "broken" };
-        let times = took(name, *began);
-        evidence.verdict(verdict).context("writing verdict.json")?;
-        evidence.stages(&times).context("writing stages.json")?;
-        self.end(verdict, &times)
+        }
+        Ok(())
     }
 
     /// Writes the files for programs that are wanted, and a page about all machines.
@@ -317,6 +320,18 @@ mod tests {
         assert!(text.contains("classname=\"debian\" name=\"uefi-nvme\""), "{text}");
         let page = std::fs::read_to_string(folder.path().join(html::FILE)).unwrap();
         assert!(page.contains("2 passed"), "{page}");
+    }
+
+    #[test]
+    fn what_fails_after_a_verdict_does_not_take_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut results, json, _junit) = results(folder.path(), false);
+        results.begin(String::new(), &folder.path().join("e")).unwrap();
+        results.end(&Verdict::passed("it boots", vec![]), &[]).unwrap();
+        results.not_tried(&anyhow!("writing the receipt")).unwrap();
+        results.write(None).unwrap();
+        let value: Value = serde_json::from_str(&std::fs::read_to_string(json).unwrap()).unwrap();
+        assert_eq!(value["verdict"], "passed");
     }
 
     #[test]
